@@ -1,0 +1,158 @@
+"""The rows of the arena: one structured type for each noun the engines keep state of.
+
+Times are integer picoseconds, energies integer nanojoules, link rates integer millibytes per second, so that
+closed forms and step-by-step loops agree to the bit. Every table is a plain structured numpy array: a snapshot is
+a copy, and a compiled function reads ``replica.free_blocks``, never an offset.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+PS: Final = 10**12
+"""Picoseconds in a second."""
+
+NONE: Final = -1
+"""No row: the end of a list, a place that does not exist, a time that has not come."""
+
+
+def _row(integers: str, floats: str = "") -> np.dtype:
+    """A structured type of 64-bit integers, then 64-bit floats, by name."""
+    return np.dtype([(n, np.int64) for n in integers.split()] + [(n, np.float64) for n in floats.split()])
+
+
+ARRIVAL: Final = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "at",  # [ps]
+            "origin",  # node id
+            "workload",  # index in the scenario's order
+            "session",
+            "turn",
+            "prompt",  # [tokens]
+            "output",  # [tokens]
+            "predicted",  # output length the predictor answers [tokens]
+            "images",
+            "bytes_up",  # payload of the prompt [B]
+            "priority",  # smaller is more urgent
+            "deadline",  # after arrival [ps]; 0: none
+            "patience",  # for the first token [ps]; 0: endless
+        )
+    ]
+)
+"""One request as a workload asks it, before any decision was taken."""
+
+# Replica states. A replica serves only while it is ON; DRAINING ones finish what they hold.
+OFF, STARTING, ON, DRAINING, FAILED = range(5)
+
+# Leg states. A leg is one attempt of one request at one place.
+TRANSIT, WAITING, PREFILL, DECODE, SWAPPED, REPLY, DONE = range(7)
+
+# Leg outcomes and kinds: positions in records.OUTCOME and records.LEG_KIND.
+COMPLETED, LOST, CANCELLED, REFUSED, UNFINISHED = range(5)
+FIRST, RETRY, HEDGE = range(3)
+
+# Request statuses: positions in records.STATUS.
+R_COMPLETED, R_REJECTED, R_FAILED, R_ABANDONED, R_UNFINISHED = range(5)
+
+# Calendar classes: the order of what happens at one instant.
+ARRIVE, DELIVER, FLOW, TIMER, BOUNDARY = range(5)
+
+# Calendar kinds.
+E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERRED, E_BOUNDARY, E_TRANSFER = range(10)
+
+# Flow kinds: what a transfer carries.
+PROMPT, STREAM, REMAINDER, USER = range(4)
+
+# Columns of a step's cost (see edgesim.costs.step).
+T_COMPUTE, T_MEMORY, E_COMPUTE, E_MEMORY, C_COMPUTE, C_MEMORY, WORK, TRAFFIC = range(8)
+COST_COLUMNS: Final = 8
+DECODE_FEATURES: Final = 2
+MIXED_FEATURES: Final = 8
+
+PACKET: Final = 1500
+"""A message of at most one packet [B] pays serialisation and propagation but holds no bandwidth."""
+
+FULL_SPEED: Final = 1000
+"""A device's speed is in thousandths of its nominal speed."""
+
+LINK: Final = _row(
+    # capacity and what is allotted of it [mB/s]; intrusive lists of flows and of reply streams
+    "capacity allotted flows streams flow_count stream_count throttled"
+    # the time of the earliest flow end that a wake-up covers; scratch of the solver
+    " wake residual active mark full settled_at",
+    # bytes carried, and bytes that would have filled it
+    "carried",
+)
+
+FLOW_ROW: Final = _row(
+    # path in the pool of paths, propagation after the last byte, rate and demand [mB/s] (demand 0: elastic)
+    "kind owner key path hops latency rate demand since finish epoch direct home mark frozen choked fresh used next_free",
+    # bytes still to send, bytes at the start
+    "remaining total",
+)
+
+HOP: Final = _row("next prev")
+"""Membership of a flow in a link's list: row = flow * longest path + position on the path."""
+
+CANDIDATE: Final = _row(
+    "replica up up_hops up_latency up_narrow up_overhead up_pj"
+    " down down_hops down_latency down_narrow down_overhead down_pj",
+    "up_egress down_egress",
+)
+"""A replica as seen from one origin: paths both ways, narrowest capacity [mB/s], overhead [B], energy [pJ/B]."""
+
+WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm")
+
+COST: Final = _row("decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv")
+"""Where a step cost's tables lie in the pools, and its scalars."""
+
+REPLICA: Final = _row(
+    # what it is
+    "node tier llm cost max_num_seqs max_tokens block_size total_blocks watermark swaps swap_blocks context_limit"
+    " slots residues start_ps encoder"
+    # how it is
+    " state speed free_blocks free_swap waiting transit running decoding swapped partial counter context"
+    " ghosts wait_head wait_tail run_head run_tail swap_head swap_tail assigned progress"
+    # its plan: steps of the batch that runs, each `base + slope * j` long
+    " planned plan_start plan_steps plan_base plan_slope plan_mixed plan_tokens plan_extra boundary epoch stormed"
+    " plan_nj plan_nj_slope plan_below"
+    # what it did
+    " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served",
+    # mflop and kib of the plan (first step, slope), totals, price and carbon
+    "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps gram_per_nj",
+)
+
+LEG: Final = _row(
+    "request number kind replica candidate state outcome rank sequence prompt output predicted images"
+    # prefill progress, tokens sent to the client, place in the batch
+    " target prefilled chunk generated offset finish heap_pos blocks granted swap_blocks cancelled"
+    " next prev flow sibling used next_free"
+    # times
+    " dispatched delivered first_scheduled first_token finished since"
+    # phases of this leg
+    " uplink queue prefill decode stall downlink"
+    # what it cost
+    " preemptions nj0 share0 compute_nj network_nj share_ps bytes_up bytes_down streamed",
+)
+
+REQUEST: Final = _row(
+    "request workload session turn origin prompt output predicted images bytes_up priority deadline patience"
+    " arrived decided_at since status reason attempts live legs winner first_leg epoch used next_free"
+    " first_scheduled first_token_server first_token decision backoff uplink queue prefill decode stall downlink"
+    " sent_up sent_down compute_nj network_nj share_ps preemptions hops replica generated finished",
+    "cost_usd carbon_g quality",
+)
+
+EVENT: Final = _row("when order kind arg epoch")
+
+CONTROL: Final = _row(
+    "now horizon end stop stop_arg arrivals arrival_next exhausted requests legs sequence transfers heap"
+    " free_request free_leg free_flow active_requests active_legs active_flows"
+    " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
+    " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit"
+)
+"""The one row of scalars: the clock, the stop, pool heads and counters."""

@@ -1,0 +1,48 @@
+"""The catalogue: accelerators, LLMs, links, grids and workload templates, each figure with its source."""
+
+from __future__ import annotations
+
+from edgesim.catalog.accelerator import DTYPES, Accelerator
+from edgesim.catalog.figures import CONFIDENCE, GIVEN, Figure
+from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
+from edgesim.catalog.load import (
+    MissingFiguresError,
+    accelerator,
+    accelerator_from,
+    accelerators,
+    grid,
+    link,
+    llm,
+    llm_from,
+    llms,
+    names,
+    template,
+)
+from edgesim.catalog.place import Grid, LinkKind, Template
+
+__all__ = [
+    "CONFIDENCE",
+    "DTYPES",
+    "GIVEN",
+    "Accelerator",
+    "Figure",
+    "Grid",
+    "LinkKind",
+    "Llm",
+    "MissingFiguresError",
+    "Mla",
+    "Moe",
+    "Template",
+    "Vision",
+    "Window",
+    "accelerator",
+    "accelerator_from",
+    "accelerators",
+    "grid",
+    "link",
+    "llm",
+    "llm_from",
+    "llms",
+    "names",
+    "template",
+]

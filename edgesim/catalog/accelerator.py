@@ -1,0 +1,101 @@
+"""Accelerators: what runs an LLM, from a phone's NPU to a data-centre GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgesim.catalog.figures import Figure
+
+
+DTYPES: Final = ("fp16", "fp8", "int8", "int4")
+"""Number formats an accelerator may have arithmetic for; bf16 runs at the rate of fp16."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One accelerator: its peaks, how much of them is reached, its overheads, power and price.
+
+    Args:
+        name: Key in the catalogue or the scenario.
+        title: Full name for people.
+        kind: gpu, npu, tpu, cpu, soc, fpga or asic.
+        memory: Capacity that weights and KV cache may use together with the runtime [B].
+        memory_bandwidth: Peak [B/s].
+        idle_w: Power when nothing runs [W].
+        tdp_w: Sustained power limit [W].
+        fp16: Peak dense rate [FLOP/s]; 0 where there is no such arithmetic. Likewise fp8, int8, int4.
+        compute_efficiency: Reached share of the peak in large matrix products.
+        memory_efficiency: Reached share of the bandwidth when weights or KV cache stream.
+        attention_efficiency: Reached share of the peak in attention over prompts.
+        quantised_efficiency: Further factor where weights are not stored in fp16 or bf16.
+        layer_overhead: Time a layer adds that overlaps with nothing [s].
+        step_overhead: Host time a step adds: scheduling, sampling, launching [s].
+        step_overhead_per_sequence: Host time each sequence that emits a token adds [s].
+        parallel_overhead: Relative growth of both overheads each time tensor parallelism doubles.
+        runtime_memory: Kept by drivers, graphs, libraries and, on devices, the operating system [B].
+        base_power: Share of the TDP drawn as soon as a step runs.
+        memory_power: Share of the TDP added at full memory bandwidth.
+        compute_power: Share of the TDP added at full arithmetic rate.
+        power_cap: Share of the TDP that is never exceeded.
+        interconnect: Effective bandwidth between the accelerators of a node [B/s].
+        interconnect_latency: Time of a tiny all-reduce of two accelerators [s].
+        host_link: Bandwidth to host memory, for swapping [B/s].
+        price: [USD/h]; 0 for hardware that its user owns.
+        figures: Source and confidence by field name.
+    """
+
+    name: str
+    title: str
+    kind: str
+    memory: float
+    memory_bandwidth: float
+    idle_w: float
+    tdp_w: float
+    fp16: float
+    compute_efficiency: float
+    memory_efficiency: float
+    attention_efficiency: float
+    quantised_efficiency: float
+    layer_overhead: float
+    step_overhead: float
+    step_overhead_per_sequence: float
+    parallel_overhead: float
+    runtime_memory: float
+    base_power: float
+    memory_power: float
+    compute_power: float
+    power_cap: float
+    interconnect: float
+    interconnect_latency: float
+    host_link: float
+    price: float
+    fp8: float = 0.0
+    int8: float = 0.0
+    int4: float = 0.0
+    figures: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)
+
+    def peak(self, weights: str) -> float:
+        """Peak rate at which products with such weights run [FLOP/s].
+
+        Weights in a format without arithmetic of its own are expanded on the fly: to fp16 where there is
+        fp16, else to int8.
+        """
+        name = "fp16" if weights == "bf16" else weights
+        own: float = getattr(self, name)
+        return own or self.fp16 or self.int8
+
+    @property
+    def flops(self) -> dict[str, float]:
+        """Peak rate by number format [FLOP/s]."""
+        return {dtype: getattr(self, dtype) for dtype in DTYPES if getattr(self, dtype)}
+
+    @property
+    def confidence(self) -> str:
+        """Whether its efficiencies were fitted to measurements or are class guesses."""
+        keys = ("compute_efficiency", "memory_efficiency")
+        marks = {self.figures[key].confidence for key in keys if key in self.figures}
+        return "fitted" if marks and marks <= {"fitted", "measured", "given"} else "unverified"

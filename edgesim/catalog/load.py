@@ -1,0 +1,202 @@
+"""Catalogue look-up: packaged YAML read once, on first use, and entries that scenarios add to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import yaml
+
+from edgesim.catalog.accelerator import Accelerator
+from edgesim.catalog.figures import GIVEN, Figure, figures_of
+from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
+from edgesim.catalog.place import Grid, LinkKind, Template
+from edgesim.catalog.quantity import si
+from edgesim.errors import EdgesimError
+from edgesim.registry import UnknownNameError
+
+T = TypeVar("T")
+
+_FILES: Final = {
+    "accelerator": "accelerators.yaml",
+    "llm": "llms.yaml",
+    "link kind": "links.yaml",
+    "grid": "grids.yaml",
+    "workload template": "workloads.yaml",
+}
+_PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
+_CALCULATED: Final = frozenset({"name", "title", "figures"})
+
+
+@cache
+def _entries(kind: str) -> dict[str, dict[str, Any]]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = Path(__file__).with_name(_FILES[kind]).read_text(encoding="utf-8")
+    entries: dict[str, dict[str, Any]] = yaml.load(text, loader)  # noqa: S506 - both are safe loaders
+    return entries
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Everything the catalogue has of a kind: accelerator, llm, link kind, grid or workload template."""
+    if kind not in _FILES:
+        raise UnknownNameError("catalogue section", kind, tuple(_FILES))
+    return tuple(name for name in _entries(kind) if not name.startswith("_"))
+
+
+def _entry(kind: str, name: str) -> tuple[dict[str, Any], dict[str, Figure]]:
+    """Find an entry with everything it inherits: its plain keys, and its figures."""
+    entries = _entries(kind)
+    if name not in entries:
+        raise UnknownNameError(kind, name, names(kind))
+    own = entries[name]
+    plain, figures = _entry(kind, own["like"]) if "like" in own else ({}, {})
+    return {**plain, **own}, {**figures, **figures_of(own["figures"])}
+
+
+def _public(kind: str, name: str) -> tuple[dict[str, Any], dict[str, Figure]]:
+    if name.startswith("_"):
+        raise UnknownNameError(kind, name, names(kind))
+    return _entry(kind, name)
+
+
+def _values(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    return {name: figure.value for name, figure in figures.items()}
+
+
+@cache
+def accelerator(name: str) -> Accelerator:
+    """Look up a packaged accelerator."""
+    plain, figures = _public("accelerator", name)
+    return Accelerator(
+        name=name, title=plain["title"], kind=plain["kind"], **_values(figures), figures=figures
+    )
+
+
+@cache
+def llm(name: str) -> Llm:
+    """Look up a packaged LLM."""
+    plain, figures = _public("llm", name)
+    return _llm(name, plain["title"], figures)
+
+
+def _llm(name: str, title: str, figures: Mapping[str, Figure]) -> Llm:
+    values = _values(figures)
+    values |= {
+        key: part(**values[key]) for key, part in _PARTS.items() if isinstance(values.get(key), Mapping)
+    }
+    values |= {key: int(values[key]) for key in ("params", "active_params") if key in values}
+    return Llm(name=name, title=title, **values, figures=figures)
+
+
+@cache
+def link(kind: str) -> LinkKind:
+    """Look up a kind of link."""
+    plain, figures = _public("link kind", kind)
+    return LinkKind(name=kind, title=plain["title"], **_values(figures), figures=figures)
+
+
+@cache
+def grid(name: str) -> Grid:
+    """Look up an electricity grid."""
+    plain, figures = _public("grid", name)
+    return Grid(name=name, title=plain["title"], carbon=float(figures["carbon"].value), figures=figures)
+
+
+@cache
+def template(name: str) -> Template:
+    """Look up a workload template."""
+    plain, figures = _public("workload template", name)
+    return Template(name=name, title=plain["title"], workload=plain["workload"], figures=figures)
+
+
+def _all(kind: str, find: Callable[[str], T]) -> dict[str, T]:
+    return {name: find(name) for name in names(kind)}
+
+
+def accelerators() -> dict[str, Accelerator]:
+    """All packaged accelerators by name."""
+    return _all("accelerator", accelerator)
+
+
+def llms() -> dict[str, Llm]:
+    """All packaged LLMs by name."""
+    return _all("llm", llm)
+
+
+def _given(
+    kind: str, entry: Mapping[str, Any], fields: frozenset[str], base: Mapping[str, Figure]
+) -> dict[str, Figure]:
+    """Put a scenario's own figures over those of the entry it is like."""
+    for key in entry:
+        if key not in fields | {"like", "title", "kind"}:
+            raise UnknownNameError(f"{kind} figure", key, tuple(sorted(fields)))
+    stated = {key: si(key, value) for key, value in entry.items() if key in fields and value is not None}
+    return {**base, **{key: Figure(value, "scenario", GIVEN) for key, value in stated.items()}}
+
+
+def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
+    """Build an accelerator that a scenario defines, `like` a packaged one or from figures alone.
+
+    Quantities are text with a unit, shares text or numbers. Without `like`, what is not given comes from the
+    class of its kind (a GPU unless `kind` says otherwise); memory, bandwidth, power and the fp16 peak have to
+    be given.
+    """
+    fields = frozenset(item.name for item in dataclasses.fields(Accelerator)) - _CALCULATED - {"kind"}
+    classes = {
+        "cpu": "_cpu",
+        "npu": "_phone-npu",
+        "soc": "_jetson",
+        "tpu": "_asic",
+        "asic": "_asic",
+        "fpga": "_asic",
+    }
+    like = entry.get("like")
+    kind = entry.get("kind") or ("gpu" if like is None else None)
+    plain, base = (
+        _public("accelerator", like)
+        if like
+        else _entry("accelerator", classes.get(kind or "", "_datacentre-gpu"))
+    )
+    figures = {"price": Figure(0.0, "scenario", GIVEN)} | _given("accelerator", entry, fields, base)
+    needed = ("fp16", "memory", "memory_bandwidth", "idle_w", "tdp_w")
+    missing = [key for key in needed if key not in figures]
+    if missing:
+        raise MissingFiguresError("accelerator", name, tuple(missing))
+    title = str(entry.get("title") or name)
+    return Accelerator(
+        name=name, title=title, kind=kind or plain["kind"], **_values(figures), figures=figures
+    )
+
+
+def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:
+    """Build an LLM that a scenario defines, `like` a packaged one or from architecture numbers alone."""
+    fields = frozenset(item.name for item in dataclasses.fields(Llm)) - _CALCULATED
+    base = _public("llm", entry["like"])[1] if entry.get("like") else {}
+    figures = _given("llm", entry, fields, base)
+    needed = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "params", "context")
+    missing = [key for key in needed if key not in figures]
+    if missing:
+        raise MissingFiguresError("llm", name, tuple(missing))
+    for key, part in _PARTS.items():
+        if key in figures and isinstance(figures[key].value, Mapping):
+            known = tuple(item.name for item in dataclasses.fields(part))
+            for word in figures[key].value:
+                if word not in known:
+                    raise UnknownNameError(f"{key} figure", word, known)
+    return _llm(name, str(entry.get("title") or name), figures)
+
+
+class MissingFiguresError(EdgesimError):
+    """An entry of a scenario that leaves out what nothing else can supply."""
+
+    def __init__(self, kind: str, name: str, missing: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.name = name
+        self.missing = missing
+        super().__init__(kind, name, missing)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} lacks {', '.join(self.missing)}; give them, or start from `like:`"

@@ -1,0 +1,75 @@
+"""Reads a scenario's own figures: text with a unit, shares, counts."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_READERS: Final = {
+    "memory": "bytes_",
+    "runtime_memory": "bytes_",
+    "memory_bandwidth": "bytes_per_s",
+    "interconnect": "bytes_per_s",
+    "host_link": "bytes_per_s",
+    "idle_w": "watts",
+    "tdp_w": "watts",
+    "interconnect_latency": "seconds",
+    "layer_overhead": "seconds",
+    "step_overhead": "seconds",
+    "step_overhead_per_sequence": "seconds",
+    "price": "usd_per_hour",
+    **dict.fromkeys(("fp16", "fp8", "int8", "int4"), "flop_per_s"),
+    **dict.fromkeys(
+        (
+            "compute_efficiency",
+            "memory_efficiency",
+            "attention_efficiency",
+            "quantised_efficiency",
+            "parallel_overhead",
+            "base_power",
+            "memory_power",
+            "compute_power",
+            "power_cap",
+        ),
+        "percent",
+    ),
+}
+"""Which reader of `edgesim.units` understands the text of a figure."""
+
+
+_POSITIVE: Final = frozenset({"memory", "memory_bandwidth", "tdp_w", "interconnect", "host_link"})
+_COUNTS: Final = frozenset(
+    {
+        "layers",
+        "hidden",
+        "heads",
+        "kv_heads",
+        "head_dim",
+        "ffn",
+        "vocab",
+        "params",
+        "active_params",
+        "context",
+        "positions",
+    }
+)
+
+
+def si(name: str, value: Any) -> Any:
+    """Read a figure of a scenario into SI, and refuse what no hardware or architecture can have.
+
+    Raises:
+        UnitError: Text that is not a quantity of the right kind, or a bare number where a unit is needed.
+        ValueError: A number out of range.
+    """
+    reader = _READERS.get(name)
+    if reader is not None:
+        from edgesim import units  # noqa: PLC0415 - most scenarios define no hardware; quantities load slowly
+
+        value = getattr(units, reader)(value)
+        if value < 0 or (value == 0 and name in _POSITIVE):
+            raise ValueError(f"{name} must be {'more than 0' if name in _POSITIVE else 'at least 0'}")
+        if name.endswith("_efficiency") and not 0 < value <= 1:
+            raise ValueError(f"{name} must be more than 0 % and at most 100 %")
+    elif name in _COUNTS and (not isinstance(value, int | float) or value != int(value) or value < 0):
+        raise ValueError(f"{name} must be a whole number")
+    return value

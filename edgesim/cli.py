@@ -1,0 +1,444 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from edgesim import __version__
+from edgesim.errors import EdgesimError
+
+if TYPE_CHECKING:
+    from edgesim.report.progress import ProgressBar
+    from edgesim.results import Run, RunSet
+    from edgesim.scenario import Scenario
+
+EXIT_SLO: Final = 1
+"""An objective was missed, and --check-slo asked."""
+EXIT_INPUT: Final = 2
+"""Something the user gave is wrong."""
+EXIT_INTERNAL: Final = 3
+"""A fault of edgesim."""
+EXIT_INTERRUPTED: Final = 130
+
+_DEBUG: Final = "edgesim.debug"
+
+
+class Commands(click.Group):
+    """Commands whose errors end as messages and exit codes."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(EXIT_INTERRUPTED)
+        except EdgesimError as error:
+            _trace(ctx)
+            click.echo(error_text(error), err=True)
+            ctx.exit(EXIT_INPUT)
+        except Exception as error:  # noqa: BLE001 - the last resort: no traceback in a user's face
+            _trace(ctx)
+            advice = "" if _debugging(ctx) else "; --debug shows where"
+            click.echo(f"internal error: {type(error).__name__}: {error}{advice}", err=True)
+            ctx.exit(EXIT_INTERNAL)
+
+
+def _debugging(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get(_DEBUG) or os.environ.get("EDGESIM_DEBUG", "") not in ("", "0"))
+
+
+def _trace(ctx: click.Context) -> None:
+    """Print where the current exception came from, if that was asked for."""
+    if _debugging(ctx):
+        import traceback  # noqa: PLC0415 - only when something broke
+
+        traceback.print_exc()
+
+
+def error_text(error: EdgesimError) -> str:
+    """Write an error for the terminal."""
+    text = str(error)
+    text = text if text.startswith("error:") else f"error: {text}"
+    hint = getattr(error, "help", "")
+    return f"{text}\n  help: {hint}" if hint else text
+
+
+def _debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[_DEBUG] = True
+
+
+Command = Callable[..., Any]
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_debug, help="Show tracebacks."
+)
+
+
+def scenario_options(command: Command) -> Command:
+    """Add what all commands that load a scenario take."""
+    for option in (
+        click.option(
+            "--plugin",
+            "plugins",
+            multiple=True,
+            metavar="FILE",
+            help="Python file with policies; repeatable.",
+        ),
+        click.option(
+            "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override, e.g. scenario.seed=2."
+        ),
+        click.argument("scenario"),
+        debug_option,
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@debug_option
+@click.version_option(__version__, prog_name="edgesim", message="%(prog)s %(version)s")
+def main() -> None:
+    """Simulate LLM serving across devices, edge servers and clouds."""
+
+
+@main.command()
+@scenario_options
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results [results/<scenario>/<run>]."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed, instead of the scenario's.")
+@click.option(
+    "-n", "--replications", type=click.IntRange(min=1), help="Repetitions with other random numbers."
+)
+@click.option("--engine", type=click.Choice(["auto", "kernel", "reference"]), help="What simulates.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--check-slo", is_flag=True, help="Exit with 1 if an objective is missed.")
+@click.option("--force", is_flag=True, help="Replace an earlier run in the folder.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    *,
+    scenario: str,
+    sets: tuple[str, ...],
+    plugins: tuple[str, ...],
+    out: Path | None,
+    seed: int | None,
+    replications: int | None,
+    engine: str | None,
+    quiet: bool,
+    as_json: bool,
+    check_slo: bool,
+    force: bool,
+) -> None:
+    """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
+    given = {"scenario.seed": seed, "scenario.replications": replications, "engine": engine}
+    loaded = _load(
+        scenario, [*sets, *(f"{key}={value}" for key, value in given.items() if value is not None)], plugins
+    )
+    from edgesim import experiment  # noqa: PLC0415 - numpy and pyarrow, once the scenario is known to be good
+    from edgesim.report import console  # noqa: PLC0415
+    from edgesim.results.slo import kept  # noqa: PLC0415
+
+    folder = out or experiment.default_folder(loaded)
+    plan = experiment.Plan(loaded, folder, force=force)
+    try:
+        found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
+    except Exception:
+        if (folder / "requests.parquet").exists() or (folder / "rep-000").exists():
+            click.echo(f"what was finished until then is in {folder}", err=True)
+        raise
+    if as_json:
+        click.echo(json.dumps(found.summary, indent=1, allow_nan=False))
+    elif not quiet:
+        console.show(found.summary, _title(loaded, found))
+    interrupted = found.manifest["exit_state"] == "interrupted"
+    if interrupted:
+        click.echo(f"interrupted: kept {_kept(found)} in {folder}", err=True)
+        ctx.exit(EXIT_INTERRUPTED)
+    if not quiet:
+        click.echo(f"results in {folder}", err=True)
+    if check_slo and not kept(found.summary["slo"]):
+        ctx.exit(EXIT_SLO)
+
+
+def _load(scenario: str, sets: Sequence[str], plugins: Sequence[str]) -> Scenario:
+    from edgesim.scenario import load  # noqa: PLC0415 - pydantic and yaml are not for --help
+
+    return load(scenario, sets, plugins)
+
+
+def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:
+    """Make the progress bar of a replication."""
+    from edgesim.report import console  # noqa: PLC0415 - rich is not for --help
+    from edgesim.report.progress import ProgressBar as Bar  # noqa: PLC0415
+
+    settings = scenario.scenario
+    label = (
+        settings.name
+        if settings.replications == 1
+        else f"{settings.name} {number + 1}/{settings.replications}"
+    )
+    out = console.console(stderr=True)
+    out.quiet = quiet
+    return Bar(out, label, duration_s=settings.duration, requests=settings.requests)
+
+
+def _title(scenario: Scenario, found: Run | RunSet) -> str:
+    from edgesim.units import format_seconds  # noqa: PLC0415 - quantiphy is not for --help
+
+    settings = scenario.scenario
+    parts = [settings.name, f"seed {settings.seed}"]
+    if settings.replications > 1:
+        parts.append(f"{settings.replications} replications")
+    parts.append(f"{format_seconds(found.summary['engine']['simulated_s'])} simulated")
+    if settings.warmup:
+        parts.append(f"the first {format_seconds(settings.warmup)} not measured")
+    return " · ".join(parts)
+
+
+def _kept(found: Run | RunSet) -> str:
+    counts = found.summary["requests"]
+    ended = counts["arrived"] - counts["unfinished"]
+    return f"{ended:,} finished requests ({found.manifest['finished_replications']} complete replications)"
+
+
+@main.command()
+@scenario_options
+def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> None:
+    """Check SCENARIO and list all its problems."""
+    loaded = _load(scenario, sets, plugins)
+    nodes = sum(node.count for node in loaded.topology.nodes.values())
+    parts = (
+        _plural(nodes, "node"),
+        _plural(len(loaded.topology.links), "kind of link", "kinds of links"),
+        _plural(len(loaded.deployments), "deployment"),
+        _plural(len(loaded.workloads), "workload"),
+    )
+    click.echo(f"{scenario} is fine: {', '.join(parts)}")
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+@main.command()
+@debug_option
+def schema() -> None:
+    """Print the JSON schema of scenarios, for editors."""
+    from edgesim.scenario import json_schema  # noqa: PLC0415 - pydantic is not for --help
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path), default="scenario.yaml")
+@click.option(
+    "--from", "origin", default="quickstart", show_default=True, help="Packaged scenario to start from."
+)
+@click.option("--commented", is_flag=True, help="Write every key with its default and meaning instead.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@debug_option
+def init(file: Path, origin: str, *, commented: bool, force: bool) -> None:
+    """Write a scenario to start from to FILE."""
+    from edgesim.scenario import template  # noqa: PLC0415 - yaml is not for --help
+
+    path = file if file.suffix else file.with_suffix(".yaml")
+    if path.exists() and not force:
+        raise click.UsageError(f"'{path}' exists already; --force overwrites it")
+    text = template.commented() if commented else template.text(origin)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise click.UsageError(f"cannot write '{path}': {error.strerror}") from error
+    click.echo(f"wrote {path}; now: edgesim run {path}")
+
+
+@main.command()
+@scenario_options
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Draw the topology into this file (PNG, SVG, PDF)."
+)
+def show(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...], out: Path | None) -> None:
+    """Show the nodes and links of SCENARIO, as tables or as a picture."""
+    loaded = _load(scenario, sets, plugins)
+    from edgesim.topology import picture  # noqa: PLC0415 - not for --help
+
+    if out is not None:
+        try:
+            picture.draw(loaded, out)
+        except (OSError, ValueError) as error:
+            raise click.UsageError(f"cannot draw '{out}': {error}") from error
+        click.echo(f"drew {out}")
+        return
+    tables = picture.table(loaded)
+    for title, rows in (("nodes", tables.nodes), ("links", tables.links)):
+        _print_table(rows[0]._fields if rows else ("-",), rows, title)
+
+
+@main.group()
+def policies() -> None:
+    """Policies: what is there, and what it takes."""
+
+
+@policies.command("list")
+@click.argument("role", required=False)
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
+)
+@debug_option
+def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
+    """List the policies of ROLE, or of all roles."""
+    from edgesim import registry  # noqa: PLC0415 - not for --help
+
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    for each in (role,) if role else _roles():
+        rows = [
+            (row.name, row.summary, ", ".join(map(str, row.parameters)), row.source)
+            for row in registry.describe(each)
+        ]
+        _print_table((each, "what it does", "parameters", "from"), rows)
+
+
+@policies.command("show")
+@click.argument("name")
+@click.option(
+    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
+)
+@debug_option
+def show_policy(name: str, plugins: tuple[str, ...]) -> None:
+    """Explain the policy NAME."""
+    import inspect  # noqa: PLC0415 - not for --help
+
+    from edgesim import registry  # noqa: PLC0415
+
+    for plugin in plugins:
+        registry.load_plugin(plugin)
+    found = [(role, row) for role in _roles() for row in registry.describe(role) if row.name == name]
+    if not found:
+        raise registry.UnknownNameError(
+            "policy", name, [row.name for role in _roles() for row in registry.describe(role)]
+        )
+    for role, row in found:
+        click.echo(f"{role} {row.name} ({row.source})\n")
+        click.echo(inspect.cleandoc(registry.lookup(role, name).__doc__ or row.summary))
+        for parameter in row.parameters:
+            click.echo(f"  {parameter}")
+        click.echo(f"\n  policies: {{{role}: {name}}}")
+
+
+def _roles() -> list[str]:
+    import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
+    from edgesim import registry  # noqa: PLC0415 - not for --help
+
+    return list(registry.registries)
+
+
+@main.command()
+@debug_option
+def metrics() -> None:
+    """Explain the metrics: names, units, formulas."""
+    from edgesim.metrics import METRICS, RATES  # noqa: PLC0415 - not for --help
+
+    rows = [(m.name, m.unit, m.text, m.written) for m in METRICS.values()]
+    _print_table(("metric", "unit", "what it means", "formula over requests.parquet"), rows)
+    _print_table(
+        ("rate", "unit", "what it means"), [(name, unit, text) for name, (unit, text) in RATES.items()]
+    )
+    click.echo(
+        "Metrics are those of completed requests that arrived after the warm-up; one that does not exist"
+    )
+    click.echo("for a request is missing, never 0. Percentiles are exact, interpolated linearly.")
+
+
+@main.group()
+def catalog() -> None:
+    """The catalogue: accelerators, LLMs, links, grids, workload templates."""
+
+
+_KINDS: Final = ("accelerator", "llm", "link kind", "grid", "workload template")
+
+
+@catalog.command("list")
+@click.argument("kind", required=False, type=click.Choice(_KINDS))
+@debug_option
+def list_catalog(kind: str | None) -> None:
+    """List the entries of KIND, or of all kinds."""
+    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
+
+    for each in (kind,) if kind else _KINDS:
+        _print_table((each, "what it is"), [(name, _entry(each, name).title) for name in entries.names(each)])
+
+
+@catalog.command("show")
+@click.argument("name")
+@debug_option
+def show_entry(name: str) -> None:
+    """Show the figures of entry NAME, each with its source."""
+    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
+    from edgesim.registry import UnknownNameError  # noqa: PLC0415
+
+    kinds = [kind for kind in _KINDS if name in entries.names(kind)]
+    if not kinds:
+        raise UnknownNameError(
+            "catalogue entry", name, [each for kind in _KINDS for each in entries.names(kind)]
+        )
+    for kind in kinds:
+        entry = _entry(kind, name)
+        rows = [(field, str(f.value), f.confidence, f.source) for field, f in entry.figures.items()]
+        _print_table(("figure", "value", "confidence", "source"), rows, f"{kind} {name}: {entry.title}")
+
+
+def _entry(kind: str, name: str) -> Any:
+    """Look up a catalogue entry of any kind."""
+    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
+
+    find = {
+        "link kind": entries.link,
+        "workload template": entries.template,
+        "grid": entries.grid,
+        "llm": entries.llm,
+    }
+    return find.get(kind, entries.accelerator)(name)
+
+
+@main.group()
+def verify() -> None:
+    """Check the simulator against theory and against its readable twin."""
+
+
+@verify.command("card", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@debug_option
+def verify_card(arguments: tuple[str, ...]) -> None:
+    """Print the verification card."""
+    from edgesim.verify import card  # noqa: PLC0415 - not for --help
+
+    sys.exit(card.main(list(arguments)))
+
+
+@main.command("version")
+def show_version() -> None:
+    """Print the version."""
+    click.echo(f"edgesim {__version__}")
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """Print rows of plain text as a table."""
+    from rich.text import Text  # noqa: PLC0415 - rich is not for --help
+
+    from edgesim.report.console import console, plain_table  # noqa: PLC0415
+
+    table = plain_table(head, [[Text(cell) for cell in row] for row in rows], title)
+    console().print(table)

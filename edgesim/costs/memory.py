@@ -1,0 +1,165 @@
+"""Memory of a replica: do the weights fit, and how many KV blocks are left? Needs no numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgesim.costs.llm import kv_bytes_per_token, kv_copies, weights_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Protocol
+
+    from edgesim.catalog import Accelerator, Llm
+
+    class _Would(Protocol):
+        def __call__(self, as_weights: str, parallel: int, on: Accelerator = ...) -> bool: ...
+
+
+UNLIMITED_BLOCKS: Final = 1 << 31
+"""Blocks of a replica whose KV cache needs no memory: an encoder, or a node without an accelerator."""
+
+ROOM_FOR: Final = 1024
+"""A replica must hold one sequence of this many tokens, or of the LLM's context if that is shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Whether an LLM fits on the accelerators of a replica.
+
+    Args:
+        needed: Bytes that weights, working memory and one sequence take on all accelerators of the replica.
+        available: Bytes that may be used there.
+        weights: Bytes of the weights alone.
+        suggestion: What would fit instead, in words; empty if it fits or nothing is known to.
+    """
+
+    needed: int
+    available: int
+    weights: int
+    suggestion: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room."""
+        return self.needed <= self.available
+
+
+def available_bytes(accelerator: Accelerator, tensor_parallel: int = 1, utilisation: float = 0.9) -> int:
+    """Memory that weights, working memory and KV cache of a replica may use together."""
+    return max(0, int((accelerator.memory * utilisation - accelerator.runtime_memory) * tensor_parallel))
+
+
+def working_bytes(llm: Llm, max_batched_tokens: int, max_num_seqs: int) -> int:
+    """Peak of the activations in a step: the widest inner tensors in fp16, and the logits in fp32.
+
+    Of a step's tensors, about two of the residual width and two of the inner width are alive at once.
+    """
+    inner = llm.ffn if llm.moe is None else max(llm.ffn, llm.moe.expert_ffn * llm.moe.per_token)
+    logits = 0 if llm.encoder_only else 4 * llm.vocab * min(max_num_seqs, max_batched_tokens)
+    return 2 * max_batched_tokens * (2 * llm.hidden + 2 * inner) + logits
+
+
+def block_bytes(llm: Llm, kv: str = "fp16", block_size: int = 16, tensor_parallel: int = 1) -> int:
+    """Bytes of one KV block on all accelerators of a replica together."""
+    return round(block_size * kv_bytes_per_token(llm, kv) * kv_copies(llm, tensor_parallel))
+
+
+def kv_blocks(
+    accelerator: Accelerator,
+    llm: Llm,
+    *,
+    weights: str | None = None,
+    kv: str = "fp16",
+    tensor_parallel: int = 1,
+    max_num_seqs: int = 256,
+    max_batched_tokens: int = 2048,
+    block_size: int = 16,
+    memory_utilisation: float = 0.9,
+) -> int:
+    """Count the KV blocks that fit beside the weights; 0 if not even the weights do."""
+    block = block_bytes(llm, kv, block_size, tensor_parallel)
+    if block == 0:
+        return UNLIMITED_BLOCKS
+    used = weights_bytes(llm, weights) + working_bytes(llm, max_batched_tokens, max_num_seqs)
+    return max(0, available_bytes(accelerator, tensor_parallel, memory_utilisation) - used) // block
+
+
+def fit(
+    accelerator: Accelerator,
+    llm: Llm,
+    *,
+    weights: str | None = None,
+    kv: str = "fp16",
+    tensor_parallel: int = 1,
+    accelerators: int = 1,
+    max_num_seqs: int = 256,
+    max_batched_tokens: int = 2048,
+    block_size: int = 16,
+    memory_utilisation: float = 0.9,
+) -> Fit:
+    """Check that an LLM fits, and say what would if it does not.
+
+    Args:
+        accelerator: What the node has.
+        llm: What is to be deployed.
+        weights: Number format of the weights; the LLM's own by default.
+        kv: Number format of the KV cache.
+        tensor_parallel: Accelerators of one replica.
+        accelerators: Accelerators of the node: how far `tensor_parallel` could grow.
+        max_num_seqs: Sequences in a step.
+        max_batched_tokens: Tokens in a step.
+        block_size: Tokens in a KV block.
+        memory_utilisation: Share of the memory that the engine may take.
+    """
+    weights = weights or llm.weights
+    tokens = min(ROOM_FOR, llm.context)
+    blocks = -(-tokens // block_size)
+    extra = working_bytes(llm, max_batched_tokens, max_num_seqs)
+
+    def needed(as_weights: str, parallel: int) -> int:
+        return weights_bytes(llm, as_weights) + extra + blocks * block_bytes(llm, kv, block_size, parallel)
+
+    def would(as_weights: str, parallel: int, on: Accelerator = accelerator) -> bool:
+        return needed(as_weights, parallel) <= available_bytes(on, parallel, memory_utilisation)
+
+    result = Fit(
+        needed=needed(weights, tensor_parallel),
+        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
+        weights=weights_bytes(llm, weights),
+    )
+    if result.fits:
+        return result
+    ways = list(_lighter(llm, weights, tensor_parallel, would))
+    ways += list(_wider(weights, tensor_parallel, accelerators, would))
+    ways += list(_larger(weights, tensor_parallel, would))
+    return Fit(result.needed, result.available, result.weights, " or ".join(ways))
+
+
+def _lighter(llm: Llm, weights: str, parallel: int, would: _Would) -> Iterator[str]:
+    """Name the most precise lighter format of the weights that fits."""
+    now = weights_bytes(llm, weights)
+    for other in ("int8", "int4"):
+        if weights_bytes(llm, other) < now and would(other, parallel):
+            yield f"weights: {other} ({weights_bytes(llm, other) / 1e9:.1f} GB)"
+            return
+
+
+def _wider(weights: str, parallel: int, accelerators: int, would: _Would) -> Iterator[str]:
+    """Name the smallest tensor parallelism that fits, and the accelerators it would take."""
+    for wider in (2, 4, 8, 16):
+        if wider > parallel and would(weights, wider):
+            more = f" with accelerators: {wider}" if wider > accelerators else ""
+            yield f"tensor_parallel: {wider}{more}"
+            return
+
+
+def _larger(weights: str, parallel: int, would: _Would) -> Iterator[str]:
+    """Name the smallest accelerators of the catalogue that would hold it."""
+    from edgesim.catalog import accelerators  # noqa: PLC0415 - only for the message of a misfit
+
+    known = sorted(accelerators().values(), key=lambda item: (item.memory, item.name))
+    fitting = [item.name for item in known if would(weights, parallel, item)][:3]
+    if fitting:
+        yield f"an accelerator that holds it ({', '.join(fitting)})"

@@ -1,0 +1,267 @@
+"""Step costs from specifications: what arithmetic, memory traffic, communication and host each take.
+
+A step of T tokens takes
+
+    linear layers   sqrt(arithmetic^2 + weights^2): FLOPs over the reached rate, and weights read over the
+                    reached bandwidth; the root lets the two overlap
+    LM head         likewise apart: its weights once, its arithmetic for each sampled token
+    attention       the larger of arithmetic and cache traffic for each cached token a decode reads;
+                    arithmetic for each token pair of a prompt, plus the cache it reads
+    small work      activations over the reached bandwidth
+    communication   two all-reduces a layer under tensor parallelism
+    overheads       a constant for each layer, for the step and for each sampled token
+
+Overlap of arithmetic and weight traffic depends on T alone, so it is resolved when the table is built, and
+both time columns hold the same value. Kernel timings of A100, H100, L40S and RTX PRO 6000
+(aiconfigurator-core 0.12.0) pass from one bound to the other more gently than their maximum; exponents from
+1.6 to 3 describe them, 2 is used.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from edgesim.costs import llm as work
+from edgesim.costs.memory import block_bytes, kv_blocks
+from edgesim.costs.power import columns, power_of
+from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range, up, work_unit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesim.catalog import Accelerator, Llm
+    from edgesim.costs.power import Power
+
+ACTIVATION_BYTES: Final = 2
+"""Activations travel between accelerators in 16 bits."""
+
+STREAM_CONTEXT: Final = 128
+"""Tokens of context for which the unloaded rate of a reply is stated."""
+
+ERROR_BAND: Final = {"fitted": 0.25, "unverified": 0.5}
+"""Relative error to expect of the roofline: 0.2-0.3 on hardware that was not fitted, more for guesses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Efficiency:
+    """What a scenario overrides of an accelerator's efficiencies and overheads."""
+
+    compute_efficiency: float | None = None
+    memory_efficiency: float | None = None
+    attention_efficiency: float | None = None
+    layer_overhead: float | None = None
+    step_overhead: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Rates that a replica really reaches, all its accelerators together [FLOP/s, B/s, s]."""
+
+    accelerator: Accelerator
+    weights: str
+    tensor_parallel: int
+    linear: float
+    attention: float
+    weight_stream: float
+    stream: float
+    layer_overhead: float
+    step_overhead: float
+    sequence_overhead: float
+
+
+def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given: Efficiency) -> Machine:
+    """Work out what a replica reaches of its accelerators' peaks."""
+    full = weights in {"fp16", "bf16"}
+    quantised = 1.0 if full else accelerator.quantised_efficiency
+    growth = 1.0 + accelerator.parallel_overhead * math.log2(tensor_parallel)
+    compute = _first(given.compute_efficiency, accelerator.compute_efficiency) * tensor_parallel
+    memory = _first(given.memory_efficiency, accelerator.memory_efficiency) * tensor_parallel
+    attention = _first(given.attention_efficiency, accelerator.attention_efficiency) * tensor_parallel
+    return Machine(
+        accelerator=accelerator,
+        weights=weights,
+        tensor_parallel=tensor_parallel,
+        linear=compute * quantised * accelerator.peak(weights),
+        # Attention runs in 16 bits whatever the weights are.
+        attention=attention * accelerator.peak("fp16"),
+        weight_stream=memory * quantised * accelerator.memory_bandwidth,
+        stream=memory * accelerator.memory_bandwidth,
+        layer_overhead=_first(given.layer_overhead, accelerator.layer_overhead * growth),
+        step_overhead=_first(given.step_overhead, accelerator.step_overhead * growth),
+        sequence_overhead=accelerator.step_overhead_per_sequence,
+    )
+
+
+def _first(given: float | None, default: float) -> float:
+    return default if given is None else given
+
+
+def step_cost(
+    accelerator: Accelerator,
+    llm: Llm,
+    *,
+    weights: str | None = None,
+    kv: str = "fp16",
+    tensor_parallel: int = 1,
+    max_num_seqs: int = 256,
+    max_batched_tokens: int = 2048,
+    block_size: int = 16,
+    memory_utilisation: float = 0.9,
+    pue: float = 1.0,
+    host_power: float = 0.0,
+    context: int | None = None,
+    efficiency: Efficiency | None = None,
+) -> StepCost:
+    """Build the step costs of a replica from specifications.
+
+    Args:
+        accelerator: What it runs on.
+        llm: What it runs.
+        weights: Number format of the weights; the LLM's own by default.
+        kv: Number format of the KV cache.
+        tensor_parallel: Accelerators of the replica.
+        max_num_seqs: Most sequences in a step.
+        max_batched_tokens: Most tokens in a step.
+        block_size: Tokens in a KV block.
+        memory_utilisation: Share of the memory that the engine may take.
+        pue: Power usage effectiveness of the place.
+        host_power: The replica's share of what the host draws [W].
+        context: Longest sequence; the LLM's own by default.
+        efficiency: What overrides the accelerator's own figures.
+    """
+    weights = weights or llm.weights
+    speed = machine(accelerator, weights, tensor_parallel, efficiency or Efficiency())
+    power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
+    unit = work_unit(tensor_parallel * accelerator.peak(weights))
+    # A decode step is a mixed step without prompts; so both tables come from the same rows.
+    rows = _rows(speed, llm, kv, max(max_num_seqs, max_batched_tokens))
+    table = columns(*rows, power, unit)
+    table[0] = 0
+    coef = _coefficients(speed, llm, kv, power, unit)
+    decode = (
+        table[: max_num_seqs + 1]
+        + np.arange(max_num_seqs + 1)[:, None] * coef[MIXED_FEATURES.index("sampled")]
+    )
+    block = block_bytes(llm, kv, block_size, tensor_parallel)
+    cost = StepCost(
+        decode_table=decode,
+        decode_coef=coef[
+            [MIXED_FEATURES.index(name) for name in ("decode_context", "window_decode_context")]
+        ],
+        mixed_table=table[: max_batched_tokens + 1],
+        mixed_coef=coef,
+        stream_rate=0,
+        kv_block_bytes=block,
+        kv_blocks=kv_blocks(
+            accelerator,
+            llm,
+            weights=weights,
+            kv=kv,
+            tensor_parallel=tensor_parallel,
+            max_num_seqs=max_num_seqs,
+            max_batched_tokens=max_batched_tokens,
+            block_size=block_size,
+            memory_utilisation=memory_utilisation,
+        ),
+        swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
+        base_mw=power.base_mw,
+        idle_mw=power.idle_mw,
+        calibration=f"roofline, {accelerator.name} ({accelerator.confidence} efficiencies)",
+        error_band=ERROR_BAND[accelerator.confidence],
+        window=llm.window.size if llm.window else 0,
+        encoder_only=llm.encoder_only,
+        tokens_per_image=llm.vision.tokens_per_image if llm.vision else 0,
+        work_unit=unit,
+        peak_flops=tensor_parallel * accelerator.peak(weights),
+        peak_bandwidth=tensor_parallel * accelerator.memory_bandwidth,
+        weights_bytes=work.weights_bytes(llm, weights),
+    )
+    check_range(cost, context or llm.context)
+    return with_stream_rate(cost)
+
+
+def with_stream_rate(cost: StepCost) -> StepCost:
+    """Fill in the rate of an unloaded reply."""
+    return replace(cost, stream_rate=max(1, 1000 * PS // cost.decode_ps(1, STREAM_CONTEXT)))
+
+
+Rows = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.float64]"]
+"""Times [ps], FLOPs and bytes of many rows or features."""
+
+
+def _rows(speed: Machine, llm: Llm, kv: str, most: int) -> Rows:
+    """Cost steps of 0 to `most` tokens, without what their contexts and sampled tokens add."""
+    tokens = np.arange(most + 1, dtype=np.float64)
+    per_weight = work.weight_bytes(speed.weights)
+    counted = work.shape(llm)
+    flops = work.token_flops(llm) * tokens
+    layers = counted.dense * per_weight + _expert_weights(llm, tokens) * per_weight
+    head = counted.head * per_weight
+    written = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel)
+    small = (work.activation_bytes(llm) + written) * tokens
+    arithmetic, streaming = flops / speed.linear, layers / speed.weight_stream
+    seconds = np.sqrt(arithmetic * arithmetic + streaming * streaming)
+    seconds += head / speed.weight_stream + small / speed.stream
+    seconds += _all_reduce(speed, llm, tokens)
+    seconds += llm.layers * speed.layer_overhead + speed.step_overhead
+    return up(seconds * PS), flops, layers + head + small
+
+
+def _expert_weights(llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Count the parameters of the distinct experts that a step touches, all layers together.
+
+    Each of E experts is chosen by a token with probability k/E, so T tokens touch E(1 - (1 - k/E)^T) on
+    average.
+    """
+    moe = llm.moe
+    if moe is None:
+        return np.zeros_like(tokens)
+    counted = work.shape(llm)
+    distinct = moe.experts * (1.0 - np.power(1.0 - moe.per_token / moe.experts, tokens))
+    return counted.expert * counted.expert_layers * distinct
+
+
+def _all_reduce(speed: Machine, llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Time of two all-reduces a layer by message size [s]: a ring's traffic after a tree's latency."""
+    ranks = speed.tensor_parallel
+    if ranks == 1:
+        return np.zeros_like(tokens)
+    message = tokens * (llm.hidden * ACTIVATION_BYTES)
+    moved = 2.0 * (ranks - 1) / ranks * message / speed.accelerator.interconnect
+    return 2 * llm.layers * (speed.accelerator.interconnect_latency * math.log2(ranks) + moved)
+
+
+def _coefficients(speed: Machine, llm: Llm, kv: str, power: Power, unit: int) -> NDArray[np.int64]:
+    """Cost one unit of each feature of a mixed step."""
+    cached = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel) / llm.layers
+    seconds, flops, traffic = [], [], []
+    for layers in work.layers_by_reach(llm):
+        decode = layers * work.decode_pair_flops(llm)
+        pair = layers * work.prefill_pair_flops(llm)
+        read = layers * cached
+        seconds += [
+            max(decode / speed.attention, read / speed.stream),
+            pair / speed.attention,
+            read / speed.stream,
+        ]
+        flops += [decode, pair, 0]
+        traffic += [read, read * 0.0, read]
+    head = work.head_flops(llm)
+    seconds += [head / speed.linear + speed.sequence_overhead, _image_seconds(speed, llm)]
+    flops += [head, work.image_flops(llm)]
+    traffic += [0.0, _image_bytes(speed, llm)]
+    ps = up(np.array(seconds) * PS)
+    return columns(ps, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64), power, unit)
+
+
+def _image_bytes(speed: Machine, llm: Llm) -> float:
+    return llm.vision.params * work.weight_bytes(speed.weights) if llm.vision else 0.0
+
+
+def _image_seconds(speed: Machine, llm: Llm) -> float:
+    """Time to encode one image; encoders run image by image here, as engines mostly do."""
+    return max(work.image_flops(llm) / speed.linear, _image_bytes(speed, llm) / speed.weight_stream)

@@ -1,0 +1,300 @@
+"""Running a scenario: one replication or several, in memory or into a run folder, kept whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from edgesim.outcome import Outcome, Progress, Replication, RunInfo, Sink, Totals
+from edgesim.results import MemoryRun, Run, RunSet, StoredRun
+from edgesim.results import folder as folders
+from edgesim.results.combine import combine
+from edgesim.results.folder import MANIFEST, SCENARIO, SUMMARY
+from edgesim.results.source import FileSource, MemorySource
+from edgesim.results.summary import Effort, summarise
+from edgesim.results.writer import MemorySink, RecordWriter
+
+if TYPE_CHECKING:
+    import os
+
+    from edgesim.scenario import Scenario
+
+Build = Callable[["Scenario", int], Replication]
+Watch = Callable[[int], AbstractContextManager["Progress | None"]]
+"""Number of a replication -> what watches it: entered before it runs, left when it ended."""
+Json = dict[str, Any]
+
+
+def simulate(
+    scenario: Scenario | str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    sets: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    seed: int | None = None,
+    replications: int | None = None,
+    engine: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Run | RunSet:
+    """Run a scenario.
+
+    Args:
+        scenario: A scenario, a YAML file, the name of a packaged scenario, or the same as a mapping.
+        sets: Overrides of the form "key.path=value".
+        plugins: Python files with policies.
+        seed: Seed, instead of the scenario's.
+        replications: Number of repetitions with other random numbers, instead of the scenario's.
+        engine: "kernel", "reference" or "auto", instead of the scenario's.
+        out: Folder to write; by default nothing is written and records stay in memory.
+        force: Replace an earlier run in that folder.
+        progress: Called now and then with the simulated seconds and the requests that ended so far.
+
+    Returns:
+        The run; a set of runs if there are several replications.
+
+    Raises:
+        EdgesimError: Something is wrong; what was finished until then is kept in `out`.
+        KeyboardInterrupt: As usual; what was finished until then is kept in `out`.
+    """
+    loaded = _prepared(scenario, sets, plugins, seed=seed, replications=replications, engine=engine)
+    plan = Plan(loaded, None if out is None else Path(out), force=force)
+    found = plan.run(lambda _: nullcontext(progress))
+    if found.manifest["exit_state"] == "interrupted":
+        raise KeyboardInterrupt
+    return found
+
+
+def _prepared(
+    scenario: Scenario | str | os.PathLike[str] | Mapping[str, Any],
+    sets: Sequence[str],
+    plugins: Sequence[str],
+    **settings: int | str | None,
+) -> Scenario:
+    """Load what is not loaded yet, and change settings that were given beside it."""
+    from edgesim.scenario import Scenario as Loaded  # noqa: PLC0415 - runs of a loaded scenario do not need the loader
+    from edgesim.scenario import load  # noqa: PLC0415
+
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not isinstance(scenario, Loaded):
+        keys = {"seed": "scenario.seed", "replications": "scenario.replications", "engine": "engine"}
+        return load(scenario, [*sets, *(f"{keys[name]}={value}" for name, value in given.items())], plugins)
+    if sets or plugins:
+        raise TypeError("sets and plugins belong to load_scenario() when the scenario is loaded already")
+    engine = given.pop("engine", scenario.engine)
+    changed = scenario.scenario.model_copy(update=given)
+    return scenario.model_copy(update={"scenario": changed, "engine": engine})
+
+
+def build(scenario: Scenario, replication: int) -> Replication:
+    """Build one replication of a scenario, ready to run."""
+    from edgesim.simulation import Simulation  # noqa: PLC0415 - brings numba, which a stored run does not need
+
+    return cast("Replication", Simulation(scenario, replication))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The replications of a scenario, about to run one after the other.
+
+    Replication i draws the same random numbers whatever the policies: plans that differ in a policy only can
+    be compared pairwise.
+
+    Attributes:
+        scenario: What to run.
+        folder: Where to write; None keeps records in memory.
+        force: Replace an earlier run in that folder.
+        command: How it was asked for; by default the command line.
+        build: Scenario and number of the replication -> what runs.
+    """
+
+    scenario: Scenario
+    folder: Path | None = None
+    force: bool = False
+    command: str = ""
+    build: Build = build
+
+    @property
+    def replications(self) -> int:
+        """How many there are."""
+        return self.scenario.scenario.replications
+
+    def run(self, watch: Watch = lambda _: nullcontext()) -> Run | RunSet:
+        """Run all replications.
+
+        Ctrl-C ends the run, not the program: what is finished is kept, and the manifest's `exit_state` says
+        so. An error is raised again after the same.
+        """
+        started = time.perf_counter()
+        manifest = self._manifest()
+        if self.folder is not None:
+            folders.prepare(self.folder, force=self.force)
+            (self.folder / SCENARIO).write_text(self.scenario.resolved_yaml(), encoding="utf-8")
+            folders.write_json(self.folder / MANIFEST, manifest)
+        runs: list[Run] = []
+        state, failure = "finished", None
+        for number in range(self.replications):
+            ended = self._replicate(number, watch, manifest)
+            if ended.run is not None:
+                runs.append(ended.run)
+            state, failure = ended.state, ended.failure
+            if state != "finished":
+                break
+        manifest |= {
+            "exit_state": state,
+            "error": None if failure is None else str(failure),
+            "finished_replications": number if state != "finished" else self.replications,
+            "wall_s": time.perf_counter() - started,
+            "peak_rss_mib": folders.peak_rss_mib(),
+        }
+        if self.folder is not None:
+            folders.write_json(self.folder / MANIFEST, manifest)
+        found = self._gathered(runs, manifest) if runs else None
+        if failure is not None:
+            raise failure
+        assert found is not None
+        return found
+
+    def _manifest(self) -> Json:
+        settings = self.scenario.scenario
+        return folders.manifest(
+            scenario=settings.name,
+            digest=self.scenario.digest(),
+            seed=settings.seed,
+            replications=settings.replications,
+            command=self.command or folders.command_line(),
+            engine=self.scenario.engine,
+        )
+
+    def _replicate(self, number: int, watch: Watch, manifest: Json) -> Ended:
+        """Run one replication and summarise it."""
+        try:
+            simulation = self.build(self.scenario, number)
+        except Exception as error:  # noqa: BLE001 - raised again once the manifest says so
+            return Ended(None, "failed", error)
+        tables = self.scenario.output.tables
+        place = self._place(number)
+        sink: RecordWriter | MemorySink
+        if place is None:
+            sink = MemorySink(tables=tables)
+        else:
+            place.mkdir(exist_ok=True)
+            sink = RecordWriter(place, simulation.info, ("requests", *tables))
+        with watch(number) as progress:
+            outcome, state, failure, effort = _run(simulation, sink, progress)
+        info = self._told(outcome.info)
+        if isinstance(sink, MemorySink):
+            source = MemorySource(sink.chunks("requests"), info)
+            run: Run = MemoryRun(
+                self.scenario,
+                manifest,
+                sink=sink,
+                info=info,
+                totals=outcome.totals,
+                summarise=lambda: summarise(source, info, outcome.totals, _with_peak(effort)),
+            )
+        else:
+            assert place is not None
+            found = summarise(
+                FileSource(place / "requests.parquet"), info, outcome.totals, _with_peak(effort)
+            )
+            folders.write_json(place / SUMMARY, found)
+            run = StoredRun(place)
+        return Ended(run, state, failure)
+
+    def _place(self, number: int) -> Path | None:
+        """Folder of a replication."""
+        if self.folder is None or self.replications == 1:
+            return self.folder
+        return self.folder / f"rep-{number:03d}"
+
+    def _told(self, info: RunInfo) -> RunInfo:
+        """Add what the scenario alone decides."""
+        settings = self.scenario.scenario
+        return replace(info, warmup_s=settings.warmup, slo=slo_of(self.scenario), seed=settings.seed)
+
+    def _gathered(self, runs: Sequence[Run], manifest: Json) -> Run | RunSet:
+        """Tell the runs how it ended, and write the summary of all of them if there are several."""
+        for run in runs:
+            run.manifest = manifest
+        if self.replications == 1:
+            return runs[0]
+        slo = slo_of(self.scenario)
+        together = RunSet(
+            runs,
+            lambda: combine([run.summary for run in runs], slo),
+            lambda: self.scenario,
+            manifest,
+            self.folder,
+        )
+        if self.folder is not None:
+            folders.write_json(self.folder / SUMMARY, together.summary)
+        return together
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A replication that ran, to its end or not; there is no run if it could not even be built."""
+
+    run: Run | None
+    state: str
+    failure: Exception | None
+
+
+def _run(
+    simulation: Replication, sink: RecordWriter | MemorySink, progress: Progress | None
+) -> tuple[Outcome, str, Exception | None, Effort]:
+    """Run a replication; if it is interrupted or fails, get what is finished."""
+    seen = 0.0
+
+    def watched(seconds: float, done: int) -> None:
+        nonlocal seen
+        seen = seconds
+        if progress is not None:
+            progress(seconds, done)
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    state, failure = "finished", None
+    try:
+        outcome = simulation.run(sink, watched)
+    except KeyboardInterrupt:
+        state = "interrupted"
+    except Exception as error:  # noqa: BLE001 - raised again once the results so far are safe
+        state, failure = "failed", error
+    try:
+        if state != "finished":
+            outcome = _salvaged(simulation, sink, seen)
+    finally:
+        sink.close()
+    return outcome, state, failure, Effort(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def _salvaged(simulation: Replication, sink: Sink, seen: float) -> Outcome:
+    """Get what an interrupted replication has finished; a broken one may refuse, then the records must do."""
+    try:
+        return simulation.so_far(sink)
+    except Exception:  # noqa: BLE001 - the first error is the one to report
+        return Outcome(Totals(), replace(simulation.info, duration_s=seen))
+
+
+def _with_peak(effort: Effort) -> Effort:
+    return replace(effort, peak_rss_mib=folders.peak_rss_mib())
+
+
+def slo_of(scenario: Scenario) -> dict[str, dict[str, float]]:
+    """Answer the objectives of a scenario: metric -> statistic -> bound."""
+    found = {}
+    for name, target in scenario.slo.targets():
+        found[name] = dict(target.bounds())
+        if target.attainment is not None:
+            found[name]["attainment"] = target.attainment
+    return found
+
+
+def default_folder(scenario: Scenario) -> Path:
+    """Answer the folder that a run of a scenario gets unless another one is named."""
+    return folders.default_folder(Path(scenario.output.dir), scenario.scenario.name, scenario.digest())

@@ -1,0 +1,1 @@
+"""The network: transfers over links that share their bandwidth max-min fairly over many hops."""

@@ -1,0 +1,79 @@
+"""What a run records: one row a request, one row a leg, all integers where exactness matters."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+STATUS: Final = ("completed", "rejected", "failed", "abandoned", "unfinished")
+"""How a request can end; the code is the position."""
+
+OUTCOME: Final = ("completed", "lost", "cancelled", "rejected", "unfinished")
+"""How a leg can end; the code is the position."""
+
+LEG_KIND: Final = ("first", "retry", "hedge")
+"""Why a leg was sent; the code is the position."""
+
+PHASES: Final = ("decision", "uplink", "queue", "prefill", "decode", "stall", "downlink", "backoff")
+"""The phases of a request; their integer picoseconds add up to finished - arrived."""
+
+MISSING: Final = -1
+"""A time or place that does not exist for this row."""
+
+REQUEST_RECORD: Final = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "request",
+            "workload",
+            "session",
+            "origin",
+            "replica",
+            "status",
+            "reason",
+            "prompt",
+            "cached",
+            "output",
+            "arrived",
+            "first_scheduled",
+            "first_token_server",
+            "first_token",
+            "finished",
+            *PHASES,
+            "bytes_up",
+            "bytes_down",
+            "compute_nj",
+            "network_nj",
+            "share_ps",
+            "legs",
+            "preemptions",
+            "hops",
+        )
+    ]
+    + [(name, np.float64) for name in ("cost_usd", "carbon_g", "quality")]
+)
+
+LEG_RECORD: Final = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "request",
+            "leg",
+            "kind",
+            "replica",
+            "outcome",
+            "dispatched",
+            "delivered",
+            "first_scheduled",
+            "first_token",
+            "finished",
+            "prompt",
+            "output",
+            "preemptions",
+            "compute_nj",
+            "network_nj",
+            "share_ps",
+        )
+    ]
+)

@@ -1,0 +1,93 @@
+"""Python files of the user that bring policies."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import linecache
+import os
+import sys
+from pathlib import Path
+
+from edgesim.errors import Problem, ScenarioError
+from edgesim.registry.places import BrokenPolicyError, Place, raised_at
+from edgesim.registry.register import BUILT_IN, registries
+from edgesim.registry.specs import adapter
+
+
+def load_plugin(path: str | os.PathLike[str]) -> list[str]:
+    """Run a Python file of the user for the policies it registers; answer "role name" for each.
+
+    A file that has not changed since is not run again.
+
+    Raises:
+        ScenarioError: The file is missing, fails, or registers nothing usable; names file, line and hook.
+    """
+    file = Path(path).resolve()
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        problem = Problem((), f"plugin {os.fspath(path)!r} cannot be read: {error.strerror}")
+        raise ScenarioError([problem]) from error
+    module = f"edgesim_plugin_{file.stem}_{hashlib.blake2b(bytes(file), digest_size=6).hexdigest()}"
+    digest = hashlib.blake2b(source).hexdigest()
+    loaded = sys.modules.get(module)
+    if loaded is None or vars(loaded).get("__edgesim_digest__") != digest:
+        importlib.import_module(BUILT_IN)
+        _forget(module)
+        linecache.checkcache(str(file))
+        try:
+            _execute(module, file, source, digest)
+        except (Exception, SystemExit) as error:
+            _forget(module)
+            raise ScenarioError([_plugin_problem(file, error)]) from error
+    return [
+        f"{role} {name}"
+        for role, registry in registries.items()
+        for name in registry.names()
+        if registry[name].__module__ == module
+    ]
+
+
+def _execute(module: str, file: Path, source: bytes, digest: str) -> None:
+    """Run a plugin as a module of its own, so that pickles, annotations and tracebacks find it."""
+    spec = importlib.util.spec_from_file_location(module, file)
+    if spec is None:
+        raise BrokenPolicyError("a plugin is a Python file; its name ends in .py", Place(str(file), 1))
+    before = {role: registry.names() for role, registry in registries.items()}
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    exec(compile(source, file, "exec", dont_inherit=True), vars(loaded))  # noqa: S102 - running the user's own file is its purpose
+    vars(loaded)["__edgesim_digest__"] = digest
+    if before == {role: registry.names() for role, registry in registries.items()}:
+        help_ = 'decorate a class derived from Router, Scheduler or Admission with @register("its-name")'
+        raise BrokenPolicyError("this plugin registers no policy", Place(str(file), 1), help_)
+    for registry in registries.values():
+        for name in registry.names():
+            if registry[name].__module__ == module:
+                adapter(registry[name])
+
+
+def _forget(module: str) -> None:
+    """Undo a plugin that is replaced or that failed half-way."""
+    sys.modules.pop(module, None)
+    for registry in registries.values():
+        registry.forget(module)
+
+
+def _plugin_problem(file: Path, error: BaseException) -> Problem:
+    """Locate what went wrong while a plugin ran."""
+    text, help_ = f"this plugin fails with {type(error).__name__}: {error}", ""
+    line = raised_at(error, Place(str(file), 1)).line
+    match error:
+        case BrokenPolicyError():
+            text, help_ = error.text, error.help
+            line = error.place.line if error.place.file == str(file) else line
+        case SyntaxError():
+            text, line = f"this is not Python: {error.msg}", error.lineno or line
+    source = linecache.getline(str(file), line).rstrip("\n")
+    code = source.strip()
+    column = source.find(code) + 1
+    path = Place(str(file), line).path
+    return Problem((), text, help_, path, line, column, source, len(code))

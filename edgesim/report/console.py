@@ -1,0 +1,250 @@
+"""The summary of a run as tables in a terminal: verdicts, counts, metrics, tiers, costs, footer."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, Final
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from edgesim.units import (
+    format_grams,
+    format_joules,
+    format_percent,
+    format_seconds,
+    format_usd,
+)
+
+Json = Mapping[str, Any]
+
+WIDTHS: Final = (80, 120)
+"""Narrowest and widest output [columns]."""
+COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
+
+_ALWAYS: Final = ("ttft", "tpot", "e2e")
+_SCALES: Final = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "J": ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))}
+_BAD: Final = ("rejected", "failed", "abandoned")
+
+
+def console(stream: IO[str] | None = None, *, stderr: bool = False) -> Console:
+    """Make a console as wide as is readable; plain where the output is piped or NO_COLOR is set."""
+    narrow, wide = WIDTHS
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, narrow), wide)
+    return Console(file=stream, stderr=stderr, width=width, highlight=False, emoji=False)
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[Text]], title: str = "") -> Table:
+    """Make a table of texts; the first column is never broken."""
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=title or None, title_justify="left", title_style="bold"
+    )
+    for position, name in enumerate(head):
+        table.add_column(name, no_wrap=position == 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def show(summary: Json, title: str, out: Console | None = None) -> None:
+    """Print a summary."""
+    target = out or console()
+    plain = target.options.ascii_only
+    target.print(Text(_plain(title) if plain else title, style="bold"))
+    for part in _parts(summary, plain=plain):
+        target.print()
+        target.print(part)
+
+
+def _parts(summary: Json, *, plain: bool) -> Iterator[RenderableType]:
+    if summary["slo"]:
+        yield _objectives(summary["slo"], plain=plain)
+    yield _counts(summary)
+    yield _metrics(summary, plain=plain)
+    if summary["by"]["tier"]:
+        yield _tiers(summary["by"]["tier"])
+    yield _footer(summary, plain=plain)
+
+
+def _plain(text: str) -> str:
+    """Replace what an ASCII terminal cannot show."""
+    return text.replace(" · ", ", ").replace("±", "+-")
+
+
+def _objectives(rows: Sequence[Json], *, plain: bool) -> Table:
+    """One line for each objective: kept or not, what was asked, what came out."""
+    marks = {
+        True: Text("ok" if plain else "✓", "green"),
+        False: Text("MISSED" if plain else "✗", "bold red"),
+        None: Text("-", "dim"),
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for row in rows:
+        share = row["attainment"]
+        within = ""
+        if share is not None:
+            within = f"{format_percent(share)} of requests within {quantity(row['limit'], _metric_unit(row))}"
+        table.add_row(marks[row["met"]], objective(row), Text(_value(row), "bold"), Text(within, "dim"))
+    return table
+
+
+def objective(row: Json) -> str:
+    """Write what an objective demands: "ttft p95 <= 1 s"."""
+    match row["statistic"]:
+        case "attainment":
+            return f"{row['metric']} attainment >= {format_percent(row['target'])}"
+        case "within":
+            return f"{row['metric']} within {quantity(row['limit'], _metric_unit(row))}"
+    return f"{row['metric']} {row['statistic']} <= {quantity(row['target'], row['unit'])}"
+
+
+def _metric_unit(row: Json) -> str:
+    """Unit of the limit; shares have none of their own."""
+    return {"energy": "J", "cost": "USD"}.get(row["metric"], "s")
+
+
+def _value(row: Json) -> str:
+    if row["value"] is None:
+        return "not measured"
+    share = row["statistic"] in ("attainment", "within")
+    return format_percent(row["value"]) if share else quantity(row["value"], row["unit"])
+
+
+def quantity(value: float, unit: str) -> str:
+    """Write a number with its unit for people."""
+    written = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}.get(unit)
+    return written(value) if written else f"{value:.4g} {unit}".rstrip()
+
+
+def _counts(summary: Json) -> Table:
+    """How requests ended, how fast, and whether the system keeps up."""
+    requests, rates, warm = summary["requests"], summary["rates"], summary["warmup"]
+    ended = Text(f"{requests['arrived']:,} arrived, {requests['completed']:,} completed")
+    for name in (*_BAD, "unfinished"):
+        style = "yellow" if name in _BAD and requests[name] else ""
+        ended.append(", ").append(f"{requests[name]:,} {name}", style)
+    if warm["requests"]:
+        ended.append(f" ({warm['requests']:,} arrived in the warm-up: not measured)", "dim")
+    rows = [("requests", ended)]
+    if rates["throughput_rps"] is not None:
+        parts = [f"{rates['throughput_rps']:.4g} requests/s"]
+        if rates["goodput_rps"] is not None:
+            parts.append(f"{rates['goodput_rps']:.4g}/s within the objectives")
+        parts += [f"{rates[f'{side}_tokens_per_s']:,.5g} {side} tokens/s" for side in ("input", "output")]
+        rows.append(("rates", Text(", ".join(parts))))
+    if not summary["stable"]:
+        rows.append(("unstable", Text(summary["stability"].removeprefix("unstable: "), "bold red")))
+    rows += [("note", Text(note, "yellow")) for note in summary["notes"]]
+    return _labelled(rows)
+
+
+def _labelled(rows: Sequence[tuple[str, Text]]) -> Table:
+    """Lines of text, each behind its label."""
+    table = Table.grid(padding=(0, 2))
+    for label, text in rows:
+        table.add_row(Text(label, "bold"), text)
+    return table
+
+
+def _metrics(summary: Json, *, plain: bool) -> Table:
+    """Metrics x statistics; those that are nothing but zeros are left out."""
+    intervals = summary.get("replications", {}).get("metrics", {})
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("metric", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(
+            f"mean {'+-' if plain else '±'} 95 %" if name == "mean" and intervals else name, justify="right"
+        )
+    for name, values in summary["metrics"].items():
+        if not values["count"] or (not values["max"] and name not in _ALWAYS) or _boring(name, values):
+            continue
+        size, unit = scale(values)
+        cells = [_number(values[column], size) for column in COLUMNS]
+        half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
+        if half is not None:
+            cells[0] += f" {'+-' if plain else '±'} {_number(half, size, like=values['mean'])}"
+        table.add_row(f"{name} [{unit}]" if unit else name, *cells, style="bold" if name in _ALWAYS else "")
+    return table
+
+
+def _boring(name: str, values: Json) -> bool:
+    """Whether a metric says nothing: full quality everywhere."""
+    return bool(name == "quality" and values["min"] == values["max"] == 1)
+
+
+def scale(values: Json) -> tuple[float, str]:
+    """Answer the unit in which a metric's median (or mean) reads best, and its size."""
+    steps = _SCALES.get(values["unit"])
+    if steps is None:
+        return 1.0, values["unit"]
+    typical = values["p50"] or values["mean"] or values["max"] or 1.0
+    return next((step for step in steps if typical >= step[0]), steps[-1])
+
+
+def _number(value: float | None, size: float, *, like: float | None = None) -> str:
+    """Write a number with four significant digits, or with as many decimals as another one has."""
+    if value is None:
+        return "-"
+    number, pattern = value / size, abs((like or value) / size)
+    if number == 0:
+        return "0"
+    digits = 3 - math.floor(math.log10(pattern))
+    if not -9 < digits < 8:
+        return f"{number:.3g}"
+    return f"{number:,.{min(max(digits, 0), 6)}f}"
+
+
+def _tiers(tiers: Json) -> Table:
+    """What each tier did."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("tier", no_wrap=True)
+    for name in ("completed", "ttft p50", "ttft p95", "tpot p50", "e2e p95", "busy", "J/request", "$/1000"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, tier in tiers.items():
+        metrics = tier["metrics"]
+        times = [
+            metrics["ttft"]["p50"],
+            metrics["ttft"]["p95"],
+            metrics["tpot"]["p50"],
+            metrics["e2e"]["p95"],
+        ]
+        busy = tier.get("fleet", {}).get("utilisation")
+        energy, cost = metrics["energy"]["mean"], metrics["cost"]["mean"]
+        table.add_row(
+            Text(name),
+            f"{tier['requests']['completed']:,}",
+            *("-" if time is None else format_seconds(time) for time in times),
+            "-" if busy is None else format_percent(busy),
+            _number(energy, 1.0),
+            _number(cost, 1e-3),
+        )
+    return table
+
+
+def _footer(summary: Json, *, plain: bool) -> Table:
+    """What it cost, in the simulated world and in this one."""
+    joules, engine = summary["energy_j"], summary["engine"]
+    shares = [
+        f"{format_joules(joules[name])} {word}"
+        for name, word in (("dynamic", "computing"), ("idle", "idle"), ("network", "network"))
+        if joules[name] is not None
+    ]
+    world = f"{format_joules(joules['total'])} ({', '.join(shares)})"
+    costs = f"{format_usd(summary['cost_usd'])}, {format_grams(summary['carbon_g'])} CO2"
+    done, wall, cpu = summary["requests"]["arrived"], engine["wall_s"], engine["cpu_s"]
+    speed = f"{format_seconds(engine['simulated_s'])} simulated in {format_seconds(wall)}"
+    if wall and cpu:
+        speed += f": {done / wall:,.4g} requests/s of wall time, {done / cpu:,.4g} of CPU time"
+    speed += f"; {engine['events']:,.7g} events"
+    band = engine["error_band"]
+    basis = [engine["engine"] and f"engine {engine['engine']}", engine["calibration"]]
+    basis.append("" if band is None else f"step costs good to {'+-' if plain else '±'}{band * 100:.3g} %")
+    rows = [("energy", Text(world)), ("cost", Text(costs)), ("speed", Text(speed, "dim"))]
+    if count := summary.get("replications", {}).get("count"):
+        rows.append(("spread", Text(f"{count} replications, 95 % t-intervals", "dim")))
+    rows.append(("basis", Text("; ".join(part for part in basis if part), "dim")))
+    return _labelled(rows)

@@ -1,0 +1,7 @@
+"""Results: records become tables, tables become summaries, and a run folder keeps all of it."""
+
+from __future__ import annotations
+
+from edgesim.results.run import MemoryRun, Result, Run, RunSet, StoredRun, load
+
+__all__ = ["MemoryRun", "Result", "Run", "RunSet", "StoredRun", "load"]

@@ -1,0 +1,163 @@
+"""The run folder: where it lies, what may be overwritten, and the manifest that says how it came about."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import ResultsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Json = dict[str, Any]
+
+MANIFEST: Final = "manifest.json"
+SUMMARY: Final = "summary.json"
+SCENARIO: Final = "scenario.yaml"
+FORMAT: Final = 1
+"""Version of the layout of run folders."""
+
+_OURS: Final = (MANIFEST, SUMMARY, SCENARIO)
+_PACKAGES: Final = ("edgesim", "numpy", "numba", "pyarrow", "simpy", "pydantic")
+
+
+def default_folder(base: Path, scenario: str, digest: str) -> Path:
+    """Answer a folder that does not exist yet: <base>/<scenario>/<UTC time>-<digest>."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{digest[:8]}"
+    folder = base / scenario / name
+    number = 2
+    while folder.exists():
+        folder = base / scenario / f"{name}-{number}"
+        number += 1
+    return folder
+
+
+def prepare(folder: Path, *, force: bool = False) -> None:
+    """Make an empty run folder.
+
+    Args:
+        folder: Where to.
+        force: Empty it if it holds an earlier run; nothing else is ever deleted.
+
+    Raises:
+        ResultsError: Something else is in the way.
+    """
+    for parent in (folder, *folder.parents):
+        if parent.exists() and not parent.is_dir():
+            raise ResultsError(
+                f"cannot write results to '{folder}': '{parent}' is a file; choose another folder"
+            )
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            _empty(folder, force=force)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
+
+
+def _empty(folder: Path, *, force: bool) -> None:
+    """Delete an earlier run."""
+    if not is_run(folder):
+        raise ResultsError(
+            f"cannot write results to '{folder}': it is not empty and holds no run; choose another folder"
+        )
+    if not force:
+        raise ResultsError(f"'{folder}' holds an earlier run; --force replaces it")
+    for entry in folder.iterdir():
+        if entry.name in _OURS or entry.suffix == ".parquet":
+            entry.unlink()
+        elif entry.is_dir() and entry.name.startswith("rep-"):
+            shutil.rmtree(entry)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, finished or not."""
+    return (folder / MANIFEST).is_file()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON at once or not at all, so that a reader never sees half a file."""
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    scratch.replace(path)
+
+
+def read_json(path: Path) -> Json:
+    """Read JSON that this package wrote.
+
+    Raises:
+        ResultsError: The file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"'{path}' is missing; is '{path.parent}' the folder of a finished run?") from None
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"cannot read '{path}': {error}") from error
+    if not isinstance(content, dict):
+        raise ResultsError(f"cannot read '{path}': it holds no JSON object")
+    return content
+
+
+def manifest(*, scenario: str, digest: str, seed: int, replications: int, command: str, engine: str) -> Json:
+    """Say what is about to run, where and with what; the end of the run adds how it went."""
+    return {
+        "format": FORMAT,
+        "scenario": scenario,
+        "scenario_sha256": digest,
+        "seed": seed,
+        "replications": replications,
+        "engine": engine,
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git_commit": git_commit(),
+        "command": command,
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "exit_state": "running",
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def git_commit() -> str | None:
+    """Answer the commit of the checkout that this package runs from, with "+" for local changes."""
+    root = Path(__file__).resolve().parents[2]
+    if not ((root / ".git").exists() and (root / "pyproject.toml").is_file()):
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def command_line() -> str:
+    """Answer the command that started this process, as a user would type it."""
+    import shlex  # noqa: PLC0415 - only runs that are written need it
+
+    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+
+
+def peak_rss_mib() -> float:
+    """Answer the largest resident memory of this process so far [MiB]; 0 where the system does not tell."""
+    if os.name != "posix":
+        return 0.0
+    import resource  # noqa: PLC0415 - POSIX only
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -1,0 +1,248 @@
+"""A run as its user sees it: tables as DataFrames, summary, scenario; from a folder or from memory."""
+
+from __future__ import annotations
+
+import html
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgesim.errors import ResultsError
+from edgesim.results.folder import FORMAT, MANIFEST, SCENARIO, SUMMARY, is_run, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from edgesim.outcome import RunInfo, Totals
+    from edgesim.results.writer import MemorySink
+    from edgesim.scenario import Scenario
+
+Json = dict[str, Any]
+
+
+class Result:
+    """What runs and sets of runs have in common.
+
+    Args:
+        scenario: Answers the scenario.
+        manifest: How the run came about; its `exit_state` is finished, interrupted or failed.
+        folder: Where it is stored; None for a run in memory.
+    """
+
+    def __init__(self, scenario: Callable[[], Scenario], manifest: Json, folder: Path | None) -> None:
+        self._scenario = scenario
+        self.manifest = manifest
+        self.folder = folder
+
+    @cached_property
+    def scenario(self) -> Scenario:
+        """The scenario, with everything spelled out."""
+        return self._scenario()
+
+    @cached_property
+    def summary(self) -> Json:
+        """Counts, metrics, rates, energy, money and verdicts, as in summary.json."""
+        return self._summarise()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run reached its end."""
+        return self.manifest.get("exit_state") == "finished"
+
+    def _summarise(self) -> Json:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        counts = self.summary["requests"]
+        place = f" in {self.folder}" if self.folder else ""
+        return (
+            f"<{type(self).__name__} {counts['completed']} of {counts['arrived']} requests completed{place}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the metrics as a table in a notebook."""
+        columns = ("mean", "p50", "p90", "p95", "p99", "max")
+        head = "".join(f"<th>{name}</th>" for name in ("metric", "unit", *columns))
+        rows = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{values['unit']}</td>"
+            + "".join(f"<td>{'' if values[c] is None else format(values[c], '.4g')}</td>" for c in columns)
+            + "</tr>"
+            for name, values in self.summary["metrics"].items()
+            if values["count"] and values["max"]
+        )
+        caption = html.escape(f"{self!r}; {self.summary['stability']}")
+        return (
+            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+class Run(Result):
+    """One replication. `requests`, `legs` and `resources` are read when they are first asked for."""
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """A row per request; columns of names are categorical."""
+        return self._table("requests")
+
+    @cached_property
+    def legs(self) -> pd.DataFrame:
+        """A row per attempt of a request."""
+        return self._table("legs")
+
+    @cached_property
+    def resources(self) -> pd.DataFrame:
+        """Time series of replicas and links, if they were recorded."""
+        return self._table("resources")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        raise NotImplementedError
+
+
+class StoredRun(Run):
+    """A run in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        whole = folder if is_run(folder) else folder.parent
+        super().__init__(lambda: _load_scenario(whole), _manifest(whole), folder)
+        self._path = folder
+
+    def _summarise(self) -> Json:
+        return read_json(self._path / SUMMARY)
+
+    def _table(self, name: str) -> pd.DataFrame:
+        import pyarrow.parquet as pq  # noqa: PLC0415 - reading a summary needs neither arrow nor pandas
+
+        path = self._path / f"{name}.parquet"
+        if not path.is_file():
+            raise ResultsError(
+                f"'{self._path}' has no table {name!r}; a run records those in `output: {{tables: ...}}`"
+            )
+        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        return frame
+
+
+class MemoryRun(Run):
+    """A run whose records are still in memory.
+
+    Attributes:
+        sink: The records, as integers.
+        info: Names behind their codes.
+        totals: Sums over fleet and network.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        manifest: Json,
+        *,
+        sink: MemorySink,
+        info: RunInfo,
+        totals: Totals,
+        summarise: Callable[[], Json],
+    ) -> None:
+        super().__init__(lambda: scenario, manifest, None)
+        self.sink = sink
+        self.info = info
+        self.totals = totals
+        self._make_summary = summarise
+
+    def records(self, table: str = "requests") -> NDArray[np.void]:
+        """All rows of a table as the engine wrote them: integer picoseconds, nanojoules, codes."""
+        return self.sink.records(table)
+
+    def _summarise(self) -> Json:
+        return self._make_summary()
+
+    def _table(self, name: str) -> pd.DataFrame:
+        from edgesim.results.frames import frame  # noqa: PLC0415 - pandas takes a second to import
+
+        return frame(name, self.sink.records(name), self.info)
+
+
+class RunSet(Result):
+    """Replications of one scenario: the same system and workload, other random numbers.
+
+    Args:
+        runs: The replications.
+        combined: Answers the summary of all of them.
+        scenario: Answers the scenario.
+        manifest: How the runs came about.
+        folder: Where they are stored; None for runs in memory.
+    """
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        combined: Callable[[], Json],
+        scenario: Callable[[], Scenario],
+        manifest: Json,
+        folder: Path | None,
+    ) -> None:
+        super().__init__(scenario, manifest, folder)
+        self._runs = list(runs)
+        self._combined = combined
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __getitem__(self, index: int) -> Run:
+        return self._runs[index]
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    @cached_property
+    def requests(self) -> pd.DataFrame:
+        """A row per request of every replication, with the number of the replication in front."""
+        import pandas as pd  # noqa: PLC0415 - takes a second to import
+
+        return pd.concat(
+            dict(enumerate(run.requests for run in self)), names=["replication", None]
+        ).reset_index(level="replication")
+
+    def _summarise(self) -> Json:
+        return self._combined()
+
+
+def load(folder: str | Path) -> Run | RunSet:
+    """Open the folder of a run; its tables are read when they are first asked for.
+
+    Raises:
+        ResultsError: There is no run there, or one of another version.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ResultsError(f"'{path}' is no folder; give the one that `edgesim run` named at its end")
+    repetitions = sorted(path.glob("rep-*"))
+    if not is_run(path) and not (path.name.startswith("rep-") and is_run(path.parent)):
+        below = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
+        hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
+        raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
+    if not repetitions:
+        return StoredRun(path)
+    return RunSet(
+        [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()],
+        lambda: read_json(path / SUMMARY),
+        lambda: _load_scenario(path),
+        _manifest(path),
+        path,
+    )
+
+
+def _manifest(folder: Path) -> Json:
+    found = read_json(folder / MANIFEST)
+    if found.get("format") != FORMAT:
+        raise ResultsError(
+            f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
+        )
+    return found
+
+
+def _load_scenario(folder: Path) -> Scenario:
+    from edgesim.scenario import load as load_scenario  # noqa: PLC0415 - most readers only want the tables
+
+    return load_scenario(folder / SCENARIO)

@@ -1,0 +1,179 @@
+"""Sinks for records: Parquet files that grow while the run goes on, or arrays in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from edgesim.results.columns import RECORDS, Column, ColumnBlock, blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from edgesim.outcome import RunInfo
+
+ROW_GROUP: Final = 1 << 16
+"""Rows that are written together: large enough to be fast, small enough to keep memory flat."""
+
+_TYPES: Final = {"int": pa.int64(), "name": pa.dictionary(pa.int32(), pa.string())}
+
+
+class ParquetTable:
+    """One Parquet file, written in row groups of fixed size, so that equal records give equal bytes.
+
+    Args:
+        path: File to write.
+        columns: Its columns.
+        info: Names of the run.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[Column], info: RunInfo) -> None:
+        self.rows = 0
+        self._columns = columns
+        self._block = ColumnBlock(columns, info, ROW_GROUP)
+        self._schema = pa.schema(
+            pa.field(
+                c.name, _TYPES.get(c.kind, pa.float64()), metadata={"unit": c.unit, "description": c.text}
+            )
+            for c in columns
+        )
+        self._writer = pq.ParquetWriter(
+            path,
+            self._schema,
+            version="2.6",
+            use_dictionary=[c.name for c in columns if c.kind == "name"],
+            compression={c.name: _compression(c) for c in columns},
+            column_encoding={c.name: "DELTA_BINARY_PACKED" for c in columns if c.kind == "int"},
+            write_statistics=False,
+        )
+
+    def write(self, records: NDArray[np.void]) -> None:
+        """Append records."""
+        for block in blocks(records, self._block):
+            self._write(block)
+
+    def close(self) -> None:
+        """Write what is left and finish the file."""
+        if self._block.rows or not self.rows:
+            self._write(self._block)
+            self._block.clear()
+        self._writer.close()
+
+    def _write(self, block: ColumnBlock) -> None:
+        arrays = [_array(block, column) for column in self._columns]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema), row_group_size=ROW_GROUP)
+        self.rows += block.rows
+
+
+def _compression(column: Column) -> str:
+    """Choose what pays: times and energies are as good as random, the rest is mostly constant or packed."""
+    return "NONE" if column.kind == "optional seconds" or column.name == "arrived_at" else "LZ4"
+
+
+def _array(block: ColumnBlock, column: Column) -> Any:
+    """View one column as Arrow data, without a copy and (unlike `pa.array`) without importing pandas."""
+    if column.kind == "name":
+        codes, names = block.names(column)
+        return pa.DictionaryArray.from_arrays(_plain(codes, codes < 0), strings(names))
+    values = block[column.name]
+    return _plain(values, np.isnan(values) if column.kind == "optional seconds" else None)
+
+
+def _plain(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> Any:
+    """View a numpy array as an Arrow array; missing places become nulls."""
+    validity = None
+    if missing is not None and missing.any():
+        validity = pa.py_buffer(np.packbits(~missing, bitorder="little"))
+    kind = {"i4": pa.int32(), "i8": pa.int64(), "f8": pa.float64()}[values.dtype.str[1:]]
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
+
+
+def strings(names: Sequence[str]) -> Any:
+    """Make an Arrow array of strings."""
+    texts = [name.encode() for name in names]
+    ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    )
+
+
+class RecordWriter:
+    """Writes requests.parquet and legs.parquet of a replication while it runs.
+
+    Args:
+        folder: Existing folder that takes the files.
+        info: Names of the run; its lists may grow while the run goes on.
+        tables: Tables that are wanted.
+    """
+
+    def __init__(self, folder: Path, info: RunInfo, tables: Sequence[str] = ("requests", "legs")) -> None:
+        self._tables = {
+            name: ParquetTable(folder / f"{name}.parquet", columns, info)
+            for name, (columns, _) in RECORDS.items()
+            if name in tables
+        }
+
+    def requests(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of REQUEST_RECORD."""
+        if table := self._tables.get("requests"):
+            table.write(chunk)
+
+    def legs(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of LEG_RECORD."""
+        if table := self._tables.get("legs"):
+            table.write(chunk)
+
+    def close(self) -> None:
+        """Finish the files."""
+        for table in self._tables.values():
+            table.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class MemorySink:
+    """Keeps the records of a replication in memory, as the engine wrote them.
+
+    Args:
+        keep: False to drop them, for timing the engine alone.
+        tables: Tables that are wanted.
+    """
+
+    def __init__(self, *, keep: bool = True, tables: Sequence[str] = ("requests", "legs")) -> None:
+        self._chunks: dict[str, list[NDArray[np.void]]] = {name: [] for name in RECORDS}
+        self._kept = {name for name in tables if keep}
+
+    def requests(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of REQUEST_RECORD."""
+        if "requests" in self._kept:
+            self._chunks["requests"].append(chunk.copy())
+
+    def legs(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of LEG_RECORD."""
+        if "legs" in self._kept:
+            self._chunks["legs"].append(chunk.copy())
+
+    def close(self) -> None:
+        """Nothing to finish."""
+
+    def chunks(self, table: str) -> list[NDArray[np.void]]:
+        """Chunks of a table, in the order in which they came."""
+        return self._chunks[table]
+
+    def records(self, table: str) -> NDArray[np.void]:
+        """All rows of a table."""
+        chunks = self._chunks[table]
+        return np.concatenate(chunks) if chunks else np.zeros(0, RECORDS[table][1])

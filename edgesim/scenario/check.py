@@ -1,0 +1,192 @@
+"""Checks that a scenario makes sense as a whole: everything fits, is reachable, and comes to an end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import Problem
+from edgesim.units import format_gigabytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgesim.scenario.deployment import Deployment
+    from edgesim.scenario.schema import Scenario
+    from edgesim.scenario.topology import Node
+    from edgesim.scenario.workload import Workload
+
+_LENGTHS: Final = ("value", "low", "min")
+"""Where a distribution says how short its draws can be."""
+
+
+def check(scenario: Scenario) -> list[Problem]:
+    """List what does not make sense in a scenario whose values and names are fine, with paths."""
+    return [
+        *_end(scenario),
+        *_patterns(scenario),
+        *_placement(scenario),
+        *_memory(scenario),
+        *_reachability(scenario),
+        *_lengths(scenario),
+    ]
+
+
+def _end(scenario: Scenario) -> Iterator[Problem]:
+    """A run needs an end: a time, a number of requests, or traces that run out."""
+    settings = scenario.scenario
+    if settings.duration is None and settings.requests is None:
+        endless = [name for name, workload in scenario.workloads.items() if not workload.is_trace]
+        if endless:
+            text = f"the run never ends: workload {endless[0]!r} asks for ever"
+            yield Problem(("scenario",), text, "give a 'duration: 10 min' or a number of 'requests: 10000'")
+
+
+def _patterns(scenario: Scenario) -> Iterator[Problem]:
+    """Rings and meshes join nodes with their like, so both groups must be equally large."""
+    for index, link in enumerate(scenario.topology.links):
+        first, second = (scenario.topology.nodes[name].count for name in link.between)
+        if link.pattern != "spread" and first != second:
+            text = f"a {link.pattern} joins groups of the same size, not {first} and {second} nodes"
+            yield Problem(("topology", "links", index, "pattern"), text)
+
+
+def _placement(scenario: Scenario) -> Iterator[Problem]:
+    """Accelerators are never shared: each belongs to one replica."""
+    used: dict[str, int] = {}
+    for index, deployment in enumerate(scenario.deployments):
+        path, node = ("deployments", index), scenario.topology.nodes[deployment.on]
+        if node.accelerator is None:
+            help_ = f"give {deployment.on!r} an 'accelerator', or deploy elsewhere"
+            yield Problem((*path, "on"), f"node {deployment.on!r} has no accelerator", help_)
+            continue
+        if deployment.tensor_parallel > node.accelerators:
+            have = f"node {deployment.on!r} has {_accelerators(node)}"
+            yield Problem(
+                (*path, "tensor_parallel"), f"tensor_parallel is {deployment.tensor_parallel}, but {have}"
+            )
+            continue
+        before = used.get(deployment.on, 0)
+        used[deployment.on] = before + deployment.replicas * deployment.tensor_parallel
+        if used[deployment.on] > node.accelerators:
+            yield Problem(
+                (*path, "replicas" if deployment.replicas > 1 else "on"),
+                f"two replicas cannot share an accelerator; the replicas on node {deployment.on!r} take "
+                f"{used[deployment.on]}, it has {node.accelerators}",
+                f"give {deployment.on!r} 'accelerators: {used[deployment.on]}', or deploy fewer replicas",
+            )
+
+
+def _accelerators(node: Node) -> str:
+    return f"{node.accelerators} accelerator{'' if node.accelerators == 1 else 's'}"
+
+
+def _memory(scenario: Scenario) -> Iterator[Problem]:
+    """Weights, working memory and at least one sequence must fit into the accelerators of a replica."""
+    from edgesim.costs.memory import fit  # noqa: PLC0415 - a layer above that needs nothing of this one
+
+    for index, deployment in enumerate(scenario.deployments):
+        node = scenario.topology.nodes[deployment.on]
+        if node.accelerator is None or deployment.tensor_parallel > node.accelerators:
+            continue
+        accelerator, llm = scenario.accelerator(node.accelerator), scenario.llm(deployment.llm)
+        if deployment.context is not None and deployment.context > llm.context:
+            text = f"{deployment.llm} sees at most {llm.context} tokens, not {deployment.context}"
+            yield Problem(("deployments", index, "context"), text)
+        result = fit(
+            accelerator,
+            llm,
+            weights=deployment.weights,
+            kv=deployment.kv,
+            tensor_parallel=deployment.tensor_parallel,
+            accelerators=node.accelerators,
+            max_num_seqs=deployment.max_num_seqs,
+            max_batched_tokens=deployment.max_batched_tokens,
+            block_size=deployment.block_size,
+            memory_utilisation=deployment.memory_utilisation,
+        )
+        if not result.fits:
+            key = "weights" if "weights" in deployment.model_fields_set else "llm"
+            text, help_ = _misfit(scenario, deployment, result)
+            yield Problem(("deployments", index, key), text, help_)
+
+
+def _misfit(scenario: Scenario, deployment: Deployment, result: Any) -> tuple[str, str]:
+    """Say how much is missing, and what would fit."""
+    node = scenario.topology.nodes[deployment.on]
+    assert node.accelerator is not None
+    accelerator, llm = scenario.accelerator(node.accelerator), scenario.llm(deployment.llm)
+    weights = format_gigabytes(result.weights)
+    offer = f"{deployment.tensor_parallel} x {format_gigabytes(accelerator.memory)} ({node.accelerator})"
+    text = f"{deployment.llm} ({deployment.weights or llm.weights}) needs {weights} of weights; "
+    text += f"node {deployment.on!r} offers {offer}"
+    if result.weights < accelerator.memory * deployment.tensor_parallel:  # close: say what else takes room
+        whole = format_gigabytes(result.needed)
+        usable = format_gigabytes(result.available)
+        text += f", {usable} of it usable, and {whole} are needed with working memory and one sequence"
+    return text, f"use {result.suggestion}" if result.suggestion else ""
+
+
+def _reachability(scenario: Scenario) -> Iterator[Problem]:
+    """Every workload needs a replica that may serve it and that links lead to."""
+    part = _parts(scenario)
+    for name, workload in scenario.workloads.items():
+        origin = workload.from_
+        able = [one for one in scenario.deployments if workload.llm in (None, one.llm)]
+        if any(one.on == origin or (one.serves == "all" and part[one.on] == part[origin]) for one in able):
+            continue
+        open_to_all = list(dict.fromkeys(one.on for one in able if one.serves == "all"))
+        if open_to_all:
+            reach = " or ".join(repr(group) for group in open_to_all)
+            text, help_ = f"no links lead from {origin!r} to {reach}", "add a link to topology.links"
+        else:
+            text = f"the replicas of {' and '.join(repr(one.on) for one in able)} serve only their own node"
+            help_ = "deploy on the origin, or set 'serves: all'"
+        yield Problem(
+            ("workloads", name, "from"), f"requests from {origin!r} reach no replica: {text}", help_
+        )
+
+
+def _parts(scenario: Scenario) -> dict[str, str]:
+    """Name the connected part that each group belongs to; a link joins groups as a whole (union-find)."""
+    parent = {name: name for name in scenario.topology.nodes}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for link in scenario.topology.links:
+        first, second = link.between
+        parent[root(first)] = root(second)
+    return {name: root(name) for name in parent}
+
+
+def _lengths(scenario: Scenario) -> Iterator[Problem]:
+    """Some request of a workload must fit into the context of some replica that may serve it."""
+    for name, workload in scenario.workloads.items():
+        if workload.is_trace or workload.prompt_tokens is None or workload.output_tokens is None:
+            continue
+        longest = max(
+            _context(scenario, one) for one in scenario.deployments if workload.llm in (None, one.llm)
+        )
+        least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
+        if least > longest:
+            text = f"requests take at least {least} tokens, but the longest context of a replica is {longest}"
+            yield Problem(("workloads", name, _longer(workload)), text)
+
+
+def _context(scenario: Scenario, deployment: Deployment) -> int:
+    return deployment.context or scenario.llm(deployment.llm).context
+
+
+def _longer(workload: Workload) -> str:
+    return max(("prompt_tokens", "output_tokens"), key=lambda key: _least(getattr(workload, key)))
+
+
+def _least(distribution: Any) -> int:
+    """Answer the shortest length that a distribution can draw."""
+    known = [getattr(distribution, key) for key in _LENGTHS if getattr(distribution, key, None) is not None]
+    if distribution.kind == "empirical" and distribution.values:
+        known = [min(distribution.values)]
+    return max([1, *map(int, known)])

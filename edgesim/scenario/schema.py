@@ -1,0 +1,134 @@
+"""The whole scenario: all sections of the YAML file as one frozen object, in SI units."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import Field, model_validator
+
+from edgesim.scenario.base import Name, Section
+from edgesim.scenario.deployment import Deployment
+from edgesim.scenario.settings import Energy, Output, Policies, Settings, Slo
+from edgesim.scenario.topology import Topology
+from edgesim.scenario.workload import Workload
+
+if TYPE_CHECKING:
+    from edgesim.catalog import Accelerator, Llm
+
+
+ROLES: Final = ("router", "scheduler", "admission")
+"""Keys of the section `policies` that the registry knows as roles."""
+
+
+class Scenario(Section):
+    """A system, what it is asked, who decides, and how it is judged."""
+
+    scenario: Settings = Field(description="What is run: name, seed, length, repetitions.")
+    topology: Topology = Field(description="Tiers, nodes and links.")
+    accelerators: dict[Name, dict[str, Any]] = Field(
+        default={},
+        description="Accelerators of your own: `like` one of the catalogue, with other figures.",
+        examples=[{"my-gpu": {"like": "nvidia-l4", "memory": "48 GB", "price": "0.5 $/h"}}],
+    )
+    llms: dict[Name, dict[str, Any]] = Field(
+        default={},
+        description="LLMs of your own: `like` one of the catalogue, with other figures.",
+        examples=[{"my-llm": {"like": "llama-3.1-8b", "context": 32768}}],
+    )
+    deployments: tuple[Deployment, ...] = Field(description="Which LLM runs where.", min_length=1)
+    workloads: dict[Name, Workload] = Field(description="Streams of requests by name.", min_length=1)
+    policies: Policies = Field(default=Policies(), description="Who decides.")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description="Python files with policies of your own, relative to this file.",
+        examples=[["my_router.py"]],
+    )
+    slo: Slo = Field(default=Slo(), description="Service-level objectives by metric.")
+    energy: Energy = Field(default=Energy(), description="How energy is accounted.")
+    output: Output = Field(default=Output(), description="What is written, and where.")
+    engine: Literal["auto", "kernel", "reference"] = Field(
+        default="auto",
+        description="What simulates: the compiled kernel, its readable twin, or the faster that can.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults_by_tier(cls, value: Any) -> Any:
+        """Fill in what depends on more than one section: batches of one on devices, names of deployments."""
+        if not isinstance(value, dict) or not isinstance(value.get("deployments"), list | tuple):
+            return value
+        names: list[str] = []
+        deployments = [
+            _filled(one, _tier(value, one), names) if isinstance(one, dict) else one
+            for one in value["deployments"]
+        ]
+        return value | {"deployments": deployments}
+
+    @property
+    def name(self) -> str:
+        """Name of the scenario."""
+        return self.scenario.name
+
+    def accelerator(self, name: str) -> Accelerator:
+        """Look up an accelerator, the scenario's own first.
+
+        Raises:
+            UnknownNameError: Neither the scenario nor the catalogue has it.
+        """
+        from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+        from edgesim.registry import UnknownNameError  # noqa: PLC0415
+
+        if name in self.accelerators:
+            return catalog.accelerator_from(name, self.accelerators[name])
+        try:
+            return catalog.accelerator(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(error.kind, name, (*self.accelerators, *error.known)) from None
+
+    def llm(self, name: str) -> Llm:
+        """Look up an LLM, the scenario's own first.
+
+        Raises:
+            UnknownNameError: Neither the scenario nor the catalogue has it.
+        """
+        from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+        from edgesim.registry import UnknownNameError  # noqa: PLC0415
+
+        if name in self.llms:
+            return catalog.llm_from(name, self.llms[name])
+        try:
+            return catalog.llm(name)
+        except UnknownNameError as error:
+            raise UnknownNameError(error.kind, name, (*self.llms, *error.known)) from None
+
+    def resolved_yaml(self) -> str:
+        """Write the scenario with everything spelled out; loading that gives an equal scenario."""
+        from edgesim.scenario.text import dump  # noqa: PLC0415 - Python users may never write YAML
+
+        return dump(self.model_dump(mode="json", exclude_none=True))
+
+    def digest(self) -> str:
+        """Answer the SHA-256 of the resolved text: equal for scenarios that mean the same."""
+        return hashlib.sha256(self.resolved_yaml().encode()).hexdigest()
+
+
+def _tier(scenario: dict[str, Any], deployment: dict[str, Any]) -> object:
+    """Find the tier of a deployment in data that may be wrong in any way."""
+    found: Any = scenario
+    for key in ("topology", "nodes", deployment.get("on"), "tier"):
+        found = found.get(key) if isinstance(found, dict) and isinstance(key, str) else None
+    return found
+
+
+def _filled(deployment: dict[str, Any], tier: object, names: list[str]) -> dict[str, Any]:
+    filled = dict(deployment)
+    if tier == "device":
+        filled.setdefault("max_num_seqs", 1)
+        filled.setdefault("serves", "own")
+    if "name" not in filled:
+        base = f"{filled.get('llm')}@{filled.get('on')}"
+        number = 1 + sum(name == base or name.startswith(f"{base}#") for name in names)
+        filled["name"] = base if number == 1 else f"{base}#{number}"
+    names.append(str(filled["name"]))
+    return filled

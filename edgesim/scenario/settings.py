@@ -1,0 +1,148 @@
+"""How a scenario is run and judged: policies, objectives, energy accounting, output."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault
+from edgesim.units import Joules, PositiveSeconds, Seconds, Share, Usd, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+T = TypeVar("T")
+
+LONGEST = 50 * 86400.0
+"""Longest run [s]: times are counted in 64-bit picoseconds."""
+
+
+class Settings(Section):
+    """What is run: name, seed, length, repetitions."""
+
+    name: Name = Field(description="Name of the scenario; results are stored under it.")
+    seed: WholeNumber = Field(default=0, description="Seed of all randomness.")
+    duration: PositiveSeconds | None = Field(
+        default=None, description="Simulated time after which the run ends."
+    )
+    requests: Count | None = Field(
+        default=None, description="Number of requests after which no more are asked.", examples=[10_000]
+    )
+    warmup: Seconds = Field(
+        default=0.0, description="Requests that arrive before this are left out of the metrics."
+    )
+    replications: Count = Field(default=1, description="Repetitions with other random numbers.")
+
+    @model_validator(mode="after")
+    def _within_limits(self) -> Self:
+        if self.duration is not None and self.duration > LONGEST:
+            raise fault("a run lasts at most 50 days", key="duration")
+        if self.duration is not None and self.warmup >= self.duration:
+            raise fault("the warm-up is not shorter than the run", key="warmup")
+        if self.warmup > LONGEST:
+            raise fault("a run lasts at most 50 days", key="warmup")
+        return self
+
+
+def _policy(value: Any) -> Any:
+    """Bring a policy to its long form; the registry checks what it says."""
+    if isinstance(value, str):
+        return {"kind": value}
+    if isinstance(value, dict) and isinstance(value.get("kind"), str):
+        return value
+    raise fault(f"{shown(value)} is no policy; write its name, or a mapping with its name as 'kind'")
+
+
+Policy = Annotated[dict[str, Any], BeforeValidator(_policy)]
+"""A policy's name (`kind`) and parameters."""
+
+
+class Retry(Section):
+    """What a client does when its attempt is lost or refused."""
+
+    attempts: WholeNumber = Field(default=0, description="Further attempts after the first.")
+    backoff: Seconds = Field(default=0.0, description="Pause before a further attempt; doubles each time.")
+
+
+class Policies(Section):
+    """Who decides."""
+
+    router: Policy = Field(default={"kind": "nearest"}, description="Chooses the replica of each request.")
+    scheduler: Policy = Field(
+        default={"kind": "fcfs"}, description="Orders the requests that wait at a replica."
+    )
+    admission: Policy = Field(
+        default={"kind": "accept-all"}, description="Lets requests in, or refuses them."
+    )
+    retry: Retry = Field(
+        default=Retry(), description="What a client does when its attempt is lost or refused."
+    )
+
+
+class Target(Section, Generic[T]):
+    """Upper bounds of a metric."""
+
+    mean: T | None = Field(default=None, description="Mean over all requests.")
+    p50: T | None = Field(default=None, description="Median.")
+    p90: T | None = Field(default=None, description="90th percentile.")
+    p95: T | None = Field(default=None, description="95th percentile.")
+    p99: T | None = Field(default=None, description="99th percentile.")
+    max: T | None = Field(default=None, description="Largest value.")
+    within: T | None = Field(
+        default=None, description="Limit for a single request; goodput counts those that keep it."
+    )
+    attainment: Share | None = Field(default=None, description="Share of requests that must keep 'within'.")
+
+    @model_validator(mode="after")
+    def _demands_something(self) -> Self:
+        if self.attainment is not None and self.within is None:
+            raise fault("'attainment' needs 'within', the limit for a single request", key="attainment")
+        if not dict(self.bounds()):
+            raise fault("this objective demands nothing; write e.g. {p95: 1 s}")
+        return self
+
+    def bounds(self) -> Iterator[tuple[str, T]]:
+        """Yield every statistic that is bounded, with its bound in SI."""
+        for name, value in self:
+            if value is not None and name != "attainment":
+                yield name, value
+
+
+class Slo(Section):
+    """Service-level objectives by metric."""
+
+    ttft: Target[Seconds] | None = Field(default=None, description="Time to first token.")
+    tpot: Target[Seconds] | None = Field(default=None, description="Time per output token after the first.")
+    itl: Target[Seconds] | None = Field(default=None, description="Gaps between tokens.")
+    e2e: Target[Seconds] | None = Field(default=None, description="End-to-end latency.")
+    queue_time: Target[Seconds] | None = Field(default=None, description="Time in a replica's queue.")
+    network_time: Target[Seconds] | None = Field(default=None, description="Time on the network.")
+    prefill_time: Target[Seconds] | None = Field(default=None, description="Time in prefill.")
+    decode_time: Target[Seconds] | None = Field(default=None, description="Time in decode.")
+    energy: Target[Joules] | None = Field(default=None, description="Energy of a request.")
+    cost: Target[Usd] | None = Field(default=None, description="Money spent on a request.")
+
+    def targets(self) -> Iterator[tuple[str, Target[float]]]:
+        """Yield every metric that has an objective."""
+        for name, target in self:
+            if target is not None:
+                yield name, target
+
+
+class Energy(Section):
+    """How energy is accounted."""
+
+    network: Literal["marginal", "attributional", "off"] = Field(
+        default="marginal",
+        description="What bytes cost: what they add, their share of the network's total, or nothing.",
+    )
+
+
+class Output(Section):
+    """What is written, and where."""
+
+    dir: str = Field(default="results", description="Folder of all results.")
+    tables: tuple[Literal["requests", "legs"], ...] = Field(
+        default=("requests", "legs"), description="Tables that are written."
+    )

@@ -1,0 +1,1 @@
+"""The fleet: replicas that serve LLMs, their kernel and its readable twin, and their coupling to SimPy."""

@@ -1,0 +1,465 @@
+"""The batch: what happens at a step boundary of a replica, in the order of the twin.
+
+The step that ends lets its tokens out; finished and cancelled legs leave; every decode gets the KV block its next
+token needs, preempting the least important leg where none is free; the chunk in progress, swapped legs and waiting
+ones fill what is left of the token budget; and the next plan begins.
+"""
+
+from __future__ import annotations
+
+from edgesim.arena.compile import kernel
+from edgesim.arena.rows import CANCELLED, DECODE, MIXED_FEATURES, NONE, PREFILL, SWAPPED, WAITING
+from edgesim.serving.legs import (
+    blocks_for,
+    close,
+    enqueue_first,
+    first_token,
+    flush,
+    forget,
+    leave_swapped,
+    leave_waiting,
+    note_phase,
+    open_stream,
+    reply,
+)
+from edgesim.serving.plan import advance, blocks_wanted, book, plan_decode, plan_mixed
+
+
+@kernel
+def sooner(s, a, b):
+    """Does leg a leave the batch before leg b?"""
+    left = s.legs[a]
+    right = s.legs[b]
+    return left.finish < right.finish or (left.finish == right.finish and left.sequence < right.sequence)
+
+
+@kernel
+def sift(s, replica, hole, i):
+    """Find leg i's place in the heap of finishes, from a free place on."""
+    base = replica.slots
+    while hole > 0:
+        parent = (hole - 1) >> 1
+        above = s.running[base + parent]
+        if not sooner(s, i, above):
+            break
+        s.running[base + hole] = above
+        s.legs[above].heap_pos = hole
+        hole = parent
+    size = replica.decoding
+    child = 2 * hole + 1
+    while child < size:
+        if child + 1 < size and sooner(s, s.running[base + child + 1], s.running[base + child]):
+            child += 1
+        below = s.running[base + child]
+        if not sooner(s, below, i):
+            break
+        s.running[base + hole] = below
+        s.legs[below].heap_pos = hole
+        hole = child
+        child = 2 * hole + 1
+    s.running[base + hole] = i
+    s.legs[i].heap_pos = hole
+
+
+@kernel
+def attach(s, replica, i, context):
+    """Let a leg decode with the batch: it holds `context` tokens of KV."""
+    leg = s.legs[i]
+    leg.state = DECODE
+    leg.offset = context - replica.counter
+    leg.finish = replica.counter + leg.output - leg.generated
+    leg.nj0 = replica.cum_nj
+    leg.share0 = replica.cum_share
+    s.residues[replica.residues + leg.offset % replica.block_size] += 1
+    replica.context += context
+    replica.decoding += 1
+    sift(s, replica, replica.decoding - 1, i)
+
+
+@kernel
+def detach(s, replica, i):
+    """Take a decoding leg out of the batch; answers the tokens of KV it holds."""
+    leg = s.legs[i]
+    context = replica.counter + leg.offset
+    leg.generated = leg.output - (leg.finish - replica.counter)
+    leg.compute_nj += replica.cum_nj - leg.nj0
+    leg.share_ps += replica.cum_share - leg.share0
+    s.residues[replica.residues + leg.offset % replica.block_size] -= 1
+    replica.context -= context
+    replica.decoding -= 1
+    last = s.running[replica.slots + replica.decoding]
+    if last != i:
+        sift(s, replica, leg.heap_pos, last)
+    return context
+
+
+@kernel
+def run_last(s, replica, i):
+    """Put a leg at the end of the running list."""
+    leg = s.legs[i]
+    leg.prev = replica.run_tail
+    leg.next = NONE
+    if replica.run_tail == NONE:
+        replica.run_head = i
+    else:
+        s.legs[replica.run_tail].next = i
+    replica.run_tail = i
+    replica.running += 1
+
+
+@kernel
+def leave_running(s, replica, i):
+    """Unlink a leg from the running list."""
+    leg = s.legs[i]
+    if leg.prev == NONE:
+        replica.run_head = leg.next
+    else:
+        s.legs[leg.prev].next = leg.next
+    if leg.next == NONE:
+        replica.run_tail = leg.prev
+    else:
+        s.legs[leg.next].prev = leg.prev
+    replica.running -= 1
+
+
+@kernel
+def boundary(s, r):
+    """A step boundary of a replica, or its call out of idleness."""
+    replica = s.replicas[r]
+    replica.boundary = NONE
+    if replica.planned:
+        end_steps(s, r)
+    begin_step(s, r)
+
+
+@kernel
+def end_steps(s, r):
+    """Account for the plan that ends now and let its tokens out."""
+    replica = s.replicas[r]
+    replica.planned = 0
+    k = replica.plan_steps
+    nj_before = replica.cum_nj
+    share_before = replica.cum_share
+    if replica.plan_mixed == 0:
+        replica.free_blocks -= blocks_wanted(s, replica, 1, k - 1)
+        replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
+    book(s, r, k)
+    advance(s, r, k)
+    if replica.plan_mixed:
+        end_chunks(s, r, replica.cum_nj - nj_before, replica.cum_share - share_before)
+    while replica.decoding > 0 and s.legs[s.running[replica.slots]].finish <= replica.counter:
+        complete(s, r, s.running[replica.slots])
+    if replica.ghosts > 0:
+        drop_ghosts(s, r)
+
+
+@kernel
+def end_chunks(s, r, each_nj, each_ps):
+    """The prefill chunks of the step are done; a finished prefill emits a token."""
+    now = s.control[0].now
+    replica = s.replicas[r]
+    i = replica.partial
+    replica.partial = NONE
+    while i != NONE:
+        leg = s.legs[i]
+        after = leg.next
+        if leg.state == PREFILL:
+            leg.compute_nj += each_nj * leg.chunk
+            leg.share_ps += each_ps * leg.chunk
+            leg.prefilled += leg.chunk
+            if leg.generated == 0:
+                replica.progress += leg.chunk
+            leg.chunk = 0
+            if leg.prefilled == leg.target:
+                note_phase(leg, now)
+                leg.generated += 1
+                replica.progress += 1
+                attach(s, replica, i, leg.target)
+                if leg.first_token < 0 and leg.cancelled == 0:
+                    first_token(s, i)
+                    if leg.generated < leg.output:
+                        open_stream(s, i)
+            else:
+                replica.partial = i
+        i = after
+
+
+@kernel
+def complete(s, r, i):
+    """A leg has all its tokens."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    remove_decoding(s, replica, i)
+    forget(replica, leg)
+    if leg.cancelled:
+        replica.ghosts -= 1
+        close_ghost(s, i)
+    else:
+        note_phase(leg, s.control[0].now)
+        replica.served += 1
+        reply(s, i)
+
+
+@kernel
+def close_ghost(s, i):
+    """A cancelled leg has left the batch."""
+    slot = s.legs[i].request
+    close(s, i, CANCELLED)
+    flush(s, slot)
+
+
+@kernel
+def remove_decoding(s, replica, i):
+    """Take a decoding leg out of everything and free its blocks (between a boundary and the grants of a step)."""
+    context = detach(s, replica, i)
+    replica.free_blocks += blocks_for(s, replica, context) + s.legs[i].granted
+    s.legs[i].granted = 0
+    leave_running(s, replica, i)
+
+
+@kernel
+def drop_ghosts(s, r):
+    """Cancelled legs leave the batch, in the order of their sequence."""
+    replica = s.replicas[r]
+    while replica.ghosts > 0:
+        oldest = NONE
+        i = replica.run_head
+        while i != NONE:
+            leg = s.legs[i]
+            if leg.cancelled and (oldest == NONE or leg.sequence < s.legs[oldest].sequence):
+                oldest = i
+            i = leg.next
+        leg = s.legs[oldest]
+        if leg.state == DECODE:
+            remove_decoding(s, replica, oldest)
+        else:
+            remove_prefill(s, replica, oldest)
+        forget(replica, leg)
+        replica.ghosts -= 1
+        close_ghost(s, oldest)
+
+
+@kernel
+def remove_prefill(s, replica, i):
+    """Take a leg in mid-prefill out of the batch and free its blocks."""
+    leg = s.legs[i]
+    replica.free_blocks += leg.blocks
+    leg.blocks = 0
+    leave_running(s, replica, i)
+    if replica.partial == i:
+        replica.partial = NONE
+
+
+@kernel
+def begin_step(s, r):
+    """Form the next step: blocks for the decodes, the chunk in progress, then who waits."""
+    replica = s.replicas[r]
+    cost = s.costs[replica.cost]
+    extra = 0
+    storm = False
+    if cost.kv:
+        need = s.residues[replica.residues + (-replica.counter) % replica.block_size]
+        if need <= replica.free_blocks:
+            replica.free_blocks -= need
+        else:
+            extra = grant_blocks(s, r)
+            storm = True
+    budget = replica.max_tokens - replica.decoding
+    first_chunk = replica.partial
+    chunked = 0
+    if first_chunk != NONE:
+        leg = s.legs[first_chunk]
+        leg.chunk = min(leg.target - leg.prefilled, budget)
+        budget -= leg.chunk
+        chunked = leg.chunk
+    images = 0
+    if not storm or (replica.decoding == 0 and chunked == 0):
+        if replica.swapped > 0:
+            budget, more = swap_in(s, r, budget)
+            extra += more
+        if replica.swapped == 0 and replica.waiting > 0:
+            images, chunked = admit(s, r, budget, chunked)
+    replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
+    if chunked > 0 or extra > 0:
+        price_mixed(s, r, images, extra)
+    elif replica.decoding > 0:
+        k = s.legs[s.running[replica.slots]].finish - replica.counter
+        if storm and replica.waiting + replica.swapped > 0:
+            k = 1
+        plan_decode(s, r, k)
+
+
+@kernel
+def price_mixed(s, r, images, extra):
+    """Sum up the features of a step that holds chunks or swaps, and plan it."""
+    replica = s.replicas[r]
+    window = s.costs[replica.cost].window
+    decode_context = replica.context + replica.decoding
+    window_decode = 0
+    if window > 0:
+        for j in range(replica.decoding):
+            context = replica.counter + s.legs[s.running[replica.slots + j]].offset
+            window_decode += min(context + 1, window)
+    pairs = 0
+    read = 0
+    window_pairs = 0
+    window_read = 0
+    sampled = replica.decoding
+    tokens = replica.decoding
+    i = replica.partial
+    while i != NONE:
+        leg = s.legs[i]
+        if leg.state == PREFILL and leg.chunk > 0:
+            n = leg.chunk
+            done = leg.prefilled
+            tokens += n
+            sampled += 1 if done + n == leg.target else 0
+            if replica.encoder:
+                pairs += n * n
+                read += n
+            else:
+                pairs += n * done + n * (n + 1) // 2
+                read += done + n
+                if window > 0:
+                    inside = min(max(window - done, 0), n)
+                    window_pairs += inside * done + inside * (inside + 1) // 2 + (n - inside) * window
+                    window_read += min(done + n, window + n)
+        i = leg.next
+    features = (decode_context, pairs, read, window_decode, window_pairs, window_read, sampled, images)
+    assert len(features) == MIXED_FEATURES
+    plan_mixed(s, r, tokens, features, extra)
+
+
+@kernel
+def grant_blocks(s, r):
+    """Give every decode the block its next token needs, preempting where none is free; answers the swaps' time."""
+    replica = s.replicas[r]
+    extra = 0
+    i = replica.run_head
+    while i != NONE:
+        leg = s.legs[i]
+        after = leg.next
+        if leg.state == DECODE and (replica.counter + leg.offset) % replica.block_size == 0:
+            while leg.state == DECODE and replica.free_blocks == 0:
+                after = leg.next
+                extra += preempt(s, r, victim(s, replica))
+            if leg.state == DECODE:
+                replica.free_blocks -= 1
+                leg.granted = 1
+                after = leg.next
+        i = after
+    i = replica.run_head
+    while i != NONE:
+        s.legs[i].granted = 0
+        i = s.legs[i].next
+    return extra
+
+
+@kernel
+def victim(s, replica):
+    """The running leg that matters least: the last by rank, then the youngest."""
+    worst = replica.run_tail
+    if s.control[0].ranked:
+        i = s.legs[worst].prev
+        while i != NONE:
+            if s.legs[i].rank > s.legs[worst].rank:
+                worst = i
+            i = s.legs[i].prev
+    return worst
+
+
+@kernel
+def preempt(s, r, i):
+    """Take a leg out of the batch; answers the time of a swap [ps]."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    now = s.control[0].now
+    replica.preemptions += 1
+    decoding = leg.state == DECODE
+    if not decoding and leg.generated == 0:
+        replica.progress -= leg.prefilled
+    note_phase(leg, now)
+    leg.preemptions += 1
+    held = 0
+    if decoding:
+        held = blocks_for(s, replica, replica.counter + leg.offset)
+        remove_decoding(s, replica, i)
+    else:
+        remove_prefill(s, replica, i)
+    leg.prefilled = 0
+    leg.chunk = 0
+    if replica.swaps and decoding and held <= replica.free_swap:
+        leg.state = SWAPPED
+        leg.swap_blocks = held
+        replica.free_swap -= held
+        leg.prev = replica.swap_tail
+        leg.next = NONE
+        if replica.swap_tail == NONE:
+            replica.swap_head = i
+        else:
+            s.legs[replica.swap_tail].next = i
+        replica.swap_tail = i
+        replica.swapped += 1
+        return held * s.costs[replica.cost].swap_ps_per_block
+    leg.state = WAITING
+    leg.target = leg.prompt + leg.generated
+    enqueue_first(s, replica, i)
+    return 0
+
+
+@kernel
+def room(replica, need):
+    """May this many blocks be taken, keeping the watermark unless nothing runs?"""
+    return replica.free_blocks - need >= (replica.watermark if replica.running > 0 else 0)
+
+
+@kernel
+def swap_in(s, r, budget):
+    """Bring swapped legs back, first out first in; answers the budget left and the time of the swaps."""
+    replica = s.replicas[r]
+    extra = 0
+    while replica.swapped > 0 and budget > 0 and replica.running < replica.max_num_seqs:
+        i = replica.swap_head
+        leg = s.legs[i]
+        context = leg.prompt + leg.generated - 1
+        need = blocks_for(s, replica, context + 1)
+        if not room(replica, need):
+            break
+        leave_swapped(s, replica, i)
+        replica.free_blocks -= need
+        replica.free_swap += leg.swap_blocks
+        extra += leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block
+        note_phase(leg, s.control[0].now)
+        run_last(s, replica, i)
+        attach(s, replica, i, context)
+        budget -= 1
+    return budget, extra
+
+
+@kernel
+def admit(s, r, budget, chunked):
+    """Start prefilling waiting legs while budget, slots and blocks last; answers images and tokens they bring."""
+    replica = s.replicas[r]
+    now = s.control[0].now
+    images = 0
+    while replica.waiting > 0 and budget > 0 and replica.running < replica.max_num_seqs:
+        i = replica.wait_head
+        leg = s.legs[i]
+        need = blocks_for(s, replica, leg.target)
+        if not room(replica, need) or (replica.encoder and leg.target > budget):
+            break
+        leave_waiting(s, replica, i)
+        replica.free_blocks -= need
+        leg.blocks = need
+        note_phase(leg, now)
+        leg.state = PREFILL
+        if leg.first_scheduled < 0:
+            leg.first_scheduled = now
+        leg.chunk = min(leg.target, budget)
+        budget -= leg.chunk
+        chunked += leg.chunk
+        images += leg.images
+        run_last(s, replica, i)
+        if replica.partial == NONE:
+            replica.partial = i
+    return images, chunked

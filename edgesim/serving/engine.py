@@ -1,0 +1,376 @@
+"""The kernel engine: the compiled arena behind the same doors as the readable twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgesim.arena import rows
+from edgesim.arena.state import Arena
+from edgesim.records import LEG_RECORD, REQUEST_RECORD
+from edgesim.serving import decision, loop
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesim.serving.system import System
+
+RECORD_ROWS = 1 << 15
+POOL = 1 << 10
+
+
+class KernelEngine:
+    """Runs a system in the compiled arena.
+
+    Args:
+        system: Static rows.
+        front: Who decides (unless `router` is compiled) and listens.
+        emit_request: Takes arrays of finished REQUEST_RECORD rows; they are overwritten afterwards.
+        emit_leg: Takes arrays of finished LEG_RECORD rows, or None.
+        policies: Addresses of compiled policies by role: router, admission, scheduler; 0 or missing: Python.
+        ranked: Does the scheduler give ranks other than 0?
+    """
+
+    def __init__(
+        self,
+        system: System,
+        front: decision.Front,
+        emit_request: Callable[[NDArray[np.void]], None],
+        emit_leg: Callable[[NDArray[np.void]], None] | None = None,
+        policies: dict[str, int] | None = None,
+        *,
+        ranked: bool = True,
+    ) -> None:
+        self.system, self.front = system, front
+        self.emit_request, self.emit_leg = emit_request, emit_leg
+        self.arena = Arena()
+        self._chunks: Iterator[NDArray[np.void]] = iter(())
+        self._submitted = 0
+        self._spare_asked: list[int] = []
+        self._lay_out()
+        control = self.control
+        compiled = policies or {}
+        control["router"] = compiled.get("router", 0)
+        control["admitter"] = compiled.get("admission", 0)
+        control["ranker"] = compiled.get("scheduler", 0)
+        control["ranked"] = int(ranked)
+        control["keep_legs"] = int(emit_leg is not None)
+        self._renew_views()
+
+    # -- memory -------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        """Allocate every table from the system's rows."""
+        system, put = self.system, self.arena.put
+        control = np.zeros(1, rows.CONTROL)
+        replicas = system.replicas.copy()
+        links = system.links.copy()
+        for name in ("flows", "streams", "wake", "residual", "active"):
+            links[name] = rows.NONE
+        self._prepare_replicas(replicas)
+        tables, costs = _flatten(system)
+        limit = int(max(replicas["max_num_seqs"], default=1))
+        longest = int(max([1, *system.candidates["up_hops"], *system.candidates["down_hops"]]))
+        control["classes"] = system.classes
+        control["longest_path"] = max(longest, 8)
+        control["batch_limit"] = limit
+        control["end"] = system.end
+        control["max_demand"] = _largest_demand(system)
+        put("control", control)
+        put("links", links)
+        put("candidates", system.candidates)
+        put("places", system.places.reshape(-1))
+        put("paths", system.paths)
+        put("workloads", system.workloads)
+        put("costs", costs)
+        put("tables", tables)
+        put("replicas", replicas)
+        put("running", np.zeros(int(replicas["max_num_seqs"].sum()) + 1, np.int64))
+        put("residues", np.zeros(int(replicas["block_size"].sum()) + 1, np.int64))
+        put("request_rows", np.zeros(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
+        put("leg_rows", np.zeros((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
+        put("board", np.zeros(64 * decision.BOARD_COLUMNS, np.int64))
+        put("arrivals", np.zeros(1, rows.ARRIVAL))
+        put("asked", np.zeros(1, rows.ARRIVAL))
+        put("dirty", np.zeros(len(links) + 1, np.int64))
+        put("touched", np.zeros(len(links) + 1, np.int64))
+        for name, kind in (("legs", rows.LEG), ("requests", rows.REQUEST), ("flows", rows.FLOW_ROW)):
+            put(name, np.zeros(0, kind))
+            self._grow_pool(name, POOL + 2 * limit)
+        self._size_heap()
+        widest = int(system.places[:, 1].max()) if len(system.places) else 1
+        self._ensure_board(widest * decision.BOARD_COLUMNS)
+
+    def _prepare_replicas(self, replicas: NDArray[np.void]) -> None:
+        slots = residues = 0
+        for replica in replicas:
+            replica["slots"], replica["residues"] = slots, residues
+            slots += int(replica["max_num_seqs"])
+            residues += int(replica["block_size"])
+        replicas["free_blocks"] = replicas["total_blocks"]
+        replicas["free_swap"] = replicas["swap_blocks"]
+        for name in ("partial", "wait_head", "wait_tail", "run_head", "run_tail", "swap_head", "swap_tail", "boundary"):
+            replicas[name] = rows.NONE
+
+    def _grow_pool(self, name: str, length: int) -> None:
+        """Give a pool more rows and chain the new ones into its free list."""
+        old = len(self.arena.tables[name]) if self.arena.tables[name]["used"].any() else 0
+        head = f"free_{name[:-1]}"
+        control = self.control
+        self.arena.grow(name, length)
+        table = self.arena.tables[name]
+        table["next_free"][old:] = np.arange(old + 1, length + 1)
+        used = int(control[f"active_{name}"])
+        if old and used < old:
+            last = int(control[head])
+            while int(table["next_free"][last]) < old:
+                last = int(table["next_free"][last])
+            table["next_free"][last] = old
+        else:
+            control[head] = old
+        if name == "flows":
+            self.arena.put("hops", _extended(self.arena.tables.get("hops"), length * int(control["longest_path"])))
+            self.arena.put("moved", np.zeros(length, np.int64))
+
+    def _size_heap(self) -> None:
+        control, tables = self.control, self.arena.tables
+        need = (
+            4 * (len(tables["requests"]) + len(tables["legs"]) + len(tables["flows"]))
+            + 2 * (len(tables["links"]) + len(tables["replicas"]))
+            + 8 * int(control["batch_limit"])
+        )
+        self.arena.put("heap", _extended(tables.get("heap"), max(need, 2 * int(control["heap"])), rows.EVENT))
+
+    def _grow(self) -> None:
+        """Double what is short of room."""
+        limit = int(self.control["batch_limit"])
+        for name in ("requests", "legs", "flows"):
+            length = len(self.arena.tables[name])
+            if int(self.control[f"active_{name}"]) + loop.MARGIN + limit > length:
+                self._grow_pool(name, 2 * length)
+        self._size_heap()
+        self._renew_views()
+
+    def _ensure_board(self, cells: int) -> None:
+        if len(self.arena.tables["board"]) < cells:
+            self.arena.put("board", np.zeros(2 * cells, np.int64))
+        self._renew_views()
+
+    def _renew_views(self) -> None:
+        """Memoryviews through which Python reads what the kernel wrote, without numpy's cost per item."""
+        tables = self.arena.tables
+        self._board = memoryview(tables["board"])
+        self._control = memoryview(tables["control"].view(np.int64))
+        if "requests" in tables:
+            self._requests = memoryview(tables["requests"].view(np.int64))
+        self._address = self.arena.address
+
+    @property
+    def control(self) -> Any:
+        """The row of scalars."""
+        return self.arena.tables["control"][0]
+
+    @property
+    def now(self) -> int:
+        """Simulated time [ps]."""
+        return int(self._control[NOW])
+
+    @property
+    def events(self) -> int:
+        """Calendar entries that have happened."""
+        return int(self.control["events"])
+
+    # -- arrivals -----------------------------------------------------------------------------------------------
+
+    def feed(self, chunks: Iterator[NDArray[np.void]]) -> None:
+        """Take the open workloads' arrivals, sorted by time."""
+        self._chunks = chunks
+
+    def _refill(self) -> None:
+        control = self.control
+        chunk = next(self._chunks, None)
+        if chunk is not None and len(chunk) and int(chunk["at"][-1]) >= self.system.end:
+            chunk = chunk[chunk["at"] < self.system.end]
+            self._chunks = iter(())
+        control["arrival_next"] = 0
+        if chunk is None:
+            control["exhausted"], control["arrivals"] = 1, 0
+        else:
+            self.arena.put("arrivals", chunk)
+            control["arrivals"] = len(chunk)
+
+    def submit(self, arrival: NDArray[np.void]) -> None:
+        """Enter one arrival at its time, which must not have passed."""
+        if not self._spare_asked:
+            asked = self.arena.tables["asked"]
+            self._spare_asked = [int(i) for i in np.flatnonzero(asked["at"] == rows.NONE)]
+            if not self._spare_asked:
+                first = len(asked)
+                self.arena.grow("asked", 2 * first + 64)
+                self._spare_asked = list(range(first, 2 * first + 64))
+            self._size_heap()
+            self._renew_views()
+        row = self._spare_asked.pop()
+        self.arena.tables["asked"][row] = arrival
+        self._submitted += 1
+        self._do(loop.SUBMIT, row, self._submitted)
+
+    # -- the clock ----------------------------------------------------------------------------------------------
+
+    def advance(self, horizon: int) -> bool:
+        """Run up to, and without, the horizon [ps]; answers False when nothing is left to happen."""
+        run, control = loop.run, self._control
+        stop = run(self._address, horizon, loop.GO, 0, 0, 0, 0)
+        while True:
+            if stop == loop.DECIDE:
+                stop = self._decide(control[STOP_ARG], horizon)
+                continue
+            if stop == loop.HORIZON:
+                return True
+            if stop == loop.DRAINED:
+                return False
+            if stop == loop.REFILL:
+                self._refill()
+            elif stop == loop.FLUSH:
+                self.flush()
+            elif stop == loop.GROW:
+                self._grow()
+                control = self._control
+            elif stop == loop.ENDED:
+                self._notify()
+            elif stop == loop.TRANSFERRED:
+                self.transferred(int(control[STOP_ARG]))
+            stop = run(self._address, horizon, loop.GO, 0, 0, 0, 0)
+
+    def transferred(self, owner: int) -> None:
+        """A transfer that a SimPy process waits for has arrived."""
+        raise NotImplementedError
+
+    def _decide(self, slot: int, horizon: int) -> int:
+        answer = self.front.decide(self._requests, slot * REQUEST_WIDTH, self._board, self._control[NOW])
+        if isinstance(answer, decision.Dispatch):
+            offset = self._offset(slot * REQUEST_WIDTH)
+            if len(answer.places) == 1:
+                return int(
+                    loop.run(self._address, horizon, loop.SEND, slot, offset + answer.places[0], answer.rank, 0)
+                )
+            sent = 0
+            for i, place in enumerate(answer.places):
+                sent += self._do(loop.SEND_ONE, slot, offset + place, answer.rank, int(i == 0))
+            if sent:
+                return int(loop.run(self._address, horizon, loop.GO, 0, 0, 0, 0))
+            verb, value = loop.TURN_AWAY, decision.TOO_LONG
+        elif isinstance(answer, decision.Refuse):
+            verb, value = loop.TURN_AWAY, answer.reason
+        else:
+            verb, value = loop.ASK_AGAIN, answer.until
+        return int(loop.run(self._address, horizon, verb, slot, value, 0, 0))
+
+    def _do(self, verb: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
+        """Have the kernel do one thing, without letting the arena run."""
+        return int(loop.run(self._address, 0, verb, a, b, c, d))
+
+    def _offset(self, base: int) -> int:
+        cells = self._requests
+        return self.system.candidate_range(cells[base + ORIGIN], cells[base + WORKLOAD])[0]
+
+    def _notify(self) -> None:
+        control, tables = self.control, self.arena.tables
+        first, last = int(control["first_row"]), int(control["request_rows"])
+        for record in tables["request_rows"][first:last].copy():
+            if tables["workloads"][int(record["workload"])]["notify"]:
+                self.front.ended(record)
+
+    def flush(self) -> None:
+        """Hand over the records written so far."""
+        control, tables = self.control, self.arena.tables
+        count = int(control["request_rows"])
+        if count:
+            self.emit_request(tables["request_rows"][:count])
+        if self.emit_leg is not None and int(control["leg_rows"]):
+            self.emit_leg(tables["leg_rows"][: int(control["leg_rows"])])
+        control["request_rows"] = control["leg_rows"] = control["first_row"] = 0
+
+    # -- what SimPy processes may do ----------------------------------------------------------------------------
+
+    def _make_room(self, count: int) -> None:
+        """Room for the records and events of `count` legs that end at once."""
+        self.flush()
+        tables = self.arena.tables
+        if len(tables["request_rows"]) < count + loop.MARGIN:
+            self.arena.put("request_rows", np.zeros(2 * count + loop.MARGIN, REQUEST_RECORD))
+            self.arena.put("leg_rows", np.zeros(2 * count + loop.MARGIN, LEG_RECORD))
+        self._ensure_board(count)
+        if int(self.control["heap"]) + 4 * count + 64 > len(tables["heap"]):
+            self.arena.put("heap", _extended(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
+        self._renew_views()
+
+    def fail(self, replica: int) -> None:
+        """Crash a replica now: its legs are lost, its unfinished step is waste."""
+        legs = self.arena.tables["legs"]
+        there = (legs["used"] == 1) & (legs["replica"] == replica)
+        there &= np.isin(legs["state"], (rows.WAITING, rows.PREFILL, rows.DECODE, rows.SWAPPED))
+        order = np.flatnonzero(there)
+        order = order[np.argsort(legs["sequence"][order], kind="stable")]
+        self._make_room(len(order))
+        self.arena.tables["board"][: len(order)] = order
+        self._do(loop.ABORT, replica, rows.FAILED, len(order))
+
+    def set_state(self, replica: int, state: int) -> None:
+        """Let a replica start, serve, drain or stop."""
+        self.arena.tables["replicas"]["state"][replica] = state
+
+    def set_speed(self, replica: int, speed: int) -> None:
+        """Run a replica at this many thousandths of its nominal speed from now on."""
+        self._do(loop.STRETCH, replica, speed)
+
+    def finish(self) -> None:
+        """Close the books at the end of the run."""
+        requests = self.arena.tables["requests"]
+        order = np.flatnonzero(requests["used"] == 1)
+        order = order[np.argsort(requests["request"][order], kind="stable")]
+        self._make_room(2 * len(order) + int(self.control["active_legs"]))
+        self.arena.tables["board"][: len(order)] = order
+        self._do(loop.FINISH, len(order))
+        self.flush()
+
+
+NOW = (rows.CONTROL.names or ()).index("now")
+STOP_ARG = (rows.CONTROL.names or ()).index("stop_arg")
+REQUEST_WIDTH = rows.REQUEST.itemsize // 8
+ORIGIN = (rows.REQUEST.names or ()).index("origin")
+WORKLOAD = (rows.REQUEST.names or ()).index("workload")
+
+
+def _extended(old: NDArray[Any] | None, length: int, kind: np.dtype = rows.HOP) -> NDArray[Any]:
+    """A longer copy of a table."""
+    table = np.zeros(length, kind)
+    if old is not None:
+        count = min(len(old), length)
+        table[:count] = old[:count]
+    return table
+
+
+def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """All step costs' tables in one pool, and where they lie."""
+    costs = np.zeros(len(system.costs), rows.COST)
+    parts: list[NDArray[np.int64]] = []
+    length = 0
+    for row, cost, window in zip(costs, system.costs, system.windows, strict=True):
+        row["decode"], row["max_seqs"] = length, len(cost.decode_table) - 1
+        length += cost.decode_table.size + cost.decode_coef.size
+        row["mixed"], row["max_tokens"] = length, len(cost.mixed_table) - 1
+        length += cost.mixed_table.size + cost.mixed_coef.size
+        row["stream_rate"], row["swap_ps_per_block"] = cost.stream_rate, cost.swap_ps_per_block
+        row["base_mw"], row["window"], row["kv"] = cost.base_mw, window, int(cost.kv_block_bytes > 0)
+        parts += [np.ravel(t) for t in (cost.decode_table, cost.decode_coef, cost.mixed_table, cost.mixed_coef)]
+    return np.concatenate(parts).astype(np.int64), costs
+
+
+def _largest_demand(system: System) -> int:
+    """The most that any reply stream may ask of a link [mB/s]."""
+    rate = max((cost.stream_rate for cost in system.costs), default=0)
+    overhead = int(max(system.candidates["down_overhead"], default=0))
+    return rate * int(max(system.workloads["bytes_per_token"], default=0) + overhead)

@@ -1,0 +1,399 @@
+"""The loop: the kernel's entry points, which move the arena from event to event and stop where Python must see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgesim.arena.calendar import drop_first, order_of, push
+from edgesim.arena.compile import JIT, entry, kernel
+from edgesim.arena.rows import (
+    ARRIVE,
+    DELIVER,
+    E_ARRIVAL,
+    E_BOUNDARY,
+    E_DELIVERY,
+    E_DONE,
+    E_FLOW_END,
+    E_PATIENCE,
+    E_RETRY,
+    E_TRANSFER,
+    E_WAKE,
+    FIRST,
+    HEDGE,
+    NONE,
+    PROMPT,
+    R_ABANDONED,
+    R_REJECTED,
+    REMAINDER,
+    REPLY,
+    RETRY,
+    TIMER,
+    TRANSIT,
+    USER,
+)
+from edgesim.arena.state import unpack
+from edgesim.network.flows import end_flow, solve, start_flow, wake
+from edgesim.serving.batch import boundary
+from edgesim.serving.decision import PATIENCE, TOO_LONG
+from edgesim.serving.legs import adopt, cancel, deliver, dispatch, end, replied, wait
+from edgesim.serving.operations import abort, finish, stretch
+from edgesim.serving.plan import blocks_wanted, steps_before
+
+# Why the kernel returned.
+HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED = range(8)
+
+# What the kernel is asked to do.
+GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH = range(10)
+
+E_CHUNK = 100
+"""The next arrival of the open workloads: not in the heap, but an event like the others."""
+
+MARGIN = 8
+"""Rows of each pool that must be free before an event is taken."""
+
+NEVER = (1 << 62) - 1
+CHUNK_KEY = 1 << 40
+
+if JIT:
+    from llvmlite import ir
+    from numba import types
+    from numba.extending import intrinsic
+
+    @intrinsic  # type: ignore[misc]
+    def call_policy(_typing: Any, function: Any, address: Any, a: Any, b: Any, c: Any) -> Any:
+        """Call a compiled policy by its address."""
+
+        def code(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+            word = ir.IntType(64)
+            kind = ir.FunctionType(word, [word] * 4)
+            pointer = builder.inttoptr(arguments[0], kind.as_pointer())
+            return builder.call(pointer, list(arguments[1:]))
+
+        return types.int64(types.int64, types.int64, types.int64, types.int64, types.int64), code
+
+else:
+
+    def call_policy(function: int, address: int, a: int, b: int, c: int) -> int:
+        """Compiled policies need the compiler; without it their Python tier answers."""
+        raise NotImplementedError
+
+
+@kernel
+def fill_board(s, offset, length):
+    """Write what policies may see of the candidates, from completed boundaries."""
+    now = s.control[0].now
+    for i in range(length):
+        replica = s.replicas[s.candidates[offset + i].replica]
+        tokens = replica.assigned - replica.progress
+        free = replica.free_blocks
+        if replica.planned and replica.plan_mixed == 0:
+            done = steps_before(replica, now - replica.plan_start)
+            tokens -= done * replica.decoding
+            free -= blocks_wanted(s, replica, 1, done)
+        queued = replica.waiting + replica.swapped + replica.transit
+        running = replica.running - replica.ghosts
+        cell = 6 * i
+        s.board[cell] = queued
+        s.board[cell + 1] = running
+        s.board[cell + 2] = queued + running
+        s.board[cell + 3] = max(tokens, 0)
+        s.board[cell + 4] = free
+        s.board[cell + 5] = replica.state
+
+
+@kernel
+def decide(s, address, slot):
+    """Ask where a request goes; a Python policy is asked by stopping."""
+    control = s.control[0]
+    request = s.requests[slot]
+    here = 2 * (request.origin * control.classes + s.workloads[request.workload].llm)
+    offset = s.places[here]
+    length = s.places[here + 1]
+    if control.router == 0:
+        fill_board(s, offset, length)
+        control.stop = DECIDE
+        control.stop_arg = slot
+        return
+    place = call_policy(control.router, address, slot, offset, length)
+    if place >= 0 and control.admitter != 0:
+        verdict = call_policy(control.admitter, address, slot, offset + place, 0)
+        if verdict < 0:
+            place = verdict
+    if place < 0:
+        end(s, slot, R_REJECTED, -1 - place)
+        return
+    rank = 0
+    if control.ranker != 0:
+        rank = call_policy(control.ranker, address, slot, offset + place, 0)
+    send(s, slot, offset + place, rank)
+
+
+@kernel
+def send(s, slot, place, rank):
+    """Dispatch a request's leg, or turn the request away because the place could never hold it."""
+    request = s.requests[slot]
+    kind = RETRY if request.attempts else FIRST
+    request.attempts += 1
+    if not dispatch(s, slot, place, kind, rank):
+        end(s, slot, R_REJECTED, TOO_LONG)
+
+
+@kernel
+def arrive(s, address, arrival):
+    """A request is asked: give it a row and decide."""
+    control = s.control[0]
+    slot = control.free_request
+    request = s.requests[slot]
+    control.free_request = request.next_free
+    control.active_requests += 1
+    request.used = 1
+    request.request = control.requests
+    control.requests += 1
+    request.workload = arrival.workload
+    request.session = arrival.session
+    request.turn = arrival.turn
+    request.origin = arrival.origin
+    request.prompt = arrival.prompt
+    request.output = arrival.output
+    request.predicted = arrival.predicted
+    request.images = arrival.images
+    request.bytes_up = arrival.bytes_up
+    request.priority = arrival.priority
+    request.deadline = arrival.deadline
+    request.patience = arrival.patience
+    request.arrived = arrival.at
+    request.since = arrival.at
+    request.status = NONE
+    request.reason = 0
+    request.attempts = 0
+    request.live = 0
+    request.legs = 0
+    request.first_leg = NONE
+    request.first_scheduled = NONE
+    request.first_token_server = NONE
+    request.first_token = NONE
+    request.decision = 0
+    request.backoff = 0
+    request.uplink = 0
+    request.queue = 0
+    request.prefill = 0
+    request.decode = 0
+    request.stall = 0
+    request.downlink = 0
+    request.sent_up = 0
+    request.sent_down = 0
+    request.compute_nj = 0
+    request.network_nj = 0
+    request.share_ps = 0
+    request.preemptions = 0
+    request.hops = 0
+    request.replica = NONE
+    request.generated = 0
+    request.cost_usd = 0.0
+    request.carbon_g = 0.0
+    request.quality = 1.0
+    if request.patience > 0:
+        push(s, control.now + request.patience, TIMER, request.request, E_PATIENCE, slot, request.epoch)
+    decide(s, address, slot)
+
+
+@kernel
+def lose_patience(s, slot):
+    """A client that has seen no token leaves."""
+    control = s.control[0]
+    request = s.requests[slot]
+    if request.status >= 0 or 0 <= request.first_token <= control.now:
+        return
+    request.status = R_ABANDONED
+    first = True
+    i = request.first_leg
+    while i != NONE:
+        leg = s.legs[i]
+        after = leg.sibling
+        cancel(s, i)
+        if first:
+            adopt(s, request, leg)
+        first = False
+        i = after
+    if first:
+        request.backoff += control.now - request.since
+    end(s, slot, R_ABANDONED, PATIENCE)
+
+
+@kernel
+def flow_ended(s, f, epoch):
+    """The last byte of a flow has left its last link."""
+    flow = s.flows[f]
+    if flow.used == 0 or flow.epoch != epoch:
+        return
+    kind = flow.kind
+    owner = flow.owner
+    when = s.control[0].now + flow.latency
+    key = flow.key
+    end_flow(s, f)
+    if kind == PROMPT:
+        s.legs[owner].flow = NONE
+        push(s, when, DELIVER, key, E_DELIVERY, owner, key)
+    elif kind == REMAINDER:
+        s.legs[owner].flow = NONE
+        push(s, when, DELIVER, key, E_DONE, owner, key)
+    else:
+        push(s, when, DELIVER, key, E_TRANSFER, owner, key)
+
+
+@kernel
+def happen(s, address, kind, arg, epoch):
+    """Let one calendar entry happen, unless it is void."""
+    control = s.control[0]
+    if kind == E_BOUNDARY:
+        if s.replicas[arg].epoch == epoch:
+            boundary(s, arg)
+    elif kind == E_DELIVERY:
+        leg = s.legs[arg]
+        if leg.used and leg.sequence == epoch and leg.state == TRANSIT:
+            deliver(s, arg)
+    elif kind == E_DONE:
+        leg = s.legs[arg]
+        if leg.used and leg.sequence == epoch and leg.state == REPLY:
+            replied(s, arg)
+    elif kind == E_FLOW_END:
+        flow_ended(s, arg, epoch)
+    elif kind == E_WAKE:
+        wake(s, arg)
+    elif kind == E_PATIENCE:
+        if s.requests[arg].used and s.requests[arg].epoch == epoch:
+            lose_patience(s, arg)
+    elif kind == E_RETRY:
+        request = s.requests[arg]
+        if request.used and request.epoch == epoch and request.status < 0:
+            request.backoff += control.now - request.since
+            decide(s, address, arg)
+    elif kind == E_CHUNK:
+        arrive(s, address, s.arrivals[arg])
+    elif kind == E_ARRIVAL:
+        arrive(s, address, s.asked[arg])
+        s.asked[arg].at = NONE
+    elif kind == E_TRANSFER:
+        control.stop = TRANSFERRED
+        control.stop_arg = arg
+
+
+@kernel
+def lacks_room(s):
+    """Must Python flush records or grow a pool before the next event?"""
+    control = s.control[0]
+    if control.request_rows + MARGIN + control.batch_limit > len(s.request_rows):
+        return FLUSH
+    if control.keep_legs and control.leg_rows + MARGIN + control.batch_limit > len(s.leg_rows):
+        return FLUSH
+    if (
+        control.active_requests + MARGIN > len(s.requests)
+        or control.active_legs + MARGIN > len(s.legs)
+        or control.active_flows + MARGIN + control.batch_limit > len(s.flows)
+        or control.heap + MARGIN + len(s.flows) + len(s.links) + 2 * control.batch_limit > len(s.heap)
+    ):
+        return GROW
+    return NONE
+
+
+@kernel
+def loop(s, address, horizon):
+    """Let the arena run up to, and without, the horizon; answers why it stopped."""
+    control = s.control[0]
+    control.stop = NONE
+    while True:
+        if control.notify:
+            control.notify = 0
+            control.stop = ENDED
+        if control.stop != NONE:
+            return control.stop
+        shortage = lacks_room(s)
+        if shortage != NONE:
+            return shortage
+        control.first_row = control.request_rows
+        if control.arrival_next == control.arrivals and control.exhausted == 0:
+            return REFILL
+        when = NEVER
+        from_chunk = False
+        if control.heap > 0:
+            when = s.heap[0].when
+        if control.arrival_next < control.arrivals:
+            at = s.arrivals[control.arrival_next].at
+            if at < when or (at == when and s.heap[0].order > order_of(ARRIVE, CHUNK_KEY - 1)):
+                when = at
+                from_chunk = True
+        if control.dirty_count > 0 and when > control.now and horizon > control.now:
+            solve(s)
+            continue
+        if when >= horizon:
+            if when == NEVER and horizon == NEVER:
+                return DRAINED
+            control.now = horizon
+            return HORIZON
+        control.now = when
+        control.events += 1
+        kind = E_CHUNK
+        arg = control.arrival_next
+        epoch = 0
+        if from_chunk:
+            control.arrival_next += 1
+        else:
+            top = s.heap[0]
+            kind = top.kind
+            arg = top.arg
+            epoch = top.epoch
+            drop_first(s)
+        happen(s, address, kind, arg, epoch)
+
+
+@kernel
+def send_one(s, slot, place, rank, first):
+    """Send one of several legs of a request; answers whether the place could hold it."""
+    request = s.requests[slot]
+    kind = HEDGE
+    if first:
+        kind = RETRY if request.attempts else FIRST
+        request.attempts += 1
+    return int(dispatch(s, slot, place, kind, rank))
+
+
+@entry
+def run(address, horizon, verb, a, b, c, d):
+    """The kernel's one door, since compiling is dear: do what the verb says; GO and SEND then let the arena run.
+
+    Args:
+        address: Of the address list.
+        horizon: For GO and SEND: run up to, and without, this time [ps].
+        verb: GO, SEND, SEND_ONE ... below.
+        a, b, c, d: What the verb needs.
+
+    Returns:
+        Why the loop stopped, or what the verb answers.
+    """
+    s = unpack(address)
+    if verb == SEND:  # slot, place, rank
+        send(s, a, b, c)
+    elif verb == SEND_ONE:  # slot, place, rank, is it the first
+        return send_one(s, a, b, c, d)
+    elif verb == TURN_AWAY:  # slot, reason
+        end(s, a, R_REJECTED, b)
+    elif verb == ASK_AGAIN:  # slot, time
+        wait(s, a, b)
+    elif verb == SUBMIT:  # row of the asked, order of submission
+        push(s, s.asked[a].at, ARRIVE, CHUNK_KEY + b, E_ARRIVAL, a, 0)
+        return 0
+    elif verb == TRANSFER:  # owner, path, hops, latency; size in horizon
+        control = s.control[0]
+        control.transfers += 1
+        start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0)
+        return 0
+    elif verb == ABORT:  # replica, new state, number of legs on the board
+        abort(s, a, b, c)
+        return 0
+    elif verb == STRETCH:  # replica, speed
+        stretch(s, a, b)
+        return 0
+    elif verb == FINISH:  # number of requests on the board
+        finish(s, a)
+        return 0
+    return loop(s, address, horizon)

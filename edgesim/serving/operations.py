@@ -1,0 +1,154 @@
+"""Operations on running replicas from outside the loop: crash, change of speed, end of the run."""
+
+from __future__ import annotations
+
+import math
+
+from edgesim.arena.compile import kernel
+from edgesim.arena.rows import (
+    DECODE,
+    NONE,
+    PREFILL,
+    R_UNFINISHED,
+    SWAPPED,
+    TRANSIT,
+    UNFINISHED,
+    WAITING,
+)
+from edgesim.network.flows import solve, stop_flow
+from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
+from edgesim.serving.legs import adopt, close, end, flush, forget, leave_swapped, leave_waiting, lost, note_phase
+from edgesim.serving.plan import advance, blocks_wanted, book, book_part, elapsed, enter_boundary, steps_before
+
+
+@kernel
+def book_part_of_chunks(s, r):
+    """Account for a plan up to now, prefill chunks included."""
+    replica = s.replicas[r]
+    nj = replica.cum_nj
+    ps = replica.cum_share
+    planned = replica.planned
+    mixed = replica.plan_mixed
+    book_part(s, r)
+    if planned == 0 or mixed == 0:
+        return
+    i = replica.partial
+    while i != NONE:
+        leg = s.legs[i]
+        if leg.state == PREFILL:
+            leg.compute_nj += (replica.cum_nj - nj) * leg.chunk
+            leg.share_ps += (replica.cum_share - ps) * leg.chunk
+        i = leg.next
+
+
+@kernel
+def abort(s, r, state, count):
+    """Crash a replica: its step is waste; its legs, listed by sequence on the board, are lost."""
+    replica = s.replicas[r]
+    book_part_of_chunks(s, r)
+    replica.epoch += 1
+    replica.boundary = NONE
+    replica.state = state
+    now = s.control[0].now
+    for j in range(count):
+        i = s.board[j]
+        leg = s.legs[i]
+        state_of_leg = leg.state
+        if state_of_leg == DECODE:
+            remove_decoding(s, replica, i)
+        elif state_of_leg == PREFILL:
+            remove_prefill(s, replica, i)
+        elif state_of_leg == SWAPPED:
+            leave_swapped(s, replica, i)
+            replica.free_swap += leg.swap_blocks
+        elif state_of_leg == WAITING:
+            leave_waiting(s, replica, i)
+        forget(replica, leg)
+        if leg.cancelled:
+            replica.ghosts -= 1
+            close_ghost(s, i)
+        else:
+            note_phase(leg, now)
+            lost(s, i)
+    replica.free_blocks = replica.total_blocks
+    replica.partial = NONE
+
+
+@kernel
+def stretch(s, r, speed):
+    """Change a replica's speed: the rest of the step in progress lasts longer or shorter."""
+    replica = s.replicas[r]
+    if replica.planned:
+        now = s.control[0].now
+        done = steps_before(replica, now - replica.plan_start)
+        if replica.plan_mixed == 0:
+            replica.free_blocks -= blocks_wanted(s, replica, 1, done)
+        started = replica.plan_start + elapsed(replica, done)
+        ends = started + replica.plan_base + replica.plan_slope * done
+        if done > 0:
+            book(s, r, done)
+            advance(s, r, done)
+        rest = (ends - now) * replica.speed // speed
+        replica.plan_start = started
+        replica.plan_base = now - started + rest
+        replica.plan_slope = 0
+        replica.plan_nj += replica.plan_nj_slope * done
+        replica.plan_nj_slope = 0
+        replica.plan_mflop += replica.plan_mflop_slope * done
+        replica.plan_mflop_slope = 0.0
+        replica.plan_kib += replica.plan_kib_slope * done
+        replica.plan_kib_slope = 0.0
+        replica.plan_steps = 1
+        enter_boundary(s, r)
+    replica.speed = speed
+
+
+@kernel
+def finish(s, count):
+    """Close the books at the end of the run; the open requests are listed by id on the board."""
+    control = s.control[0]
+    now = control.now
+    if control.dirty_count > 0:
+        solve(s)
+    for r in range(len(s.replicas)):
+        if s.replicas[r].max_num_seqs > 0:
+            book_part_of_chunks(s, r)
+    for j in range(count):
+        slot = s.board[j]
+        request = s.requests[slot]
+        ended = request.status >= 0
+        first = not ended
+        waiting = request.first_leg == NONE
+        i = request.first_leg
+        while i != NONE:
+            leg = s.legs[i]
+            after = leg.sibling
+            close_unfinished(s, i, now)
+            if first:
+                adopt(s, request, leg)
+                request.generated = leg.generated
+            first = False
+            i = after
+        if ended:
+            flush(s, slot)
+        else:
+            if waiting:
+                request.backoff += now - request.since
+            end(s, slot, R_UNFINISHED, 0)
+
+
+@kernel
+def close_unfinished(s, i, now):
+    """The run ends while a leg is on its way."""
+    leg = s.legs[i]
+    replica = s.replicas[leg.replica]
+    if leg.state == DECODE:
+        remove_decoding(s, replica, i)
+    if not leg.cancelled:
+        note_phase(leg, now)
+    if leg.flow != NONE:
+        sent = stop_flow(s, leg.flow)
+        if leg.state == TRANSIT:
+            leg.bytes_up = int(math.floor(sent))
+        leg.flow = NONE
+    close(s, i, UNFINISHED)

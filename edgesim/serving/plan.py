@@ -1,0 +1,347 @@
+"""Plans: what the kernel's next steps of a batch cost, and how far they reach in closed form.
+
+While nobody joins or leaves, each decode adds one token to its context, so step time and energy are affine in the
+step's number and k steps are an arithmetic series. A plan ends where that stops: at the next completion, when KV
+blocks run out, where time or energy change their binding branch, where a context outgrows a sliding window.
+"""
+
+from __future__ import annotations
+
+import math
+
+from edgesim.arena.calendar import push
+from edgesim.arena.compile import kernel
+from edgesim.arena.rows import (
+    BOUNDARY,
+    C_COMPUTE,
+    C_MEMORY,
+    COST_COLUMNS,
+    E_BOUNDARY,
+    E_COMPUTE,
+    E_MEMORY,
+    FULL_SPEED,
+    MIXED_FEATURES,
+    T_COMPUTE,
+    T_MEMORY,
+    TRAFFIC,
+    WORK,
+)
+
+
+@kernel
+def series(first, slope, k):
+    """Sum of k terms first, first + slope, ..."""
+    return k * first + slope * (k * (k - 1) // 2)
+
+
+@kernel
+def floor_series(n, m, a, b):
+    """Sum of (a * i + b) // m over i = 0 .. n-1, for a, b >= 0."""
+    total = 0
+    while True:
+        total += n * (n - 1) // 2 * (a // m) + n * (b // m)
+        a %= m
+        b %= m
+        top = a * n + b
+        if top < m:
+            return total
+        n = top // m
+        b = top % m
+        a, m = m, a
+
+
+@kernel
+def slowed_energy(energy, time, slow_time, base_mw):
+    """Energy coefficient at another speed: base power for the longer time."""
+    return energy + (slow_time - time) * base_mw // 1_000_000
+
+
+@kernel
+def steps_while(value, slope):
+    """Number of steps j = 0, 1, ... for which value + j * slope keeps the sign class (>= 0 or < 0) of value."""
+    if value >= 0:
+        return 1 << 60 if slope >= 0 else value // -slope + 1
+    return 1 << 60 if slope <= 0 else (-value + slope - 1) // slope
+
+
+@kernel
+def elapsed(replica, j):
+    """Time from a plan's start to its j-th boundary."""
+    return series(replica.plan_base, replica.plan_slope, j)
+
+
+@kernel
+def steps_before(replica, span):
+    """Number of a plan's boundaries that lie strictly before `span` after its start."""
+    if span <= 0:
+        return 0
+    base = replica.plan_base
+    slope = replica.plan_slope
+    if slope == 0:
+        j = (span - 1) // base
+    else:
+        half = float(slope) * 0.5
+        b = float(base) - half
+        j = int((math.sqrt(b * b + 4.0 * half * float(span)) - b) / (2.0 * half))
+        j = max(j, 0)
+        while elapsed(replica, j) >= span:
+            j -= 1
+        while elapsed(replica, j + 1) < span:
+            j += 1
+    return min(j, replica.plan_steps)
+
+
+@kernel
+def blocks_wanted(s, replica, first, last):
+    """KV blocks that steps first .. last of a plan take (step 0's are taken at its start)."""
+    size = replica.block_size
+    n = last - first + 1
+    if n <= 0 or s.costs[replica.cost].kv == 0:
+        return 0
+    total = n // size * replica.decoding
+    for j in range(n % size):
+        total += s.residues[replica.residues + (-(replica.counter + first + j)) % size]
+    return total
+
+
+@kernel
+def reach_of_blocks(s, replica, k):
+    """How many of k steps the free blocks allow."""
+    if s.costs[replica.cost].kv == 0 or replica.free_blocks >= replica.decoding * ((k - 1) // replica.block_size + 1):
+        return k
+    left = replica.free_blocks
+    for j in range(1, k):
+        left -= s.residues[replica.residues + (-(replica.counter + j)) % replica.block_size]
+        if left < 0:
+            return j
+    return k
+
+
+@kernel
+def window_state(s, replica, window):
+    """Sum of windowed contexts, sequences still inside their window, and steps until the first outgrows it."""
+    total = 0
+    inside = 0
+    reach = 1 << 60
+    for i in range(replica.decoding):
+        context = replica.counter + s.legs[s.running[replica.slots + i]].offset
+        total += min(context + 1, window)
+        if context + 1 < window:
+            inside += 1
+            reach = min(reach, window - context)
+    return total, inside, reach
+
+
+@kernel
+def plan_decode(s, r, k):
+    """Plan at most k steps of the decoding batch."""
+    replica = s.replicas[r]
+    cost = s.costs[replica.cost]
+    batch = replica.decoding
+    context = replica.context + batch
+    windowed = 0
+    inside = 0
+    if cost.window > 0:
+        windowed, inside, reach = window_state(s, replica, cost.window)
+        k = min(k, reach)
+    row = cost.decode + batch * COST_COLUMNS
+    coefficients = cost.decode + (cost.max_seqs + 1) * COST_COLUMNS
+    fast = replica.speed == FULL_SPEED
+    time0, time_slope = affine(s, row, coefficients, T_COMPUTE, context, windowed, batch, inside, replica, cost, fast)
+    time1, slope1 = affine(s, row, coefficients, T_MEMORY, context, windowed, batch, inside, replica, cost, fast)
+    k = min(k, steps_while(time0 - time1, time_slope - slope1))
+    branch = 0
+    if time0 < time1:
+        branch = 1
+        time0 = time1
+        time_slope = slope1
+    nj, nj_slope = affine(
+        s, row, coefficients, E_COMPUTE + branch, context, windowed, batch, inside, replica, cost, fast
+    )
+    cap, cap_slope = affine(
+        s, row, coefficients, C_COMPUTE + branch, context, windowed, batch, inside, replica, cost, fast
+    )
+    k = min(k, steps_while(cap - nj, cap_slope - nj_slope))
+    if cap < nj:
+        nj = cap
+        nj_slope = cap_slope
+    work, work_slope = affine(s, row, coefficients, WORK, context, windowed, batch, inside, replica, cost, fast)
+    kib, kib_slope = affine(s, row, coefficients, TRAFFIC, context, windowed, batch, inside, replica, cost, fast)
+    replica.plan_mixed = 0
+    replica.plan_tokens = batch
+    replica.plan_base = time0
+    replica.plan_slope = time_slope
+    replica.plan_nj = nj
+    replica.plan_nj_slope = nj_slope
+    replica.plan_below = inside
+    replica.plan_mflop = float(work)
+    replica.plan_mflop_slope = float(work_slope)
+    replica.plan_kib = float(kib)
+    replica.plan_kib_slope = float(kib_slope)
+    start_plan(s, r, reach_of_blocks(s, replica, k))
+
+
+@kernel
+def affine(s, row, coefficients, column, context, windowed, batch, inside, replica, cost, fast):
+    """First value and slope per step of one cost column over a decoding batch."""
+    first = s.tables[row + column]
+    per_context = s.tables[coefficients + column]
+    per_window = s.tables[coefficients + COST_COLUMNS + column]
+    if not fast:
+        first = at_speed(s, row, column, replica.speed, cost.base_mw)
+        per_context = at_speed(s, coefficients, column, replica.speed, cost.base_mw)
+        per_window = at_speed(s, coefficients + COST_COLUMNS, column, replica.speed, cost.base_mw)
+    return first + per_context * context + per_window * windowed, per_context * batch + per_window * inside
+
+
+@kernel
+def at_speed(s, base, column, speed, base_mw):
+    """A cell of a row of eight cost columns at another speed."""
+    value = s.tables[base + column]
+    if column in (T_COMPUTE, T_MEMORY, C_COMPUTE, C_MEMORY):
+        return value * FULL_SPEED // speed
+    if column in (E_COMPUTE, E_MEMORY):
+        time = s.tables[base + column - E_COMPUTE]
+        return slowed_energy(value, time, time * FULL_SPEED // speed, base_mw)
+    return value
+
+
+@kernel
+def mixed_value(s, row, coefficients, column, features, replica, cost, fast):
+    """One cost column of a step that holds prefill chunks."""
+    total = s.tables[row + column]
+    if not fast:
+        total = at_speed(s, row, column, replica.speed, cost.base_mw)
+    for i in range(MIXED_FEATURES):
+        base = coefficients + i * COST_COLUMNS
+        per = s.tables[base + column]
+        if not fast:
+            per = at_speed(s, base, column, replica.speed, cost.base_mw)
+        total += per * features[i]
+    return total
+
+
+@kernel
+def plan_mixed(s, r, tokens, features, extra):
+    """Plan one step with prefill chunks or swaps; `extra` is the time of the swaps."""
+    replica = s.replicas[r]
+    cost = s.costs[replica.cost]
+    row = cost.mixed + tokens * COST_COLUMNS
+    coefficients = cost.mixed + (cost.max_tokens + 1) * COST_COLUMNS
+    fast = replica.speed == FULL_SPEED
+    ps = mixed_value(s, row, coefficients, T_COMPUTE, features, replica, cost, fast)
+    other = mixed_value(s, row, coefficients, T_MEMORY, features, replica, cost, fast)
+    branch = 0
+    if ps < other:
+        branch = 1
+        ps = other
+    nj = mixed_value(s, row, coefficients, E_COMPUTE + branch, features, replica, cost, fast)
+    cap = mixed_value(s, row, coefficients, C_COMPUTE + branch, features, replica, cost, fast)
+    replica.plan_mixed = 1
+    replica.plan_tokens = tokens
+    replica.plan_base = ps + extra
+    replica.plan_slope = 0
+    replica.plan_nj = min(nj, cap) + extra * cost.base_mw // 1_000_000
+    replica.plan_nj_slope = 0
+    replica.plan_below = 0
+    replica.plan_mflop = float(mixed_value(s, row, coefficients, WORK, features, replica, cost, fast))
+    replica.plan_mflop_slope = 0.0
+    replica.plan_kib = float(mixed_value(s, row, coefficients, TRAFFIC, features, replica, cost, fast))
+    replica.plan_kib_slope = 0.0
+    start_plan(s, r, 1)
+
+
+@kernel
+def start_plan(s, r, steps):
+    """Let the planned steps begin now."""
+    replica = s.replicas[r]
+    replica.planned = 1
+    replica.plan_start = s.control[0].now
+    replica.plan_steps = steps
+    enter_boundary(s, r)
+
+
+@kernel
+def enter_boundary(s, r):
+    """Put the plan's last boundary into the calendar; an earlier entry is void."""
+    replica = s.replicas[r]
+    replica.epoch += 1
+    replica.boundary = replica.plan_start + elapsed(replica, replica.plan_steps)
+    push(s, replica.boundary, BOUNDARY, r, E_BOUNDARY, r, replica.epoch)
+
+
+@kernel
+def cut(s, r):
+    """End the plan at its first boundary that is not yet past."""
+    replica = s.replicas[r]
+    if replica.planned == 0 or replica.plan_steps <= 1:
+        return
+    steps = steps_before(replica, s.control[0].now - replica.plan_start) + 1
+    if steps < replica.plan_steps:
+        replica.plan_steps = steps
+        enter_boundary(s, r)
+
+
+@kernel
+def book(s, r, k):
+    """Share the time and energy of the plan's next k steps among their tokens, and advance the batch."""
+    replica = s.replicas[r]
+    tokens = replica.plan_tokens
+    span = series(replica.plan_base, replica.plan_slope, k)
+    if replica.plan_below == 0:
+        each_nj = series(replica.plan_nj // tokens, replica.plan_nj_slope // tokens, k)
+        each_ps = series(replica.plan_base // tokens, replica.plan_slope // tokens, k)
+    else:
+        each_nj = floor_series(k, tokens, replica.plan_nj_slope, replica.plan_nj)
+        each_ps = floor_series(k, tokens, replica.plan_slope, replica.plan_base)
+    replica.cum_nj += each_nj
+    replica.cum_share += each_ps
+    replica.compute_nj += each_nj * tokens
+    replica.unattributed_ps += span - each_ps * tokens
+    replica.busy_ps += span
+    replica.steps += k
+    replica.tokens += k * tokens
+    replica.mflop += k * replica.plan_mflop + replica.plan_mflop_slope * float(k * (k - 1) // 2)
+    replica.kib += k * replica.plan_kib + replica.plan_kib_slope * float(k * (k - 1) // 2)
+
+
+@kernel
+def advance(s, r, k):
+    """Every decode of the batch has k more tokens."""
+    replica = s.replicas[r]
+    replica.counter += k
+    replica.context += k * replica.decoding
+    replica.progress += k * replica.decoding
+
+
+@kernel
+def book_part(s, r):
+    """Account for a plan up to now: whole steps in full, the one in progress as waste. No step runs afterwards."""
+    replica = s.replicas[r]
+    if replica.planned == 0:
+        return
+    now = s.control[0].now
+    done = steps_before(replica, now - replica.plan_start)
+    if replica.plan_mixed == 0:
+        replica.free_blocks -= blocks_wanted(s, replica, 1, done)
+        use = replica.total_blocks - replica.free_blocks
+        replica.peak_blocks = max(replica.peak_blocks, use)
+    if done > 0:
+        book(s, r, done)
+        advance(s, r, done)
+    span = now - replica.plan_start - elapsed(replica, done)
+    duration = replica.plan_base + replica.plan_slope * done
+    tokens = replica.plan_tokens
+    part = float(span) / float(duration)
+    each_nj = int(math.floor(float((replica.plan_nj + replica.plan_nj_slope * done) // tokens) * part))
+    each_ps = span // tokens
+    replica.cum_nj += each_nj
+    replica.cum_share += each_ps
+    replica.busy_ps += span
+    replica.compute_nj += each_nj * tokens
+    replica.wasted_nj += each_nj * tokens
+    replica.unattributed_ps += span - each_ps * tokens
+    replica.mflop += (replica.plan_mflop + replica.plan_mflop_slope * float(done)) * part
+    replica.kib += (replica.plan_kib + replica.plan_kib_slope * float(done)) * part
+    replica.planned = 0
+    replica.epoch += 1

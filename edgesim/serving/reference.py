@@ -1,0 +1,460 @@
+"""The readable twin: the whole engine as plain SimPy events, one a step, written to be read.
+
+It defines what the compiled kernel must do, to the bit. It imports nothing of the kernel. Semantics are those of
+vLLM's v1 engine: a waiting and a running queue, decodes first and then prefill chunks within a token budget, paged
+KV memory whose blocks for a whole prompt are taken at admission, the youngest running request preempted when a
+decode finds no block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import simpy
+
+from edgesim.arena import rows
+from edgesim.network.fluid import FluidNetwork, priority
+from edgesim.records import LEG_RECORD, REQUEST_RECORD
+from edgesim.serving import decision
+from edgesim.serving.reference_replica import Leg, TwinReplica
+from edgesim.serving.system import System, message_delay
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ASK_FIELDS = rows.REQUEST.names or ()
+CHUNK_KEY = 1 << 40
+"""Arrivals of open workloads come before those that were submitted one by one, at the same instant."""
+
+
+class Ask:
+    """A request on its way: the fields of a REQUEST row as attributes."""
+
+    def __init__(self, arrival: NDArray[np.void], request: int) -> None:
+        for name in ASK_FIELDS:
+            setattr(self, name, 0)
+        for name in rows.ARRIVAL.names or ():
+            if name != "at":
+                setattr(self, name, int(arrival[name]))
+        self.request = request
+        self.arrived = self.since = int(arrival["at"])
+        self.winner = self.first_scheduled = self.first_token_server = self.first_token = self.replica = rows.NONE
+        self.cost_usd = self.carbon_g = 0.0
+        self.quality = 1.0
+        self.open: list[Leg] = []
+        self.status = self.finished = rows.NONE
+
+    def __getattr__(self, name: str) -> Any:  # fields are set from the row's type
+        raise AttributeError(name)
+
+    def cells(self) -> list[int]:
+        """The integer fields in the row's order."""
+        return [int(getattr(self, name)) for name in ASK_FIELDS]
+
+
+class ReferenceEngine:
+    """Runs a system under a SimPy clock whose unit is the picosecond.
+
+    Args:
+        env: The clock; integers only.
+        system: Static rows.
+        front: Who decides and listens.
+        emit_request: Takes finished REQUEST_RECORD rows.
+        emit_leg: Takes finished LEG_RECORD rows.
+    """
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        system: System,
+        front: decision.Front,
+        emit_request: Callable[[NDArray[np.void]], None],
+        emit_leg: Callable[[NDArray[np.void]], None] | None = None,
+    ) -> None:
+        self.env, self.system, self.front = env, system, front
+        self.emit_request, self.emit_leg = emit_request, emit_leg
+        self.network = FluidNetwork(env, [int(c) for c in system.links["capacity"]])
+        self.replicas = [TwinReplica(self, i) for i in range(len(system.replicas))]
+        self.asks: dict[int, Ask] = {}
+        self.submitted = self.sequence = self.events = 0
+        self.closing = False
+        self._chunks: Iterator[NDArray[np.void]] = iter(())
+
+    # -- the clock ----------------------------------------------------------------------------------------------
+
+    def at(self, when: int, klass: int, key: int, action: Callable[[], None]) -> None:
+        """Do something at a time, in its place among what happens at that instant."""
+        event = self.env.event()
+        event._ok, event._value = True, None  # noqa: SLF001 - SimPy has no public scheduling by priority
+        event.callbacks.append(lambda _: self._count(action))
+        self.env.schedule(event, priority=priority(klass, key), delay=when - int(self.env.now))  # type: ignore[arg-type]
+
+    def _count(self, action: Callable[[], None]) -> None:
+        self.events += 1
+        action()
+
+    @property
+    def now(self) -> int:
+        """Simulated time [ps]."""
+        return int(self.env.now)
+
+    # -- arrivals -----------------------------------------------------------------------------------------------
+
+    def feed(self, chunks: Iterator[NDArray[np.void]]) -> None:
+        """Take the open workloads' arrivals, sorted by time."""
+        self._chunks = chunks
+        self._arrivals = (row for chunk in self._chunks for row in chunk)
+        self._next_arrival()
+
+    def _next_arrival(self) -> None:
+        row = next(self._arrivals, None)
+        if row is not None and int(row["at"]) < self.system.end:
+            self.at(int(row["at"]), rows.ARRIVE, 0, lambda: self._arrive_and_go_on(row))
+
+    def _arrive_and_go_on(self, row: NDArray[np.void]) -> None:
+        self._arrive(row)
+        self._next_arrival()
+
+    def submit(self, arrival: NDArray[np.void]) -> None:
+        """Enter one arrival at its time, which must not have passed."""
+        self.submitted += 1
+        self.at(int(arrival["at"]), rows.ARRIVE, CHUNK_KEY + self.submitted, lambda: self._arrive(arrival))
+
+    def _arrive(self, arrival: NDArray[np.void]) -> None:
+        self.sequence_of_requests = getattr(self, "sequence_of_requests", -1) + 1
+        ask = Ask(arrival, self.sequence_of_requests)
+        self.asks[ask.request] = ask
+        if ask.patience:
+            self.at(self.now + ask.patience, rows.TIMER, ask.request, lambda: self._lose_patience(ask))
+        self._decide(ask)
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    def _decide(self, ask: Ask) -> None:
+        offset, length = self.system.candidate_range(ask.origin, ask.workload)
+        board: list[int] = []
+        for candidate in self.system.candidates[offset : offset + length]:
+            board.extend(self.replicas[int(candidate["replica"])].board())
+        answer = self.front.decide(ask.cells(), 0, board, self.now)
+        if isinstance(answer, decision.Refuse):
+            self._end(ask, rows.R_REJECTED, answer.reason)
+        elif isinstance(answer, decision.Wait):
+            self._wait(ask, answer.until)
+        else:
+            kind = rows.RETRY if ask.attempts else rows.FIRST
+            ask.attempts += 1
+            sent = False
+            for place in answer.places:
+                sent |= self._dispatch(ask, offset + place, kind, answer.rank)
+                kind = rows.HEDGE
+            if not sent:
+                self._end(ask, rows.R_REJECTED, decision.TOO_LONG)
+
+    def _wait(self, ask: Ask, until: int) -> None:
+        asked = ask.since = self.now
+
+        def again() -> None:
+            if ask.status < 0:
+                ask.backoff += self.now - asked
+                self._decide(ask)
+
+        self.at(max(until, asked), rows.TIMER, ask.request, again)
+
+    def _dispatch(self, ask: Ask, candidate: int, kind: int, rank: int) -> bool:
+        place = self.system.candidates[candidate]
+        replica = self.replicas[int(place["replica"])]
+        if not replica.can_ever_hold(ask.prompt, ask.output):
+            return False
+        leg = Leg(ask=ask, number=ask.legs, kind=kind, replica=replica, place=place, rank=rank, since=self.now)
+        leg.sequence, self.sequence = self.sequence, self.sequence + 1
+        leg.dispatched = self.now
+        leg.prompt, leg.output, leg.images, leg.target = ask.prompt, ask.output, ask.images, ask.prompt
+        ask.legs += 1
+        ask.live += 1
+        ask.open.append(leg)
+        replica.transit += 1
+        replica.assigned += ask.prompt + ask.predicted
+        if not place["up_hops"]:
+            replica.deliver(leg)
+            return True
+        leg.bytes_up = ask.bytes_up + int(place["up_overhead"])
+        if leg.bytes_up <= rows.PACKET:
+            delay = int(place["up_latency"]) + message_delay(leg.bytes_up, int(place["up_narrow"]))
+            self._deliver_at(leg, self.now + delay)
+        else:
+            leg.flow = self.network.start(
+                self._path(place, "up"),
+                float(leg.bytes_up),
+                leg.sequence,
+                lambda: self._prompt_sent(leg, int(place["up_latency"])),
+            )
+        return True
+
+    def _path(self, place: NDArray[np.void], way: str) -> list[int]:
+        start = int(place[way])
+        return [int(link) for link in self.system.paths[start : start + int(place[way + "_hops"])]]
+
+    def _prompt_sent(self, leg: Leg, latency: int) -> None:
+        leg.flow = None
+        self._deliver_at(leg, self.now + latency)
+
+    def _deliver_at(self, leg: Leg, when: int) -> None:
+        def deliver() -> None:
+            if leg.state == rows.TRANSIT:
+                leg.replica.deliver(leg)
+
+        self.at(when, rows.DELIVER, leg.sequence, deliver)
+
+    # -- replies ------------------------------------------------------------------------------------------------
+
+    def _message(self, leg: Leg) -> int:
+        """Bytes of a token's message, or of a whole reply's frame."""
+        workload = self.system.workloads[leg.ask.workload]
+        return int(workload["bytes_per_token"]) + int(leg.place["down_overhead"])
+
+    def first_token(self, leg: Leg) -> None:
+        """A leg has its first token: the client sees it after the way back; other legs are not needed any more."""
+        ask, place = leg.ask, leg.place
+        leg.first_token = self.now
+        for other in list(ask.open):
+            if other is not leg:
+                self.cancel(other, rows.CANCELLED)
+        ask.winner = leg.sequence
+        if ask.first_token_server >= 0:
+            return
+        ask.first_token_server = self.now
+        if not self.system.workloads[ask.workload]["streams"]:
+            return
+        ask.first_token = self.now
+        if place["down_hops"]:
+            ask.first_token += int(place["down_latency"]) + message_delay(
+                self._message(leg), int(place["down_narrow"])
+            )
+
+    def open_stream(self, leg: Leg) -> None:
+        """Let the rest of a streamed reply take its small rate while it is being decoded."""
+        place = leg.place
+        if not (self.system.workloads[leg.ask.workload]["streams"] and place["down_hops"] and leg.output > 1):
+            return
+        if leg.flow is not None:
+            return
+        message = self._message(leg)
+        leg.flow = self.network.start(
+            self._path(place, "down"),
+            float((leg.output - 1) * message),
+            leg.sequence,
+            None,
+            demand=leg.replica.cost.stream_rate * message,
+        )
+
+    def reply(self, leg: Leg) -> None:
+        """The last token is out: what of the reply is still unsent follows, and the client has it all."""
+        place, ask = leg.place, leg.ask
+        leg.state, leg.since = rows.REPLY, self.now
+        if not place["down_hops"]:
+            self._replied(leg)
+            return
+        streams = bool(self.system.workloads[ask.workload]["streams"])
+        message = self._message(leg)
+        if streams:
+            leg.bytes_down = leg.output * message
+            unsent = float((leg.output - 1) * message)
+            if leg.flow is not None:
+                unsent -= self.network.stop(leg.flow)
+                leg.flow = None
+        else:
+            message += (leg.output - 1) * int(self.system.workloads[ask.workload]["bytes_per_token"])
+            leg.bytes_down = message
+            unsent = float(message)
+        if unsent <= float(rows.PACKET):
+            delay = int(place["down_latency"]) + message_delay(
+                message if streams else leg.bytes_down, int(place["down_narrow"])
+            )
+            self._replied_at(leg, self.now + delay)
+        else:
+            leg.flow = self.network.start(
+                self._path(place, "down"),
+                unsent,
+                leg.sequence,
+                lambda: self._reply_sent(leg, int(place["down_latency"])),
+            )
+
+    def _reply_sent(self, leg: Leg, latency: int) -> None:
+        leg.flow = None
+        self._replied_at(leg, self.now + latency)
+
+    def _replied_at(self, leg: Leg, when: int) -> None:
+        def done() -> None:
+            if leg.state == rows.REPLY:
+                self._replied(leg)
+
+        self.at(when, rows.DELIVER, leg.sequence, done)
+
+    def _replied(self, leg: Leg) -> None:
+        ask = leg.ask
+        leg.downlink += self.now - leg.since
+        if not self.system.workloads[ask.workload]["streams"]:
+            ask.first_token = self.now
+        self._close(leg, rows.COMPLETED)
+        self._adopt(ask, leg)
+        ask.generated = leg.output
+        self._end(ask, rows.R_COMPLETED, 0)
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _adopt(self, ask: Ask, leg: Leg) -> None:
+        """Let a leg's phases and place count as the request's."""
+        for phase in ("uplink", "queue", "prefill", "decode", "stall", "downlink"):
+            setattr(ask, phase, getattr(ask, phase) + getattr(leg, phase))
+        ask.replica = leg.replica.index
+        ask.hops = int(leg.place["up_hops"])
+        if ask.first_scheduled < 0:
+            ask.first_scheduled = leg.first_scheduled
+
+    def lost(self, leg: Leg) -> None:
+        """A leg's replica failed: try again, or give up."""
+        ask = leg.ask
+        if leg.flow is not None:
+            self.network.stop(leg.flow)
+            leg.flow = None
+        self._close(leg, rows.LOST)
+        if ask.live or ask.status >= 0:
+            self._flush(ask)
+            return
+        self._adopt(ask, leg)
+        ask.winner = rows.NONE
+        workload = self.system.workloads[ask.workload]
+        if ask.attempts <= int(workload["retries"]):
+            ask.replica = rows.NONE
+            self._wait(ask, self.now + int(workload["backoff"]))
+        else:
+            self._end(ask, rows.R_FAILED, decision.REPLICA_FAILED)
+
+    def _lose_patience(self, ask: Ask) -> None:
+        if ask.status >= 0 or 0 <= ask.first_token <= self.now:
+            return
+        ask.status = rows.R_ABANDONED  # so that nothing is tried again for it
+        first = True
+        for leg in list(ask.open):
+            self.cancel(leg, rows.CANCELLED)
+            if first:
+                self._adopt(ask, leg)
+            first = False
+        if first:
+            ask.backoff += self.now - ask.since
+        self._end(ask, rows.R_ABANDONED, decision.PATIENCE)
+
+    def cancel(self, leg: Leg, outcome: int) -> None:
+        """Nobody waits for a leg any more: take it away, from a running batch at its next boundary."""
+        if leg.cancelled:
+            return
+        leg.note_phase(self.now)
+        leg.cancelled = True
+        if leg.flow is not None:
+            sent = self.network.stop(leg.flow)
+            if leg.state == rows.TRANSIT:
+                leg.bytes_up = math.floor(sent)
+            leg.flow = None
+        if leg.state in (rows.PREFILL, rows.DECODE):
+            return  # the boundary removes it
+        leg.replica.withdraw(leg)
+        self._close(leg, outcome)
+
+    def close_cancelled(self, leg: Leg) -> None:
+        """A cancelled leg has left the batch."""
+        self._close(leg, rows.CANCELLED)
+        self._flush(leg.ask)
+
+    def _close(self, leg: Leg, outcome: int) -> None:
+        """Book what a leg cost to its request and record it."""
+        ask, replica = leg.ask, leg.replica
+        row = self.system.replicas[replica.index]
+        if leg.state not in (rows.REPLY, rows.DONE) or outcome == rows.UNFINISHED:
+            leg.bytes_down = self._message(leg) * leg.generated if leg.streams_down(self.system) else 0
+        leg.state = rows.DONE
+        leg.network_nj = (
+            leg.bytes_up * int(leg.place["up_pj"]) // 1000 + leg.bytes_down * int(leg.place["down_pj"]) // 1000
+        )
+        ask.compute_nj += leg.compute_nj
+        ask.network_nj += leg.network_nj
+        ask.share_ps += leg.share_ps
+        ask.preemptions += leg.preemptions
+        ask.sent_up += leg.bytes_up
+        ask.sent_down += leg.bytes_down
+        ask.cost_usd += (
+            float(leg.share_ps) * float(row["usd_per_ps"])
+            + float(leg.bytes_up) * float(leg.place["up_egress"])
+            + float(leg.bytes_down) * float(leg.place["down_egress"])
+        )
+        ask.carbon_g += float(leg.compute_nj + leg.network_nj) * float(row["gram_per_nj"])
+        ask.live -= 1
+        ask.open.remove(leg)
+        if self.emit_leg is not None:
+            self.emit_leg(leg.record(outcome, self.now))
+
+    def _end(self, ask: Ask, status: int, reason: int) -> None:
+        ask.status, ask.reason = status, reason
+        ask.finished = self.now if status != rows.R_UNFINISHED else rows.NONE
+        self._flush(ask)
+
+    def _flush(self, ask: Ask) -> None:
+        """Record a request that has ended and has no leg left."""
+        if ask.live or ask.status < 0 or ask.request not in self.asks:
+            return
+        del self.asks[ask.request]
+        record = np.zeros(1, REQUEST_RECORD)[0]
+        renamed = {"output": "generated", "bytes_up": "sent_up", "bytes_down": "sent_down"}
+        for name in REQUEST_RECORD.names or ():
+            if name != "cached":
+                record[name] = getattr(ask, renamed.get(name, name))
+        self.emit_request(record)
+        if self.system.workloads[ask.workload]["notify"] and not self.closing:
+            self.front.ended(record)
+
+    # -- what SimPy processes may do ----------------------------------------------------------------------------
+
+    def fail(self, replica: int) -> None:
+        """Crash a replica now: its legs are lost, its unfinished step is waste."""
+        self.replicas[replica].abort(rows.FAILED)
+
+    def set_state(self, replica: int, state: int) -> None:
+        """Let a replica start, serve, drain or stop."""
+        self.replicas[replica].state = state
+
+    def set_speed(self, replica: int, speed: int) -> None:
+        """Run a replica at this many thousandths of its nominal speed from now on."""
+        self.replicas[replica].stretch(speed)
+
+    def finish(self) -> None:
+        """Close the books at the end of the run."""
+        self.closing = True
+        for replica in self.replicas:
+            replica.settle_partial()
+        for ask in list(self.asks.values()):
+            ended = ask.status >= 0
+            first = not ended
+            waiting = not ask.open
+            for leg in list(ask.open):
+                if not leg.cancelled:
+                    leg.note_phase(self.now)
+                if leg.flow is not None:
+                    sent = self.network.stop(leg.flow)
+                    if leg.state == rows.TRANSIT:
+                        leg.bytes_up = math.floor(sent)
+                self._close(leg, rows.UNFINISHED)
+                if first:
+                    self._adopt(ask, leg)
+                    ask.generated = leg.generated
+                first = False
+            if ended:
+                self._flush(ask)
+            else:
+                if waiting:
+                    ask.backoff += self.now - ask.since
+                self._end(ask, rows.R_UNFINISHED, 0)
+
+
+LEG_FIELDS = LEG_RECORD.names or ()

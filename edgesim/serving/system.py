@@ -1,0 +1,60 @@
+"""The system an engine runs: static rows of links, replicas, step costs and candidate places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesim.costs.step import StepCost
+
+FOREVER = (1 << 62) - 1
+"""A time no scenario reaches [ps]."""
+
+
+@dataclass
+class System:
+    """What a replication is run on; an engine takes copies of the rows it changes.
+
+    Attributes:
+        links: LINK rows with their capacity.
+        replicas: REPLICA rows with the fields of "what it is" and the initial state.
+        costs: Step costs; `replicas["cost"]` points into them.
+        candidates: CANDIDATE rows, the places each origin may use, nearest first.
+        places: [origin * classes + LLM class] -> (offset, length) in `candidates`; -1 rows do not exist.
+        classes: LLM classes: class 0 is any LLM, the others are those that workloads ask for by name.
+        paths: Pool of link ids that `up` and `down` of the candidates point into.
+        workloads: WORKLOAD rows.
+        end: The run stops here [ps].
+        windows: Sliding window of each step cost [tokens]; 0: none.
+    """
+
+    links: NDArray[np.void]
+    replicas: NDArray[np.void]
+    costs: Sequence[StepCost]
+    candidates: NDArray[np.void]
+    places: NDArray[np.int64]
+    classes: int
+    paths: NDArray[np.int64]
+    workloads: NDArray[np.void]
+    end: int = FOREVER
+    windows: Sequence[int] = field(default_factory=list)
+    transfers: dict[tuple[int, int], tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
+
+    def candidate_range(self, origin: int, workload: int) -> tuple[int, int]:
+        """Offset and number of the candidates of an origin for a workload."""
+        offset, length = self.places[origin * self.classes + int(self.workloads[workload]["llm"])]
+        return int(offset), int(length)
+
+
+def message_delay(nbytes: int, narrowest: int) -> int:
+    """Serialisation of a message of at most one packet on the narrowest link of its path [ps]."""
+    return -(-nbytes * 10**15 // narrowest)
+
+

@@ -1,0 +1,149 @@
+"""What users read when a policy answers nonsense or fails in mid-run."""
+
+from __future__ import annotations
+
+import math
+from textwrap import dedent
+
+import pytest
+
+from edgesim import registry
+from edgesim.errors import PolicyError
+from edgesim.policies import Accept, Defer, Hedge, Reject
+from edgesim.policies.checks import blame, check_admit, check_rank, check_route
+
+from .fakes import Replica, Request, System, drawn
+
+NEAR, FAR, STRANGER = Replica("near"), Replica("far"), Replica("cloud/0")
+CANDIDATES = [NEAR, FAR]
+REQUEST = Request(id=12)
+AT = "at t=3.2 s for request r12"
+HEDGE_RULE = "Hedge needs a list of one or more different replicas out of the candidates (my_router.py:7)"
+DEFER_RULE = "Defer needs a later time [s], such as view.now + 0.1 (my_router.py:7)"
+REJECT_RULE = 'Reject needs a reason in words, such as "queue-full" (my_router.py:7)'
+RULE = "route() must return one of the given replicas, Reject, Defer or Hedge (my_router.py:7)"
+
+
+@pytest.fixture
+def my_router(tmp_path, monkeypatch):
+    """A router of a user who works in the folder of its file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_router.py").write_text(
+        dedent(
+            '''\
+            from edgesim.policies import Router, register
+
+            @register("my-router")
+            class MyRouter(Router):
+                """Fail."""
+
+                def route(self, request, candidates, view):
+                    self.turns = {}
+                    return self.pick(candidates)
+
+                def pick(self, candidates):
+                    return self.turns[candidates[0].name]
+            '''
+        )
+    )
+    registry.load_plugin("my_router.py")
+    yield registry.build("router", "my-router")
+    registry.registries["router"].forget(registry.lookup("router", "my-router").__module__)
+
+
+@pytest.mark.parametrize(
+    "answer", [NEAR, FAR, Reject("full"), Defer(3.3), Hedge([NEAR]), Hedge((FAR, NEAR))], ids=str
+)
+def test_good_routes_pass(my_router, answer):
+    """Every answer that the contract names is taken."""
+    check_route(my_router, answer, CANDIDATES, REQUEST, 3.2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, f"returned None {AT}; {RULE}"),
+        ("edge", f"returned 'edge' {AT}; {RULE}"),
+        (STRANGER, f"returned replica 'cloud/0', which is not among the candidates, {AT}; {RULE}"),
+        (Hedge([NEAR, NEAR]), f"returned Hedge(['near', 'near']) {AT}; {HEDGE_RULE}"),
+        (Hedge([]), f"returned Hedge([]) {AT}; {HEDGE_RULE}"),
+        (Defer(3.2), f"returned Defer(until_s=3.2) {AT}; {DEFER_RULE}"),
+        (Reject(""), f"returned Reject(reason='') {AT}; {REJECT_RULE}"),
+    ],
+    ids=str,
+)
+def test_bad_routes_are_refused(my_router, answer, message):
+    """The message names policy, answer, moment, request, rule and line."""
+    with pytest.raises(PolicyError) as caught:
+        check_route(my_router, answer, CANDIDATES, REQUEST, 3.2)
+    assert f"router 'my-router' {message}" == str(caught.value)
+
+
+@pytest.mark.parametrize("until", [math.inf, math.nan, "later", None])
+def test_deferral_needs_a_finite_time(my_router, until):
+    """A deferral for ever would lose the request."""
+    with pytest.raises(PolicyError, match="Defer needs a later time"):
+        check_route(my_router, Defer(until), CANDIDATES, REQUEST, 3.2)
+
+
+def test_hedge_over_strangers_is_refused(my_router):
+    """Every copy must go to a candidate."""
+    with pytest.raises(PolicyError, match=r"returned Hedge\(\['near', 'cloud/0'\]\)"):
+        check_route(my_router, Hedge([NEAR, STRANGER]), CANDIDATES, REQUEST, 3.2)
+
+
+def test_an_exception_is_blamed_on_the_users_line(my_router):
+    """The line is that of the user's file where it went wrong, not that of the hook."""
+    my_router.start(System(), drawn())
+    try:
+        my_router.route(REQUEST, CANDIDATES, System())
+    except KeyError as error:
+        blamed = blame(my_router, error, REQUEST, 3.2)
+    expected = (
+        "router 'my-router' raised KeyError in route() at t=3.2 s for request r12: 'near' (my_router.py:12)"
+    )
+    assert expected == str(blamed)
+
+
+def test_our_own_errors_keep_their_words(my_router):
+    """A view that refuses is quoted, without the name of our exception."""
+    blamed = blame(my_router, PolicyError("output_tokens needs oracle = True"), REQUEST, 0.5)
+    expected = (
+        "router 'my-router' failed in route() at t=0.5 s for request r12: "
+        "output_tokens needs oracle = True (my_router.py:7)"
+    )
+    assert expected == str(blamed)
+
+
+def test_other_hooks_are_named(my_router):
+    """Setting up happens before there is any request."""
+    blamed = blame(my_router, ValueError("no"), None, 0.0, "setup")
+    assert str(blamed).startswith("router 'my-router' raised ValueError in setup() at t=0 s: no (")
+
+
+@pytest.mark.parametrize("answer", [0, -3, 2.5, math.inf])
+def test_good_ranks_pass(answer):
+    """Any number orders the queue."""
+    check_rank(registry.build("scheduler", "fcfs"), answer, REQUEST, 3.2)
+
+
+@pytest.mark.parametrize("answer", [None, "high", math.nan])
+def test_bad_ranks_are_refused(answer):
+    """What cannot be ordered is no rank."""
+    with pytest.raises(
+        PolicyError, match=r"^scheduler 'fcfs' returned .* at t=3.2 s for request r12; rank\(\) must"
+    ):
+        check_rank(registry.build("scheduler", "fcfs"), answer, REQUEST, 3.2)
+
+
+@pytest.mark.parametrize("answer", [True, Accept(), Reject("full"), Defer(4.0)])
+def test_good_admissions_pass(answer):
+    """Every answer that the contract names is taken."""
+    check_admit(registry.build("admission", "accept-all"), answer, REQUEST, 3.2)
+
+
+@pytest.mark.parametrize("answer", [None, False, 1, Hedge([NEAR])])
+def test_bad_admissions_are_refused(answer):
+    """A plain no says too little: results count refusals by reason."""
+    with pytest.raises(PolicyError, match=r"admit\(\) must return True, Accept, Reject or Defer"):
+        check_admit(registry.build("admission", "accept-all"), answer, REQUEST, 3.2)
