@@ -78,7 +78,7 @@ def test_a_sentence_is_a_problem():
     """A scenario error may be raised with a plain sentence."""
     error = ScenarioError("the trace is empty")
     assert [Problem((), "the trace is empty")] == error.problems
-    assert "error: 1 problem\n\n  the trace is empty" == str(error)
+    assert str(error) == "error: 1 problem\n\n  the trace is empty"
 
 
 def test_carets_stay_within_the_line():
@@ -130,7 +130,7 @@ def test_errors_rebuild_from_their_args(error):
 
 def test_missing_extra_says_how_to_install_it():
     """The message holds the command."""
-    assert "needs gymnasium: pip install 'edgesim[rl]'" == str(MissingExtraError("gymnasium", "rl"))
+    assert str(MissingExtraError("gymnasium", "rl")) == "needs gymnasium: pip install 'edgesim[rl]'"
 
 
 def test_the_tree_has_one_root():

@@ -123,7 +123,7 @@ REPLICA: Final = _row(
     # what it did
     " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served",
     # mflop and kib of the plan (first step, slope), totals, price and carbon
-    "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps gram_per_nj",
+    "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps usd_per_nj gram_per_nj",
 )
 
 LEG: Final = _row(

@@ -40,6 +40,7 @@ class State(NamedTuple):
     touched: Any
     moved: Any
     asked: Any
+    listed: Any
 
 
 def record_types() -> tuple[np.dtype, ...]:
@@ -49,7 +50,7 @@ def record_types() -> tuple[np.dtype, ...]:
     return (
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
         rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, INT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD, INT,
-        INT, INT, INT, rows.ARRIVAL,
+        INT, INT, INT, rows.ARRIVAL, INT,
     )  # fmt: skip
 
 

@@ -167,7 +167,8 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
         half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
         if half is not None:
             cells[0] += f" {'+-' if plain else '±'} {_number(half, size, like=values['mean'])}"
-        table.add_row(f"{name} [{unit}]" if unit else name, *cells, style="bold" if name in _ALWAYS else "")
+        label = Text(f"{name} [{unit}]" if unit else name)
+        table.add_row(label, *cells, style="bold" if name in _ALWAYS else "")
     return table
 
 
@@ -238,7 +239,7 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     done, wall, cpu = summary["requests"]["arrived"], engine["wall_s"], engine["cpu_s"]
     speed = f"{format_seconds(engine['simulated_s'])} simulated in {format_seconds(wall)}"
     if wall and cpu:
-        speed += f": {done / wall:,.4g} requests/s of wall time, {done / cpu:,.4g} of CPU time"
+        speed += f": {_number(done / wall, 1.0)} requests/s of wall time, {_number(done / cpu, 1.0)} of CPU time"
     speed += f"; {engine['events']:,.7g} events"
     band = engine["error_band"]
     basis = [engine["engine"] and f"engine {engine['engine']}", engine["calibration"]]

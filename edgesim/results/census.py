@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgesim.metrics import METRICS
 from edgesim.records import STATUS
 from edgesim.results.groups import Layout
-from edgesim.results.slo import limits
+from edgesim.results.slo import SLACK, limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def census(source: Source, info: RunInfo) -> Census:
         found.in_window[rows] = (status[rows] == COMPLETED) & (values["finished_at"] >= info.warmup_s)
         for name, limit in bounds.items():
             assert found.good is not None
-            found.good[rows] &= ~(METRICS[name].formula(values) > limit)  # a missing metric violates nothing
+            found.good[rows] &= ~(METRICS[name].formula(values) > limit * SLACK)  # a missing metric violates nothing
         row = rows.stop
     found.codes = {name: source.codes(name) for name in ("workload", "replica", "tier")}
     return found

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 PS_PER_S: Final = 1e12
 NJ_PER_J: Final = 1e9
+ROW_GROUP: Final = 1 << 16
+"""Rows that are written or summarised together: many enough to be fast, few enough to keep memory flat."""
+
 BLOCK: Final = 4096
 """Rows turned into columns at a time: few enough to stay in the processor's cache meanwhile."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.results.slo import SLACK
 from edgesim.stats import t_interval
 
 if TYPE_CHECKING:
@@ -96,5 +97,5 @@ def _judge(row: Json, summaries: Sequence[Json], index: int, slo: Slo) -> Json:
     met: bool | None = None
     if row["target"] is not None:
         least = row["statistic"] == "attainment"
-        met = value is not None and (value >= row["target"] if least else value <= row["target"])
+        met = value is not None and (value >= row["target"] if least else value <= row["target"] * SLACK)
     return {**row, "value": value, "met": met, "attainment": sum(shares) / len(shares) if shares else None}

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Slo = Mapping[str, Mapping[str, float]]
 
+SLACK: Final = 1 + 1e-9
+"""Bounds are kept up to equality: the difference of two times as floats may miss it in its last digits."""
+
 _SPREAD: Final = ("p50", "p90", "p95", "p99", "max")
 
 
@@ -66,7 +69,7 @@ def verdicts(
                 met = None if target is None else value is not None and value >= target
             else:
                 value, target = metrics.get(name, {}).get(statistic), bound
-                met = value is not None and value <= bound
+                met = value is not None and value <= bound * SLACK
             rows.append(
                 {
                     "metric": name,
@@ -96,7 +99,7 @@ def _attainment(
     for columns in source.numbers(metric.columns):
         values = metric.formula(columns)
         rows = slice(row, row + len(values))
-        within += int(np.count_nonzero(~(values > limit) & measured[rows] & completed[rows]))
+        within += int(np.count_nonzero(~(values > limit * SLACK) & measured[rows] & completed[rows]))
         row = rows.stop
     total = int(measured.sum())
     return within / total if total else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.results.columns import REQUEST_COLUMNS, ColumnBlock
+from edgesim.results.columns import REQUEST_COLUMNS, ROW_GROUP, ColumnBlock, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,23 +41,25 @@ class MemorySource:
         self.rows = sum(map(len, chunks))
 
     def numbers(self, names: Sequence[str]) -> Iterator[FloatColumns]:
-        """Convert the columns chunk by chunk."""
-        for chunk in self._chunks:
-            block = self._block(chunk, names)
+        """Convert the columns, in blocks like those of a file, so that sums agree to the last bit."""
+        for block in self._blocks(names):
             yield {name: block[name].astype(np.float64, copy=False) for name in names}
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
         """Convert one column of names."""
         column = next(c for c in REQUEST_COLUMNS if c.name == name)
         merged = Merged(self.rows)
-        for chunk in self._chunks:
-            merged.add(*self._block(chunk, [name]).names(column))
+        for block in self._blocks([name]):
+            merged.add(*block.names(column))
         return merged.codes, merged.names
 
-    def _block(self, chunk: NDArray[np.void], names: Sequence[str]) -> ColumnBlock:
-        block = ColumnBlock([c for c in REQUEST_COLUMNS if c.name in names], self._info, len(chunk))
-        block.fill(chunk)
-        return block
+    def _blocks(self, names: Sequence[str]) -> Iterator[ColumnBlock]:
+        columns = [c for c in REQUEST_COLUMNS if c.name in names]
+        block = ColumnBlock(columns, self._info, min(ROW_GROUP, self.rows))
+        for chunk in self._chunks:
+            yield from blocks(chunk, block)
+        if block.rows:
+            yield block
 
 
 class FileSource:

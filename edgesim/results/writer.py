@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgesim.results.columns import RECORDS, Column, ColumnBlock, blocks
+from edgesim.results.columns import RECORDS, ROW_GROUP, Column, ColumnBlock, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo
-
-ROW_GROUP: Final = 1 << 16
-"""Rows that are written together: large enough to be fast, small enough to keep memory flat."""
 
 _TYPES: Final = {"int": pa.int64(), "name": pa.dictionary(pa.int32(), pa.string())}
 

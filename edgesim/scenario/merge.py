@@ -56,7 +56,7 @@ def overridden(entry: Entry, sets: Sequence[str]) -> Entry:
 def _set(entry: Entry, argument: str) -> Entry:
     name = f"--set {argument}"
     written, equals, value = argument.partition("=")
-    parts = list(_parts(written.strip()))
+    parts = list(_parts(written.strip(), name))
     if not equals or not parts:
         raise ScenarioError([Problem((), "this is not of the form key.path=value", file=name)])
     place = Place(Text(name, Path.cwd()))
@@ -64,14 +64,14 @@ def _set(entry: Entry, argument: str) -> Entry:
     return _replaced(entry, parts, Entry(new.value, place, place), place, ())
 
 
-def _parts(text: str) -> Iterator[tuple[str, bool]]:
+def _parts(text: str, name: str) -> Iterator[tuple[str, bool]]:
     """Split a path at its dots and brackets; yields parts, and whether each was quoted."""
     pattern = re.compile(r"""\.?(?:"([^"]*)"|'([^']*)'|\[(\d+)\]|([^.\[\]"']+))""")
     position = 0
     while position < len(text):
         match = pattern.match(text, position)
         if match is None:
-            raise ScenarioError([Problem((), f"{text!r} is not a path of keys", file=f"--set {text}")])
+            raise ScenarioError([Problem((), f"{text!r} is not a path of keys", file=name)])
         double, single, index, word = match.groups()
         quoted = double if double is not None else single
         yield (quoted, True) if quoted is not None else (index or word, False)

@@ -171,7 +171,8 @@ def _shown(path: str) -> str:
 
 def _policies(policies: dict[str, Any]) -> Iterator[Problem]:
     for role in ROLES:
-        if role in policies:
-            yield from (
-                shifted(problem, "policies", role) for problem in registry.check(role, policies[role])
-            )
+        spec = policies.get(role)
+        if isinstance(spec, str) or isinstance(
+            _mapping(spec).get("kind"), str
+        ):  # the schema refuses the rest
+            yield from (shifted(problem, "policies", role) for problem in registry.check(role, spec))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TAG: Final = "tag:yaml.org,2002:"
-_LARGEST_NODES: Final = 1_000_000
-"""More values than this come from aliases that multiply, not from a person."""
+_MOST_COPIES: Final = 20_000
+"""More copies than this come from aliases that multiply, not from a person."""
 
 _SCALARS: Final = (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
@@ -62,6 +62,15 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the same for all data
         """Write a value wherever it stands."""
         return True
+
+
+def _quoted_breaks(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    """Quote text with unusual line breaks, which YAML would fold into spaces."""
+    style = '"' if any(letter in text for letter in "\r\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar(f"{_TAG}str", text, style)
+
+
+_Dumper.add_representer(str, _quoted_breaks)
 
 
 def dump(data: Any) -> str:
@@ -193,14 +202,16 @@ class _Reader:
     def __init__(self, text: Text) -> None:
         self.problems: list[Problem] = []
         self._text = text
-        self._count = 0
+        self._seen: set[int] = set()
+        self._copies = 0
         self._open: set[int] = set()
 
     def entry(self, node: Node, path: tuple[str | int, ...], key: Place | None = None) -> Entry:
         """Read a node with all that is below it."""
         place = self._place(node)
-        self._count += 1
-        if self._count > _LARGEST_NODES or id(node) in self._open:
+        self._copies += id(node) in self._seen
+        self._seen.add(id(node))
+        if self._copies > _MOST_COPIES or id(node) in self._open:
             if not self.problems or "alias" not in self.problems[-1].text:
                 self.problems.append(
                     place.problem(path, "this alias contains itself, or multiplies without end")

@@ -34,7 +34,8 @@ class Wait(NamedTuple):
     until: int
 
 
-Answer = Dispatch | Refuse | Wait
+Answer = Dispatch | Refuse | Wait | int
+"""A plain number is the position of the one candidate to send to, with rank 0."""
 
 
 class Front(Protocol):

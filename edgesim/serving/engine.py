@@ -57,6 +57,8 @@ class KernelEngine:
         control["ranker"] = compiled.get("scheduler", 0)
         control["ranked"] = int(ranked)
         control["keep_legs"] = int(emit_leg is not None)
+        self._offsets: list[int] = system.places[:, 0].tolist()
+        self._classes: list[int] = system.workloads["llm"].tolist()
         self._renew_views()
 
     # -- memory -------------------------------------------------------------------------------------------------
@@ -91,7 +93,9 @@ class KernelEngine:
         put("residues", np.zeros(int(replicas["block_size"].sum()) + 1, np.int64))
         put("request_rows", np.zeros(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
         put("leg_rows", np.zeros((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
-        put("board", np.zeros(64 * decision.BOARD_COLUMNS, np.int64))
+        widest = int(system.places[:, 1].max()) if len(system.places) else 1
+        put("board", np.zeros(max(widest, 1) * decision.BOARD_COLUMNS, np.int64))
+        put("listed", np.zeros(64, np.int64))
         put("arrivals", np.zeros(1, rows.ARRIVAL))
         put("asked", np.zeros(1, rows.ARRIVAL))
         put("dirty", np.zeros(len(links) + 1, np.int64))
@@ -100,8 +104,7 @@ class KernelEngine:
             put(name, np.zeros(0, kind))
             self._grow_pool(name, POOL + 2 * limit)
         self._size_heap()
-        widest = int(system.places[:, 1].max()) if len(system.places) else 1
-        self._ensure_board(widest * decision.BOARD_COLUMNS)
+        self._renew_views()
 
     def _prepare_replicas(self, replicas: NDArray[np.void]) -> None:
         slots = residues = 0
@@ -153,15 +156,10 @@ class KernelEngine:
         self._size_heap()
         self._renew_views()
 
-    def _ensure_board(self, cells: int) -> None:
-        if len(self.arena.tables["board"]) < cells:
-            self.arena.put("board", np.zeros(2 * cells, np.int64))
-        self._renew_views()
-
     def _renew_views(self) -> None:
         """Memoryviews through which Python reads what the kernel wrote, without numpy's cost per item."""
         tables = self.arena.tables
-        self._board = memoryview(tables["board"])
+        self.board = memoryview(tables["board"])
         self._control = memoryview(tables["control"].view(np.int64))
         if "requests" in tables:
             self._requests = memoryview(tables["requests"].view(np.int64))
@@ -249,7 +247,10 @@ class KernelEngine:
         raise NotImplementedError
 
     def _decide(self, slot: int, horizon: int) -> int:
-        answer = self.front.decide(self._requests, slot * REQUEST_WIDTH, self._board, self._control[NOW])
+        answer = self.front.decide(self._requests, slot * REQUEST_WIDTH, self.board, self._control[NOW])
+        if isinstance(answer, int):
+            place = self._offset(slot * REQUEST_WIDTH) + answer
+            return int(loop.run(self._address, horizon, loop.SEND, slot, place, 0, 0))
         if isinstance(answer, decision.Dispatch):
             offset = self._offset(slot * REQUEST_WIDTH)
             if len(answer.places) == 1:
@@ -274,7 +275,7 @@ class KernelEngine:
 
     def _offset(self, base: int) -> int:
         cells = self._requests
-        return self.system.candidate_range(cells[base + ORIGIN], cells[base + WORKLOAD])[0]
+        return self._offsets[cells[base + ORIGIN] * self.system.classes + self._classes[cells[base + WORKLOAD]]]
 
     def _notify(self) -> None:
         control, tables = self.control, self.arena.tables
@@ -302,7 +303,8 @@ class KernelEngine:
         if len(tables["request_rows"]) < count + loop.MARGIN:
             self.arena.put("request_rows", np.zeros(2 * count + loop.MARGIN, REQUEST_RECORD))
             self.arena.put("leg_rows", np.zeros(2 * count + loop.MARGIN, LEG_RECORD))
-        self._ensure_board(count)
+        if len(tables["listed"]) < count:
+            self.arena.put("listed", np.zeros(2 * count, np.int64))
         if int(self.control["heap"]) + 4 * count + 64 > len(tables["heap"]):
             self.arena.put("heap", _extended(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
         self._renew_views()
@@ -315,7 +317,7 @@ class KernelEngine:
         order = np.flatnonzero(there)
         order = order[np.argsort(legs["sequence"][order], kind="stable")]
         self._make_room(len(order))
-        self.arena.tables["board"][: len(order)] = order
+        self.arena.tables["listed"][: len(order)] = order
         self._do(loop.ABORT, replica, rows.FAILED, len(order))
 
     def set_state(self, replica: int, state: int) -> None:
@@ -332,7 +334,7 @@ class KernelEngine:
         order = np.flatnonzero(requests["used"] == 1)
         order = order[np.argsort(requests["request"][order], kind="stable")]
         self._make_room(2 * len(order) + int(self.control["active_legs"]))
-        self.arena.tables["board"][: len(order)] = order
+        self.arena.tables["listed"][: len(order)] = order
         self._do(loop.FINISH, len(order))
         self.flush()
 

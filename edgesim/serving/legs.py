@@ -412,7 +412,7 @@ def lost(s, i):
         stop_flow(s, leg.flow)
         leg.flow = NONE
     close(s, i, LOST)
-    if request.live > 0 or request.status >= 0:
+    if request.status >= 0 or awaited(s, request):
         flush(s, slot)
         return
     adopt(s, request, leg)
@@ -425,12 +425,23 @@ def lost(s, i):
 
 
 @kernel
+def awaited(s, request):
+    """Is another leg of the request still wanted?"""
+    i = request.first_leg
+    while i != NONE:
+        if s.legs[i].cancelled == 0:
+            return True
+        i = s.legs[i].sibling
+    return False
+
+
+@kernel
 def wait(s, slot, until):
     """Decide about a request again at a later time."""
     now = s.control[0].now
     request = s.requests[slot]
     request.since = now
-    push(s, max(until, now), TIMER, request.request, E_RETRY, slot, request.epoch)
+    push(s, max(until, now), TIMER, 2 * request.request + 1, E_RETRY, slot, request.epoch)
 
 
 @kernel
@@ -505,6 +516,7 @@ def close(s, i, outcome):
     request.sent_down += leg.bytes_down
     request.cost_usd += (
         float(leg.share_ps) * replica.usd_per_ps
+        + float(leg.compute_nj) * replica.usd_per_nj
         + float(leg.bytes_up) * candidate.up_egress
         + float(leg.bytes_down) * candidate.down_egress
     )

@@ -193,7 +193,7 @@ def arrive(s, address, arrival):
     request.carbon_g = 0.0
     request.quality = 1.0
     if request.patience > 0:
-        push(s, control.now + request.patience, TIMER, request.request, E_PATIENCE, slot, request.epoch)
+        push(s, control.now + request.patience, TIMER, 2 * request.request, E_PATIENCE, slot, request.epoch)
     decide(s, address, slot)
 
 
@@ -387,13 +387,13 @@ def run(address, horizon, verb, a, b, c, d):
         control.transfers += 1
         start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0)
         return 0
-    elif verb == ABORT:  # replica, new state, number of legs on the board
+    elif verb == ABORT:  # replica, new state, number of listed legs
         abort(s, a, b, c)
         return 0
     elif verb == STRETCH:  # replica, speed
         stretch(s, a, b)
         return 0
-    elif verb == FINISH:  # number of requests on the board
+    elif verb == FINISH:  # number of listed requests
         finish(s, a)
         return 0
     return loop(s, address, horizon)

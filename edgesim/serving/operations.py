@@ -43,7 +43,7 @@ def book_part_of_chunks(s, r):
 
 @kernel
 def abort(s, r, state, count):
-    """Crash a replica: its step is waste; its legs, listed by sequence on the board, are lost."""
+    """Crash a replica: its step is waste; its legs, listed by sequence, are lost."""
     replica = s.replicas[r]
     book_part_of_chunks(s, r)
     replica.epoch += 1
@@ -51,7 +51,7 @@ def abort(s, r, state, count):
     replica.state = state
     now = s.control[0].now
     for j in range(count):
-        i = s.board[j]
+        i = s.listed[j]
         leg = s.legs[i]
         state_of_leg = leg.state
         if state_of_leg == DECODE:
@@ -105,7 +105,7 @@ def stretch(s, r, speed):
 
 @kernel
 def finish(s, count):
-    """Close the books at the end of the run; the open requests are listed by id on the board."""
+    """Close the books at the end of the run; the open requests are listed by id."""
     control = s.control[0]
     now = control.now
     if control.dirty_count > 0:
@@ -114,7 +114,7 @@ def finish(s, count):
         if s.replicas[r].max_num_seqs > 0:
             book_part_of_chunks(s, r)
     for j in range(count):
-        slot = s.board[j]
+        slot = s.listed[j]
         request = s.requests[slot]
         ended = request.status >= 0
         first = not ended

@@ -128,7 +128,7 @@ class ReferenceEngine:
         ask = Ask(arrival, self.sequence_of_requests)
         self.asks[ask.request] = ask
         if ask.patience:
-            self.at(self.now + ask.patience, rows.TIMER, ask.request, lambda: self._lose_patience(ask))
+            self.at(self.now + ask.patience, rows.TIMER, 2 * ask.request, lambda: self._lose_patience(ask))
         self._decide(ask)
 
     # -- decisions ----------------------------------------------------------------------------------------------
@@ -139,6 +139,8 @@ class ReferenceEngine:
         for candidate in self.system.candidates[offset : offset + length]:
             board.extend(self.replicas[int(candidate["replica"])].board())
         answer = self.front.decide(ask.cells(), 0, board, self.now)
+        if isinstance(answer, int):
+            answer = decision.Dispatch((answer,))
         if isinstance(answer, decision.Refuse):
             self._end(ask, rows.R_REJECTED, answer.reason)
         elif isinstance(answer, decision.Wait):
@@ -161,7 +163,7 @@ class ReferenceEngine:
                 ask.backoff += self.now - asked
                 self._decide(ask)
 
-        self.at(max(until, asked), rows.TIMER, ask.request, again)
+        self.at(max(until, asked), rows.TIMER, 2 * ask.request + 1, again)
 
     def _dispatch(self, ask: Ask, candidate: int, kind: int, rank: int) -> bool:
         place = self.system.candidates[candidate]
@@ -321,7 +323,7 @@ class ReferenceEngine:
             self.network.stop(leg.flow)
             leg.flow = None
         self._close(leg, rows.LOST)
-        if ask.live or ask.status >= 0:
+        if ask.status >= 0 or any(not other.cancelled for other in ask.open):
             self._flush(ask)
             return
         self._adopt(ask, leg)
@@ -386,6 +388,7 @@ class ReferenceEngine:
         ask.sent_down += leg.bytes_down
         ask.cost_usd += (
             float(leg.share_ps) * float(row["usd_per_ps"])
+            + float(leg.compute_nj) * float(row["usd_per_nj"])
             + float(leg.bytes_up) * float(leg.place["up_egress"])
             + float(leg.bytes_down) * float(leg.place["down_egress"])
         )

@@ -69,6 +69,15 @@ class TestOnOff:
         number = np.bincount((rows["at"] // (100 * PS)).astype(np.int64))
         assert number.var() / number.mean() == pytest.approx(expected, rel=0.2)
 
+    def test_starts_in_the_stationary_state(self, make, everything) -> None:
+        """The first second sees the mean rate over many runs, not always a burst."""
+        number = [
+            len(everything(make({"chat": {"arrivals": ON_OFF}}, duration=1.0, seed=seed)))
+            for seed in range(400)
+        ]
+        assert np.mean(number) == pytest.approx(10, abs=4 * np.std(number) / 20)
+        assert np.mean(np.array(number) == 0) == pytest.approx(0.8 * np.exp(-1 / 8), abs=0.1)
+
     def test_nothing_arrives_in_silence(self, make, everything) -> None:
         """With no rate between bursts, most seconds are empty."""
         rows = everything(make({"chat": {"arrivals": ON_OFF}}, duration=20 * HOUR))

@@ -1,0 +1,229 @@
+"""Tests of running, keeping and loading, with a simulation that hands out prepared records."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import edgesim
+from edgesim.errors import PolicyError, ResultsError
+from edgesim.experiment import Plan
+from edgesim.results import Run, RunSet
+from edgesim.scenario import Scenario
+
+SCENARIO = {
+    "scenario": {"name": "tiny", "seed": 7, "duration": "1000 s", "warmup": "20 s"},
+    "topology": {"nodes": {"edge": {"tier": "edge", "accelerator": "nvidia-l4"}}},
+    "deployments": [{"llm": "llama-3.1-8b", "weights": "int8", "on": "edge"}],
+    "workloads": {
+        "chat": {
+            "from": "edge",
+            "arrivals": {"kind": "poisson", "rate": "1/s"},
+            "prompt_tokens": 100,
+            "output_tokens": 10,
+        }
+    },
+    "slo": {"ttft": {"p95": "10 s"}},
+}
+
+
+def scenario(**settings: Any) -> Scenario:
+    """A small valid scenario."""
+    return edgesim.load_scenario(SCENARIO | {"scenario": SCENARIO["scenario"] | settings})
+
+
+def plan(fakes: ModuleType, folder: Path | None = None, *, breaks: Any = None, at: int = 0, **settings: Any) -> Plan:
+    """A plan whose replication `at` breaks; each replication has records of its own."""
+
+    def build(_: Scenario, number: int) -> Any:
+        return fakes.FakeSimulation(fakes.requests(400, number), breaks if number == at else None)
+
+    return Plan(scenario(**settings), folder, build=build, command="test")
+
+
+def test_a_run_writes_its_folder(tmp_path: Path, fakes: ModuleType) -> None:
+    """Scenario, manifest, summary and tables are there, and loading them gives the run back."""
+    folder = tmp_path / "deep" / "run"
+    run = plan(fakes, folder).run()
+    names = {"scenario.yaml", "manifest.json", "summary.json", "requests.parquet", "legs.parquet"}
+    assert {entry.name for entry in folder.iterdir()} == names
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["exit_state"] == "finished"
+    assert manifest["seed"] == 7
+    assert manifest["command"] == "test"
+    assert manifest["scenario_sha256"] == scenario().digest()
+    assert manifest["wall_s"] > 0
+    loaded = edgesim.load(folder)
+    assert isinstance(loaded, Run)
+    assert loaded.summary == run.summary
+    assert loaded.scenario == scenario()
+    assert len(loaded.requests) == 400
+    assert len(loaded.legs) == 380
+    assert loaded.summary["slo"][0]["met"] is True
+    assert loaded.summary["warmup"]["seconds"] == 20.0
+
+
+def test_memory_and_folder_give_the_same_run(tmp_path: Path, fakes: ModuleType) -> None:
+    """Summaries are equal but for what the machine took."""
+    kept, stored = plan(fakes).run().summary, plan(fakes, tmp_path / "run").run().summary
+    assert {**kept, "engine": None} == {**stored, "engine": None}
+
+
+def test_a_run_in_memory_keeps_its_integers(fakes: ModuleType) -> None:
+    """Records are there as the engine wrote them; nothing is summarised before it is asked for."""
+    run = plan(fakes).run()
+    assert (run.records() == fakes.requests(400)).all()
+    assert "summary" not in vars(run)
+    assert run.requests.shape == (400, 37)
+    assert run.info.warmup_s == 20.0
+
+
+def test_replications_get_folders_and_intervals(tmp_path: Path, fakes: ModuleType) -> None:
+    """Each replication is a run of its own; the summary above has t-intervals."""
+    folder = tmp_path / "run"
+    found = plan(fakes, folder, replications=3).run()
+    assert isinstance(found, RunSet)
+    assert sorted(entry.name for entry in folder.glob("rep-*")) == ["rep-000", "rep-001", "rep-002"]
+    loaded = edgesim.load(folder)
+    assert isinstance(loaded, RunSet)
+    assert len(loaded) == 3
+    assert loaded.summary["replications"]["count"] == 3
+    assert loaded.summary == found.summary
+    assert loaded.requests.replication.value_counts().to_dict() == {0: 400, 1: 400, 2: 400}
+    second = edgesim.load(folder / "rep-001")
+    assert isinstance(second, Run)
+    assert second.scenario.scenario.replications == 3
+    assert second.summary["metrics"] == plan(fakes, replications=3).run()[1].summary["metrics"]
+
+
+def test_replications_are_numbered_for_common_random_numbers(fakes: ModuleType) -> None:
+    """Replication i is built with the number i, so that policies meet the same draws."""
+    numbers: list[int] = []
+
+    def build(_: Scenario, number: int) -> Any:
+        numbers.append(number)
+        return fakes.FakeSimulation(fakes.requests(50, number))
+
+    Plan(scenario(replications=3), build=build).run()
+    assert numbers == [0, 1, 2]
+
+
+def test_an_interrupted_run_keeps_what_is_finished(tmp_path: Path, fakes: ModuleType) -> None:
+    """Ctrl-C: the records so far are on disk, summarised, and the manifest says so."""
+    run = plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt()).run()
+    assert run.manifest["exit_state"] == "interrupted"
+    loaded = edgesim.load(tmp_path / "run")
+    assert not loaded.finished
+    assert loaded.manifest["finished_replications"] == 0
+    assert len(loaded.requests) == 200
+    assert loaded.summary["requests"]["arrived"] == 200
+
+
+def test_interrupted_replications_keep_the_finished_ones(tmp_path: Path, fakes: ModuleType) -> None:
+    """The second of three is interrupted: the first is whole, the second as far as it came, the third absent."""
+    found = plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt(), at=1, replications=3).run()
+    assert found.manifest["finished_replications"] == 1
+    loaded = edgesim.load(tmp_path / "run")
+    assert [len(run.requests) for run in loaded] == [400, 200]
+
+
+def test_a_failed_run_keeps_what_is_finished(tmp_path: Path, fakes: ModuleType) -> None:
+    """An error in mid-run comes through, after the results so far are safe."""
+    with pytest.raises(PolicyError, match="router 'x' returned None"):
+        plan(fakes, tmp_path / "run", breaks=PolicyError("router 'x' returned None")).run()
+    loaded = edgesim.load(tmp_path / "run")
+    assert loaded.manifest["exit_state"] == "failed"
+    assert loaded.manifest["error"] == "router 'x' returned None"
+    assert len(loaded.requests) == 200
+
+
+def test_a_broken_engine_does_not_hide_the_first_error(tmp_path: Path, fakes: ModuleType) -> None:
+    """If not even the totals can be had, records and error are kept all the same."""
+
+    def build(*_: Any) -> Any:
+        fake = fakes.FakeSimulation(fakes.requests(400), ZeroDivisionError("first"))
+        fake.so_far = lambda _: 1 / 0
+        return fake
+
+    with pytest.raises(ZeroDivisionError, match="first"):
+        Plan(scenario(), tmp_path / "run", build=build).run()
+    summary = edgesim.load(tmp_path / "run").summary
+    assert summary["requests"]["arrived"] == 200
+    assert summary["engine"]["simulated_s"] == pytest.approx(20.0)
+
+
+def test_what_cannot_be_built_is_a_failed_run(tmp_path: Path) -> None:
+    """An error before the first event leaves a manifest that says so."""
+
+    def build(*_: Any) -> Any:
+        raise PolicyError("no")
+
+    with pytest.raises(PolicyError):
+        Plan(scenario(), tmp_path / "run", build=build).run()
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["exit_state"] == "failed"
+
+
+def test_nothing_runs_if_the_folder_cannot_be_written(tmp_path: Path, fakes: ModuleType) -> None:
+    """A file in the way is found before anything is simulated."""
+    (tmp_path / "file").write_text("")
+
+    def build(*_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(ResultsError, match="is a file; choose another folder"):
+        Plan(scenario(), tmp_path / "file" / "run", build=build).run()
+
+
+def test_simulate_changes_settings_beside_the_scenario(monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> None:
+    """Seed, replications and engine may be given beside a mapping as beside a loaded scenario."""
+    seen: list[Scenario] = []
+
+    def simulation(loaded: Scenario, number: int) -> Any:
+        seen.append(loaded)
+        return fakes.FakeSimulation(fakes.requests(50, number))
+
+    monkeypatch.setitem(sys.modules, "edgesim.simulation", SimpleNamespace(Simulation=simulation))
+    calls: list[float] = []
+    for source in (SCENARIO, scenario()):
+        edgesim.simulate(source, seed=3, replications=2, engine="reference", progress=lambda t, _: calls.append(t))
+    assert [(s.scenario.seed, s.scenario.replications, s.engine) for s in seen] == [(3, 2, "reference")] * 4
+    assert calls
+    run = edgesim.simulate(SCENARIO, sets=["scenario.seed=9"])
+    assert run.scenario.scenario.seed == 9
+
+
+def test_no_run_is_loaded_from_anywhere_else(tmp_path: Path, fakes: ModuleType) -> None:
+    """Messages say what is missing and where runs are."""
+    with pytest.raises(ResultsError, match="is no folder; give the one that"):
+        edgesim.load(tmp_path / "nowhere")
+    plan(fakes, tmp_path / "run-a").run()
+    with pytest.raises(ResultsError, match="holds no run: manifest.json is missing; it holds the runs run-a"):
+        edgesim.load(tmp_path)
+    with pytest.raises(ResultsError, match="has no table 'resources'"):
+        _ = edgesim.load(tmp_path / "run-a").resources
+    manifest = json.loads((tmp_path / "run-a" / "manifest.json").read_text())
+    (tmp_path / "run-a" / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(ResultsError, match="was written in format 99; this version reads 1"):
+        edgesim.load(tmp_path / "run-a")
+
+
+def test_a_run_shows_itself_in_a_notebook(fakes: ModuleType) -> None:
+    """The HTML has the metrics and the verdict."""
+    run = plan(fakes).run()
+    text = run._repr_html_()
+    assert "<th>ttft</th><td>s</td>" in text
+    assert "380 of 400" not in repr(run)
+    assert f"{run.summary['requests']['completed']} of 400 requests completed" in repr(run)
+
+
+def test_groups_by_tier_in_pandas(fakes: ModuleType) -> None:
+    """The example of the package's front page works."""
+    means = plan(fakes).run().requests.groupby("tier", observed=True).energy_j.mean()
+    assert isinstance(means, pd.Series)
+    assert set(means.index) == {"edge", "cloud"}

@@ -1,0 +1,64 @@
+"""Fixtures: the example scenario, changed here and there, and what loading says about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgesim.errors import ScenarioError
+from edgesim.scenario import load
+
+EXAMPLE = Path(__file__).parent / "data" / "example.yaml"
+
+
+@pytest.fixture
+def example():
+    """The text of the example scenario."""
+    return EXAMPLE.read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def changed(example, tmp_path, monkeypatch):
+    """Write the example with some texts replaced to `s.yaml` in an empty working directory; answer its path."""
+    monkeypatch.chdir(tmp_path)
+
+    def change(*replacements):
+        text = example
+        for old, new in replacements:
+            assert old in text
+            text = text.replace(old, new)
+        path = Path("s.yaml")
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return change
+
+
+@pytest.fixture
+def complaint():
+    """Load a scenario that must be refused; answer the whole report."""
+
+    def complain(source, sets=(), plugins=()):
+        with pytest.raises(ScenarioError) as caught:
+            load(source, sets, plugins)
+        return str(caught.value)
+
+    return complain
+
+
+@pytest.fixture
+def complaints(complaint):
+    """Load a scenario that must be refused; answer "line:column path: text" for each problem."""
+
+    def complain(source, sets=(), plugins=()):
+        with pytest.raises(ScenarioError) as caught:
+            load(source, sets, plugins)
+        return [_line(problem) for problem in caught.value.problems]
+
+    return complain
+
+
+def _line(problem):
+    heading = str(problem).splitlines()[0].removeprefix("s.yaml:")
+    return f"{heading}: {problem.text}"
