@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim import __version__
-from edgesim.errors import EdgesimError
+from edgesim.errors import EdgesimError, ResultsError
 
 if TYPE_CHECKING:
     from edgesim.report.progress import ProgressBar
@@ -154,6 +154,8 @@ def run(
     plan = experiment.Plan(loaded, folder, force=force)
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
+    except ResultsError:  # nothing has run
+        raise
     except Exception:
         if (folder / "requests.parquet").exists() or (folder / "rep-000").exists():
             click.echo(f"what was finished until then is in {folder}", err=True)

@@ -28,6 +28,7 @@ REQUEST_RECORD: Final = np.dtype(
             "request",
             "workload",
             "session",
+            "turn",
             "origin",
             "replica",
             "status",

@@ -88,7 +88,9 @@ def test_tpot_of_a_reply_in_one_piece_is_missing() -> None:
 
 def test_normalized_latency_without_output_is_missing() -> None:
     """An encoder answers without tokens."""
-    columns = {name: np.array([1.0]) for name in ("finished_at", "arrived_at")} | {"output_tokens": np.array([0.0])}
+    columns = {name: np.array([1.0]) for name in ("finished_at", "arrived_at")} | {
+        "output_tokens": np.array([0.0])
+    }
     assert np.isnan(METRICS["normalized_latency"].formula(columns)).all()
 
 

@@ -19,7 +19,9 @@ samples = arrays(float, st.integers(1, 60), elements=st.floats(-1e6, 1e6, allow_
 def test_percentiles_are_those_of_numpy(values: np.ndarray) -> None:
     """Exact percentiles agree with numpy's linear interpolation."""
     expected = np.percentile(values, [0, 50, 90, 95, 99, 100])
-    assert percentiles(values.copy(), [0, 50, 90, 95, 99, 100]) == pytest.approx(expected, rel=1e-12, abs=1e-9)
+    assert percentiles(values.copy(), [0, 50, 90, 95, 99, 100]) == pytest.approx(
+        expected, rel=1e-12, abs=1e-9
+    )
 
 
 @given(samples, st.integers(0, 5))

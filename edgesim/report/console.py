@@ -167,7 +167,7 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
         half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
         if half is not None:
             cells[0] += f" {'+-' if plain else '±'} {_number(half, size, like=values['mean'])}"
-        label = Text(f"{name} [{unit}]" if unit else name)
+        label = Text(f"{name} [{unit}]" if unit and not name.endswith(unit) else name)
         table.add_row(label, *cells, style="bold" if name in _ALWAYS else "")
     return table
 
@@ -202,8 +202,17 @@ def _number(value: float | None, size: float, *, like: float | None = None) -> s
 def _tiers(tiers: Json) -> Table:
     """What each tier did."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("tier", no_wrap=True)
-    for name in ("completed", "ttft p50", "ttft p95", "tpot p50", "e2e p95", "busy", "J/request", "$/1000"):
+    table.add_column("\ntier", no_wrap=True)
+    for name in (
+        "\ncompleted",
+        "ttft\np50",
+        "ttft\np95",
+        "tpot\np50",
+        "e2e\np95",
+        "\nbusy",
+        "J per\nrequest",
+        "$ per\n1000",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for name, tier in tiers.items():
         metrics = tier["metrics"]
@@ -239,7 +248,9 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     done, wall, cpu = summary["requests"]["arrived"], engine["wall_s"], engine["cpu_s"]
     speed = f"{format_seconds(engine['simulated_s'])} simulated in {format_seconds(wall)}"
     if wall and cpu:
-        speed += f": {_number(done / wall, 1.0)} requests/s of wall time, {_number(done / cpu, 1.0)} of CPU time"
+        speed += (
+            f": {_number(done / wall, 1.0)} requests/s of wall time, {_number(done / cpu, 1.0)} of CPU time"
+        )
     speed += f"; {engine['events']:,.7g} events"
     band = engine["error_band"]
     basis = [engine["engine"] and f"engine {engine['engine']}", engine["calibration"]]

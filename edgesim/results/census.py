@@ -23,6 +23,9 @@ COMPLETED: Final = STATUS.index("completed")
 SUMS: Final = ("prompt_tokens", "output_tokens", "energy_j", "cost_usd", "carbon_g")
 """Columns that are added up for rates and totals."""
 
+MOST_REPLICAS: Final = 100
+"""Replicas that a summary lists, the busiest ones; requests.parquet knows all."""
+
 Codes = NDArray[np.int32]
 Sums = dict[str, list[float]]
 
@@ -60,6 +63,15 @@ class Census:
         """Requests that metrics are about: completed, and arrived after the warm-up."""
         return self.measured & self.completed
 
+    def shown(self, by: str) -> list[int]:
+        """Codes of the groups that a summary lists: all tiers and workloads, and the busiest replicas."""
+        codes, names = self.codes[by]
+        if by != "replica":
+            return list(range(len(names)))
+        count = np.bincount(codes + 1, minlength=len(names) + 1)[1:]
+        busiest = np.argsort(-count, kind="stable")[:MOST_REPLICAS]
+        return [int(code) for code in busiest if count[code]]
+
 
 def census(source: Source, info: RunInfo) -> Census:
     """Pass once over what decides which requests count for what."""
@@ -77,9 +89,13 @@ def census(source: Source, info: RunInfo) -> Census:
         found.in_window[rows] = (status[rows] == COMPLETED) & (values["finished_at"] >= info.warmup_s)
         for name, limit in bounds.items():
             assert found.good is not None
-            found.good[rows] &= ~(METRICS[name].formula(values) > limit * SLACK)  # a missing metric violates nothing
+            found.good[rows] &= ~(
+                METRICS[name].formula(values) > limit * SLACK
+            )  # a missing metric violates nothing
         row = rows.stop
-    found.codes = {name: source.codes(name) for name in ("workload", "replica", "tier")}
+    for name, known in (("workload", info.workloads), ("replica", ()), ("tier", info.replica_tiers)):
+        codes, names = source.codes(name)
+        found.codes[name] = codes, list(dict.fromkeys([*names, *known]))
     return found
 
 
@@ -94,14 +110,17 @@ def layouts(requests: Census) -> list[Layout]:
     rank = np.full(len(replica_names) + 1, -1, np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
     places = Layout(rank[replicas[selected]], len(order))
+    shown = set(requests.shown("replica"))
     for position, code in enumerate(order):
-        places.add("replica", replica_names[code], position, position + 1)
+        if code in shown:
+            places.add("replica", replica_names[code], position, position + 1)
+    tiers_in_order = tier_of[order]
     for code, name in enumerate(tier_names):
-        first, last = np.searchsorted(tier_of[order], [code, code + 1])
+        first, last = np.searchsorted(tiers_in_order, [code, code + 1])
         places.add("tier", name, int(first), int(last))
     places.add_all("", "")
     workloads, workload_names = requests.codes["workload"]
-    if len(workload_names) == 1:
+    if len(workload_names) == 1:  # no need to put the values in another order
         places.add_all("workload", workload_names[0])
         return [places]
     kinds = Layout(workloads[selected], len(workload_names))

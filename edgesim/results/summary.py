@@ -127,7 +127,7 @@ def _groups(
     rate, count = rates(requests, added, codes, len(names), window), counts(requests, codes, len(names))
     members = _members(by, info, totals)
     groups: Json = {}
-    for code in sorted(range(len(names)), key=names.__getitem__):
+    for code in sorted(requests.shown(by), key=names.__getitem__):
         name = names[code]
         idle, dynamic = _joules(totals, members.get(name, []))
         groups[name] = {

@@ -42,7 +42,12 @@ class Section(BaseModel):
     """A mapping of the scenario: fixed keys, frozen once it is read."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+        extra="forbid",
+        frozen=True,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        defer_build=True,  # only the whole scenario is validated; its parts need no own validators
     )
 
     @model_validator(mode="wrap")

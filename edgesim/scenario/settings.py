@@ -109,19 +109,31 @@ class Target(Section, Generic[T]):
                 yield name, value
 
 
+class TimeTarget(Target[Seconds]):
+    """Upper bounds of a time [s]."""
+
+
+class EnergyTarget(Target[Joules]):
+    """Upper bounds of an energy [J]."""
+
+
+class CostTarget(Target[Usd]):
+    """Upper bounds of an amount of money [USD]."""
+
+
 class Slo(Section):
     """Service-level objectives by metric."""
 
-    ttft: Target[Seconds] | None = Field(default=None, description="Time to first token.")
-    tpot: Target[Seconds] | None = Field(default=None, description="Time per output token after the first.")
-    itl: Target[Seconds] | None = Field(default=None, description="Gaps between tokens.")
-    e2e: Target[Seconds] | None = Field(default=None, description="End-to-end latency.")
-    queue_time: Target[Seconds] | None = Field(default=None, description="Time in a replica's queue.")
-    network_time: Target[Seconds] | None = Field(default=None, description="Time on the network.")
-    prefill_time: Target[Seconds] | None = Field(default=None, description="Time in prefill.")
-    decode_time: Target[Seconds] | None = Field(default=None, description="Time in decode.")
-    energy: Target[Joules] | None = Field(default=None, description="Energy of a request.")
-    cost: Target[Usd] | None = Field(default=None, description="Money spent on a request.")
+    ttft: TimeTarget | None = Field(default=None, description="Time to first token.")
+    tpot: TimeTarget | None = Field(default=None, description="Time per output token after the first.")
+    itl: TimeTarget | None = Field(default=None, description="Gaps between tokens.")
+    e2e: TimeTarget | None = Field(default=None, description="End-to-end latency.")
+    queue_time: TimeTarget | None = Field(default=None, description="Time in a replica's queue.")
+    network_time: TimeTarget | None = Field(default=None, description="Time on the network.")
+    prefill_time: TimeTarget | None = Field(default=None, description="Time in prefill.")
+    decode_time: TimeTarget | None = Field(default=None, description="Time in decode.")
+    energy: EnergyTarget | None = Field(default=None, description="Energy of a request.")
+    cost: CostTarget | None = Field(default=None, description="Money spent on a request.")
 
     def targets(self) -> Iterator[tuple[str, Target[float]]]:
         """Yield every metric that has an objective."""

@@ -69,6 +69,14 @@ class UpDown(Section, Generic[T]):
     down: T = Field(description="From the second end to the first.")
 
 
+class Bandwidth(UpDown[BytesPerSecond]):
+    """Capacity in each direction [B/s]."""
+
+
+class TransferEnergy(UpDown[JoulesPerByte]):
+    """Energy of moving data in each direction [J/B]."""
+
+
 def _ends(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise fault(f"{shown(value)} does not name two node groups; write e.g. [phone, edge]")
@@ -86,8 +94,7 @@ class Link(Section):
     )
     latency: Seconds | None = Field(default=None, description="One-way propagation delay.")
     bandwidth: (
-        Annotated[UpDown[BytesPerSecond], *short({"type": "string", "examples": ["1 Gbps"]}, "up", "down")]
-        | None
+        Annotated[Bandwidth, *short({"type": "string", "examples": ["1 Gbps"]}, "up", "down")] | None
     ) = Field(default=None, description="Capacity, one figure or {up: ..., down: ...}.")
     shared: bool | None = Field(
         default=None,
@@ -99,8 +106,7 @@ class Link(Section):
         default=None, description="Whether both directions share the medium.", examples=[True], strict=True
     )
     energy: (
-        Annotated[UpDown[JoulesPerByte], *short({"type": "string", "examples": ["0.3 uJ/bit"]}, "up", "down")]
-        | None
+        Annotated[TransferEnergy, *short({"type": "string", "examples": ["0.3 uJ/bit"]}, "up", "down")] | None
     ) = Field(default=None, description="Energy of moving data, one figure or {up: ..., down: ...}.")
     overhead: WholeNumber | None = Field(
         default=None, description="Bytes that each message pays on top.", examples=[78]

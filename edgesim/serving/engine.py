@@ -11,6 +11,7 @@ from edgesim.arena import rows
 from edgesim.arena.state import Arena
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
+from edgesim.serving.system import FOREVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +47,8 @@ class KernelEngine:
         self.system, self.front = system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
         self.arena = Arena()
+        self.next_event: Callable[[], int] = lambda: FOREVER
+        self.arrived: Callable[[int], None] = lambda owner: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
         self._submitted = 0
         self._spare_asked: list[int] = []
@@ -217,18 +220,32 @@ class KernelEngine:
 
     # -- the clock ----------------------------------------------------------------------------------------------
 
-    def advance(self, horizon: int) -> bool:
-        """Run up to, and without, the horizon [ps]; answers False when nothing is left to happen."""
+    @property
+    def idle(self) -> bool:
+        """Is nothing left to happen?"""
+        control = self.control
+        more = control["arrival_next"] < control["arrivals"] or not control["exhausted"]
+        return not (more or control["heap"] or control["dirty_count"])
+
+    @property
+    def unflushed(self) -> int:
+        """Requests that have ended and whose records were not handed over yet."""
+        return int(self.control["request_rows"])
+
+    def advance(self, horizon: int) -> int:
+        """Run up to, and without, the horizon [ps], or an earlier one that what happens calls for.
+
+        Returns:
+            The horizon reached.
+        """
         run, control = loop.run, self._control
         stop = run(self._address, horizon, loop.GO, 0, 0, 0, 0)
         while True:
             if stop == loop.DECIDE:
                 stop = self._decide(control[STOP_ARG], horizon)
                 continue
-            if stop == loop.HORIZON:
-                return True
-            if stop == loop.DRAINED:
-                return False
+            if stop in (loop.HORIZON, loop.DRAINED):
+                return horizon
             if stop == loop.REFILL:
                 self._refill()
             elif stop == loop.FLUSH:
@@ -238,13 +255,11 @@ class KernelEngine:
                 control = self._control
             elif stop == loop.ENDED:
                 self._notify()
+                horizon = min(horizon, self.next_event())
             elif stop == loop.TRANSFERRED:
-                self.transferred(int(control[STOP_ARG]))
+                self.arrived(int(control[STOP_ARG]))
+                horizon = min(horizon, self.next_event())
             stop = run(self._address, horizon, loop.GO, 0, 0, 0, 0)
-
-    def transferred(self, owner: int) -> None:
-        """A transfer that a SimPy process waits for has arrived."""
-        raise NotImplementedError
 
     def _decide(self, slot: int, horizon: int) -> int:
         answer = self.front.decide(self._requests, slot * REQUEST_WIDTH, self.board, self._control[NOW])
@@ -308,6 +323,13 @@ class KernelEngine:
         if int(self.control["heap"]) + 4 * count + 64 > len(tables["heap"]):
             self.arena.put("heap", _extended(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
         self._renew_views()
+
+    def transfer(self, owner: int, link: int, latency: int, nbytes: int) -> None:
+        """Start a transfer over one link; `arrived(owner)` is called when its last byte is there."""
+        if int(self.control["active_flows"]) + loop.MARGIN > len(self.arena.tables["flows"]):
+            self._grow()
+        path = len(self.system.paths) - len(self.system.links) + link
+        loop.run(self._address, nbytes, loop.TRANSFER, owner, path, 1, latency)
 
     def fail(self, replica: int) -> None:
         """Crash a replica now: its legs are lost, its unfinished step is waste."""

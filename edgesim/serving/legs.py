@@ -577,6 +577,7 @@ def flush(s, slot):
     row.request = request.request
     row.workload = request.workload
     row.session = request.session
+    row.turn = request.turn
     row.origin = request.origin
     row.replica = request.replica
     row.status = request.status

@@ -81,6 +81,8 @@ class ReferenceEngine:
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
+        self.transfers = 0
+        self.arrived: Callable[[int], None] = lambda owner: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
 
     # -- the clock ----------------------------------------------------------------------------------------------
@@ -418,6 +420,16 @@ class ReferenceEngine:
             self.front.ended(record)
 
     # -- what SimPy processes may do ----------------------------------------------------------------------------
+
+    def transfer(self, owner: int, link: int, latency: int, nbytes: int) -> None:
+        """Start a transfer over one link; `arrived(owner)` is called when its last byte is there."""
+        self.transfers += 1
+        key = (1 << 50) + self.transfers
+
+        def sent() -> None:
+            self.at(self.now + latency, rows.DELIVER, key, lambda: self.arrived(owner))
+
+        self.network.start([link], float(nbytes), key, sent)
 
     def fail(self, replica: int) -> None:
         """Crash a replica now: its legs are lost, its unfinished step is waste."""

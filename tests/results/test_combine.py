@@ -19,7 +19,9 @@ def summaries(fakes: ModuleType, count: int, **changes: Any) -> list[dict[str, A
     for seed in range(count):
         rows = fakes.requests(500, seed)
         info = fakes.info(**changes)
-        found.append(summarise(MemorySource([rows], info), info, fakes.totals(rows), Effort(2.0, 1.0, 100.0 + seed)))
+        found.append(
+            summarise(MemorySource([rows], info), info, fakes.totals(rows), Effort(2.0, 1.0, 100.0 + seed))
+        )
     return found
 
 
@@ -74,7 +76,9 @@ def test_a_group_that_only_some_replications_have(fakes: ModuleType) -> None:
     first, second = summaries(fakes, 2)
     del second["by"]["tier"]["edge"]
     found = combine([first, second], {})
-    assert found["by"]["tier"]["edge"]["metrics"]["ttft"] == pytest.approx(first["by"]["tier"]["edge"]["metrics"]["ttft"])
+    assert found["by"]["tier"]["edge"]["metrics"]["ttft"] == pytest.approx(
+        first["by"]["tier"]["edge"]["metrics"]["ttft"]
+    )
 
 
 def test_one_unstable_replication_is_enough(fakes: ModuleType) -> None:

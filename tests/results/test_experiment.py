@@ -38,7 +38,9 @@ def scenario(**settings: Any) -> Scenario:
     return edgesim.load_scenario(SCENARIO | {"scenario": SCENARIO["scenario"] | settings})
 
 
-def plan(fakes: ModuleType, folder: Path | None = None, *, breaks: Any = None, at: int = 0, **settings: Any) -> Plan:
+def plan(
+    fakes: ModuleType, folder: Path | None = None, *, breaks: Any = None, at: int = 0, **settings: Any
+) -> Plan:
     """A plan whose replication `at` breaks; each replication has records of its own."""
 
     def build(_: Scenario, number: int) -> Any:
@@ -180,7 +182,9 @@ def test_nothing_runs_if_the_folder_cannot_be_written(tmp_path: Path, fakes: Mod
         Plan(scenario(), tmp_path / "file" / "run", build=build).run()
 
 
-def test_simulate_changes_settings_beside_the_scenario(monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> None:
+def test_simulate_changes_settings_beside_the_scenario(
+    monkeypatch: pytest.MonkeyPatch, fakes: ModuleType
+) -> None:
     """Seed, replications and engine may be given beside a mapping as beside a loaded scenario."""
     seen: list[Scenario] = []
 
@@ -191,7 +195,9 @@ def test_simulate_changes_settings_beside_the_scenario(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "edgesim.simulation", SimpleNamespace(Simulation=simulation))
     calls: list[float] = []
     for source in (SCENARIO, scenario()):
-        edgesim.simulate(source, seed=3, replications=2, engine="reference", progress=lambda t, _: calls.append(t))
+        edgesim.simulate(
+            source, seed=3, replications=2, engine="reference", progress=lambda t, _: calls.append(t)
+        )
     assert [(s.scenario.seed, s.scenario.replications, s.engine) for s in seen] == [(3, 2, "reference")] * 4
     assert calls
     run = edgesim.simulate(SCENARIO, sets=["scenario.seed=9"])
@@ -203,7 +209,7 @@ def test_no_run_is_loaded_from_anywhere_else(tmp_path: Path, fakes: ModuleType) 
     with pytest.raises(ResultsError, match="is no folder; give the one that"):
         edgesim.load(tmp_path / "nowhere")
     plan(fakes, tmp_path / "run-a").run()
-    with pytest.raises(ResultsError, match="holds no run: manifest.json is missing; it holds the runs run-a"):
+    with pytest.raises(ResultsError, match=r"holds no run: manifest\.json is missing; it holds the runs run-a"):
         edgesim.load(tmp_path)
     with pytest.raises(ResultsError, match="has no table 'resources'"):
         _ = edgesim.load(tmp_path / "run-a").resources

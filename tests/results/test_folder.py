@@ -60,7 +60,7 @@ def test_json_is_written_at_once_and_read_back(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["summary.json"]
     assert folders.read_json(path) == {"a": 1.5, "b": None}
     path.write_text("{")
-    with pytest.raises(ResultsError, match="cannot read .*summary.json"):
+    with pytest.raises(ResultsError, match=r"cannot read .*summary\.json"):
         folders.read_json(path)
     with pytest.raises(ResultsError, match=r"is missing; is .* the folder of a finished run\?"):
         folders.read_json(tmp_path / "no.json")

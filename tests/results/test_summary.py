@@ -28,7 +28,9 @@ def rows(fakes: ModuleType) -> np.ndarray:
     return fakes.requests(2000)
 
 
-def summary(fakes: ModuleType, rows: np.ndarray, totals: Totals | None = None, **changes: Any) -> dict[str, Any]:
+def summary(
+    fakes: ModuleType, rows: np.ndarray, totals: Totals | None = None, **changes: Any
+) -> dict[str, Any]:
     """Summarise records in memory, in uneven chunks."""
     info = fakes.info(warmup_s=WARMUP, **changes)
     source = MemorySource([rows[:700], rows[700:703], rows[703:]], info)
@@ -40,7 +42,8 @@ def formulas(table: pd.DataFrame) -> dict[str, pd.Series]:
     e2e = table.finished_at - table.arrived_at
     return {
         "ttft": table.first_token_at - table.arrived_at,
-        "tpot": (table.finished_at - table.first_token_at) / (table.output_tokens - 1).where(table.output_tokens > 1),
+        "tpot": (table.finished_at - table.first_token_at)
+        / (table.output_tokens - 1).where(table.output_tokens > 1),
         "e2e": e2e,
         "normalized_latency": e2e / table.output_tokens,
         "queue_time": table.queue,
@@ -190,8 +193,25 @@ def test_one_workload_at_one_place(fakes: ModuleType, rows: np.ndarray) -> None:
     rows["replica"] = 1
     found = summary(fakes, rows)
     for by, name in (("workload", "chat"), ("tier", "cloud"), ("replica", "cloud/0")):
-        assert list(found["by"][by]) == [name]
         assert found["by"][by][name]["metrics"] == found["metrics"]
+    assert list(found["by"]["replica"]) == ["cloud/0"]
+    idle = found["by"]["tier"]["edge"]
+    assert idle["requests"]["arrived"] == 0
+    assert idle["metrics"]["ttft"]["count"] == 0
+    assert idle["energy_j"]["idle"] == 1.0
+    assert found["by"]["workload"]["code"]["requests"]["arrived"] == 0
+
+
+def test_only_the_busiest_replicas_are_listed(fakes: ModuleType) -> None:
+    """Thousands of phones would make a summary that nobody can read."""
+    rows = fakes.requests(3000)
+    rows["replica"] = np.where(np.arange(3000) < 1000, np.arange(3000), 1000)
+    names = [f"phone/{index}" for index in range(2000)]
+    info = fakes.info(replica_names=names, replica_tiers=["device"] * 2000, replica_llms=["s"] * 2000)
+    found = summarise(MemorySource([rows], info), info, Totals())
+    assert len(found["by"]["replica"]) == 100
+    assert found["by"]["replica"]["phone/1000"]["requests"]["arrived"] == 2000
+    assert found["by"]["tier"]["device"]["metrics"] == found["metrics"]
 
 
 def test_the_busiest_links_are_listed(fakes: ModuleType, rows: np.ndarray) -> None:

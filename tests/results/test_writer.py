@@ -14,10 +14,45 @@ from edgesim.results.columns import REQUEST_COLUMNS, ROW_GROUP
 from edgesim.results.frames import frame
 from edgesim.results.writer import MemorySink, RecordWriter
 
-NAMES = """request session workload tenant privacy origin replica tier llm model_version status reason prompt_tokens
-cached_tokens output_tokens arrived_at first_scheduled_at first_token_server_at first_token_at finished_at decision
-uplink queue prefill decode stall downlink backoff quality bytes_up bytes_down energy_j cost_usd carbon_g legs
-preemptions hops""".split()
+NAMES = [
+    "request",
+    "session",
+    "workload",
+    "tenant",
+    "privacy",
+    "origin",
+    "replica",
+    "tier",
+    "llm",
+    "model_version",
+    "status",
+    "reason",
+    "prompt_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "arrived_at",
+    "first_scheduled_at",
+    "first_token_server_at",
+    "first_token_at",
+    "finished_at",
+    "decision",
+    "uplink",
+    "queue",
+    "prefill",
+    "decode",
+    "stall",
+    "downlink",
+    "backoff",
+    "quality",
+    "bytes_up",
+    "bytes_down",
+    "energy_j",
+    "cost_usd",
+    "carbon_g",
+    "legs",
+    "preemptions",
+    "hops",
+]
 
 
 def write(folder: Path, fakes: ModuleType, rows: np.ndarray, chunk: int = 1000, **names: object) -> Path:
@@ -51,10 +86,18 @@ def test_values_are_those_of_the_records(tmp_path: Path, fakes: ModuleType) -> N
     assert (table.energy_j == (rows["compute_nj"] + rows["network_nj"]) / 1e9).all()
     assert (table.prompt_tokens == rows["prompt"]).all()
     names = fakes.info()
-    for column, labels in (("workload", names.workloads), ("tenant", names.tenants), ("privacy", names.privacies)):
+    for column, labels in (
+        ("workload", names.workloads),
+        ("tenant", names.tenants),
+        ("privacy", names.privacies),
+    ):
         assert table[column].tolist() == [labels[code] for code in rows["workload"]]
     placed = rows["replica"] >= 0
-    for column, labels in (("replica", names.replica_names), ("tier", names.replica_tiers), ("llm", names.replica_llms)):
+    for column, labels in (
+        ("replica", names.replica_names),
+        ("tier", names.replica_tiers),
+        ("llm", names.replica_llms),
+    ):
         assert table[column][placed].tolist() == [labels[code] for code in rows["replica"][placed]]
         assert table[column][~placed].isna().all()
     assert table.origin.tolist() == [fakes.NODES[code] for code in rows["origin"]]
@@ -102,7 +145,11 @@ def test_names_may_come_from_a_function_and_grow(tmp_path: Path, fakes: ModuleTy
     """Huge groups name only the nodes that occur; replicas and reasons may appear while the run goes on."""
     rows = fakes.requests(100)
     rows["origin"] = np.arange(100) * 10_000
-    reasons, replicas, tiers = ["", "no-replica"], ["edge/0", "cloud/0", "cloud/1"], ["edge", "cloud", "cloud"]
+    reasons, replicas, tiers = (
+        ["", "no-replica"],
+        ["edge/0", "cloud/0", "cloud/1"],
+        ["edge", "cloud", "cloud"],
+    )
     names = {
         "node_names": lambda index: f"phone[{index}]",
         "reasons": reasons,
@@ -146,5 +193,7 @@ def test_phases_add_up_to_the_end_to_end_time(tmp_path: Path, fakes: ModuleType)
     """What adds up in picoseconds adds up in the table."""
     table = pd.read_parquet(write(tmp_path, fakes, fakes.requests(500)) / "requests.parquet")
     done = table[table.status == "completed"]
-    phases = done[["decision", "uplink", "queue", "prefill", "decode", "stall", "downlink", "backoff"]].sum(axis=1)
+    phases = done[["decision", "uplink", "queue", "prefill", "decode", "stall", "downlink", "backoff"]].sum(
+        axis=1
+    )
     assert phases.to_numpy() == pytest.approx((done.finished_at - done.arrived_at).to_numpy(), abs=1e-9)

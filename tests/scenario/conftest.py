@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from edgesim import registry
 from edgesim.errors import ScenarioError
 from edgesim.scenario import load
 
 EXAMPLE = Path(__file__).parent / "data" / "example.yaml"
+
+
+@pytest.fixture(autouse=True)
+def _forget_plugins():
+    """Leave no policy of a test's plugin behind."""
+    yield
+    for module in [name for name in sys.modules if name.startswith("edgesim_plugin_")]:
+        for one in registry.registries.values():
+            one.forget(module)
+        del sys.modules[module]
 
 
 @pytest.fixture
@@ -20,7 +32,7 @@ def example():
 
 @pytest.fixture
 def changed(example, tmp_path, monkeypatch):
-    """Write the example with some texts replaced to `s.yaml` in an empty working directory; answer its path."""
+    """Write the example, with some texts replaced, to `s.yaml` in an empty working directory."""
     monkeypatch.chdir(tmp_path)
 
     def change(*replacements):

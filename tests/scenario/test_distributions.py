@@ -1,12 +1,15 @@
 """Distributions as scenarios write them."""
 
+# Messages stand whole beside what causes them.
+# ruff: noqa: E501
+
 from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
 
 from edgesim.scenario.base import Section
-from edgesim.scenario.distributions import (  # noqa: TC001 - pydantic reads the annotations
+from edgesim.scenario.distributions import (
     CountDistribution,
     TimeDistribution,
     TokenDistribution,

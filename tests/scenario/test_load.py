@@ -1,7 +1,11 @@
 """Loading: every mistake is found, at its place, in one go, and in plain words."""
 
+# Messages stand whole beside what causes them.
+# ruff: noqa: E501, ISC004
+
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +37,10 @@ def test_the_example_means_what_it_says():
     ) == ("lognormal", 300.0, 2000.0)
     assert scenario.policies.router == {"kind": "threshold-offload", "max_queue": 4}
     assert scenario.policies.scheduler == {"kind": "fcfs"}
-    assert {
-        metric: dict(target.bounds()) for metric, target in scenario.slo.targets()
-    } == {"ttft": {"p95": 1.0}, "tpot": {"p95": 0.1}}
+    assert {metric: dict(target.bounds()) for metric, target in scenario.slo.targets()} == {
+        "ttft": {"p95": 1.0},
+        "tpot": {"p95": 0.1},
+    }
 
 
 def test_devices_serve_themselves_one_at_a_time():
@@ -263,9 +268,10 @@ def test_mappings_load_like_files(example, complaint):
     }
     assert load(mapping).workloads["chat"].prompt_tokens.value == 100
     mapping["topology"]["nodes"]["edge"]["cuont"] = 3
-    assert complaint(
-        mapping
-    ) == "error: 1 problem\n\ntopology.nodes.edge.cuont\n  unknown key; did you mean 'count'?"
+    assert (
+        complaint(mapping)
+        == "error: 1 problem\n\ntopology.nodes.edge.cuont\n  unknown key; did you mean 'count'?"
+    )
 
 
 def test_scenarios_are_frozen():
@@ -318,9 +324,9 @@ def test_traces_are_found_from_the_file_that_names_them(changed, complaints):
     )
     Path("below").mkdir()
     path.rename("below/s.yaml")
-    assert complaints(
-        "below/s.yaml"
-    ) == ["below/s.yaml:24:11  workloads.chat.path: no such file: below/trace.csv"]
+    assert complaints("below/s.yaml") == [
+        "below/s.yaml:24:11  workloads.chat.path: no such file: below/trace.csv"
+    ]
     Path("below/trace.csv").touch()
     scenario = load("below/s.yaml")
     assert str(Path("below/trace.csv").absolute()) == scenario.workloads["chat"].path
@@ -427,10 +433,14 @@ def test_validation_from_python_gives_the_same_defaults():
     assert scenario == Scenario.model_validate(scenario.model_dump(mode="json", exclude_none=True))
 
 
+def test_scenarios_survive_pickling():
+    """A worker process gets the same scenario."""
+    scenario = load(EXAMPLE)
+    assert scenario == pickle.loads(pickle.dumps(scenario))  # noqa: S301 - our own bytes
+
+
 def test_errors_survive_pickling(changed):
     """A worker process can report what it found."""
-    import pickle  # noqa: PLC0415
-
     with pytest.raises(ScenarioError) as caught:
         load(changed(("count: 200", "count: 0")))
     assert str(caught.value) == str(pickle.loads(pickle.dumps(caught.value)))  # noqa: S301 - our own bytes

@@ -1,5 +1,8 @@
 """Scenarios on top of scenarios: `extends:` and `--set`."""
 
+# Messages stand whole beside what causes them.
+# ruff: noqa: E501, ISC004
+
 from __future__ import annotations
 
 from pathlib import Path

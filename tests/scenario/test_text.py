@@ -1,5 +1,8 @@
 """YAML 1.2 scalars, places, and what is more than data."""
 
+# Messages stand whole beside what causes them.
+# ruff: noqa: ISC004
+
 from __future__ import annotations
 
 from pathlib import Path

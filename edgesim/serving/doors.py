@@ -1,0 +1,98 @@
+"""The doors through which SimPy processes use the system: transfers over links, requests to replicas."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgesim.arena import rows
+from edgesim.errors import SimulationError
+
+if TYPE_CHECKING:
+    import simpy
+
+    from edgesim.simulation import Simulation
+
+
+class Doors:
+    """What SimPy processes wait for, and who waits."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._waiting: dict[int, simpy.Event] = {}
+        self._tickets = 0
+        engine = simulation.engine
+        engine.arrived = self._arrived
+        if hasattr(engine, "next_event"):
+            engine.next_event = simulation.clock.peek
+        simulation.front.on_end.append(self._ended)
+        self._hand_work = len(simulation.fleet.system.workloads) - 1
+        names = simulation.fleet.names
+        self._replicas = {name: i for i, name in enumerate(names)}
+        self._links: dict[str, int] = {}
+
+    def replica(self, name: int | str) -> int:
+        """Index of a replica."""
+        return name if isinstance(name, int) else _look_up("replica", name, self._replicas)
+
+    def link(self, name: int | str) -> int:
+        """Number of a link."""
+        if isinstance(name, int):
+            return name
+        if not self._links:
+            topology = self._simulation.topology
+            self._links = {topology.link_name(i): i for i in range(topology.link_count)}
+        return _look_up("link", name, self._links)
+
+    def _ticket(self) -> tuple[int, simpy.Event]:
+        self._tickets += 1
+        event = self._waiting[self._tickets] = self._simulation.clock.event()
+        return self._tickets, event
+
+    def transfer(self, link: int | str, nbytes: int) -> simpy.Event:
+        """Send bytes over a link."""
+        if nbytes < 1:
+            raise SimulationError(f"a transfer of {nbytes} bytes; it needs at least one")
+        number = self.link(link)
+        ticket, event = self._ticket()
+        latency = int(self._simulation.topology.latency_ps[number])
+        self._simulation.engine.transfer(ticket, number, latency, nbytes)
+        return event
+
+    def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
+        """Ask a replica on its own node."""
+        if prompt_tokens < 1 or output_tokens < 1:
+            raise SimulationError(f"a request of {prompt_tokens} prompt and {output_tokens} output tokens; both start at 1")
+        simulation = self._simulation
+        index = self.replica(replica)
+        ticket, event = self._ticket()
+        home = simulation.fleet.nodes[index]
+        system = simulation.fleet.system
+        offset, length = (int(x) for x in system.places[home * system.classes])
+        places = system.candidates["replica"][offset : offset + length].tolist()
+        simulation.front.tickets[ticket] = places.index(index)
+        row = np.zeros(1, rows.ARRIVAL)[0]
+        row["at"], row["origin"], row["workload"], row["session"] = simulation.clock.now, home, self._hand_work, ticket
+        row["prompt"], row["output"], row["predicted"] = prompt_tokens, output_tokens, output_tokens
+        simulation.engine.submit(row)
+        return event
+
+    def _ended(self, record: Any) -> None:
+        if int(record["workload"]) == self._hand_work:
+            self._arrived(int(record["session"]), record.copy())
+
+    def _arrived(self, ticket: int, value: Any = None) -> None:
+        """Wake the process that waits, at the engine's present time."""
+        clock = self._simulation.clock
+        clock.advance_to(max(int(clock.now), self._simulation.engine.now))
+        self._waiting.pop(ticket).succeed(value)
+
+
+def _look_up(kind: str, name: str, known: dict[str, int]) -> int:
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise SimulationError(f"no {kind} named {name!r}{hint}")
+    return known[name]

@@ -1,0 +1,276 @@
+"""The fleet: from a scenario and its topology to the system an engine runs, with the names behind the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgesim import costs
+from edgesim.arena import rows
+from edgesim.serving.system import FOREVER, System
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesim.costs.step import StepCost
+    from edgesim.scenario import Scenario
+    from edgesim.scenario.deployment import Deployment
+    from edgesim.topology import Topology
+
+MILLIBYTES = 1000
+J_PER_KWH = 3.6e6
+HOURS_PS = 3600 * rows.PS
+CANDIDATES = 64
+"""Replicas that an origin considers, unless the router is compiled: the nearest ones."""
+
+SERVED_AT_HOME = 0
+"""LLM class of requests that a SimPy process hands to a replica of its own node."""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A system and its names.
+
+    Attributes:
+        system: What an engine runs.
+        names: Of the replicas: node/llm, numbered where a node has several.
+        deployments: Of each replica, the position in the scenario's deployments.
+        nodes: Of each replica, the node's id.
+        tiers: Of each replica, the tier's name.
+        llms: Of each replica, the LLM's name.
+        prices: Of each replica [USD/h].
+        latency_ps: Of each candidate row, one way [ps].
+    """
+
+    system: System
+    names: Sequence[str]
+    deployments: Sequence[int]
+    nodes: Sequence[int]
+    tiers: Sequence[str]
+    llms: Sequence[str]
+    prices: Sequence[float]
+
+
+def build(scenario: Scenario, topology: Topology, *, limit: int | None = CANDIDATES) -> Fleet:
+    """Build the fleet of one replication.
+
+    Args:
+        scenario: The validated scenario.
+        topology: Its nodes and links.
+        limit: Most candidates of an origin; None: all.
+    """
+    step_costs = [_step_cost(scenario, deployment) for deployment in scenario.deployments]
+    table, deployment_of, names = _replicas(scenario, topology, step_costs)
+    classes, llm_class = _llm_classes(scenario)
+    places, candidates, pool = _places(scenario, topology, table, deployment_of, classes, limit)
+    workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
+    for row, workload in zip(workloads, scenario.workloads.values(), strict=False):
+        row["streams"] = int(workload.stream)
+        row["bytes_per_token"] = workload.bytes_per_token
+        row["retries"] = scenario.policies.retry.attempts
+        row["backoff"] = round(scenario.policies.retry.backoff * rows.PS)
+        row["llm"] = llm_class[workload.llm]
+    workloads[-1]["notify"] = 1
+    workloads[-1]["llm"] = SERVED_AT_HOME
+    links = np.zeros(topology.link_count, rows.LINK)
+    links["capacity"] = np.maximum(1, np.rint(topology.capacity * MILLIBYTES)).astype(np.int64)
+    duration = scenario.scenario.duration
+    system = System(
+        links=links,
+        replicas=table,
+        costs=step_costs,
+        candidates=candidates,
+        places=places,
+        classes=len(classes),
+        paths=pool,
+        workloads=workloads,
+        end=FOREVER if duration is None else round(duration * rows.PS),
+        windows=[cost.window for cost in step_costs],
+    )
+    return Fleet(
+        system=system,
+        names=names,
+        deployments=deployment_of,
+        nodes=table["node"].tolist(),
+        tiers=[topology.tiers[level] for level in topology.node_tier[table["node"]]],
+        llms=[scenario.deployments[d].llm for d in deployment_of],
+        prices=(table["usd_per_ps"] * HOURS_PS).tolist(),
+    )
+
+
+def _step_cost(scenario: Scenario, deployment: Deployment) -> StepCost:
+    node = scenario.topology.nodes[deployment.on]
+    accelerator = scenario.accelerator(node.accelerator) if node.accelerator else None
+    return costs.build(accelerator, scenario.llm(deployment.llm), deployment, node)
+
+
+def _replicas(
+    scenario: Scenario, topology: Topology, step_costs: Sequence[StepCost]
+) -> tuple[NDArray[np.void], list[int], list[str]]:
+    """Rows, deployments and names of all replicas: deployment by deployment, node by node."""
+    parts, deployment_of, names = [], [], []
+    for d, (deployment, cost) in enumerate(zip(scenario.deployments, step_costs, strict=True)):
+        first, count = topology.group(deployment.on)
+        part = np.zeros(count * deployment.replicas, rows.REPLICA)
+        part["node"] = np.repeat(np.arange(first, first + count), deployment.replicas)
+        part["tier"] = topology.node_tier[part["node"]]
+        part["cost"] = d
+        _fill(part, scenario, deployment, cost)
+        parts.append(part)
+        deployment_of += [d] * len(part)
+        numbered = deployment.replicas > 1
+        for i, node in enumerate(part["node"].tolist()):
+            number = f"[{i % deployment.replicas}]" if numbered else ""
+            names.append(f"{topology.node_name(node)}/{deployment.llm}{number}")
+    return np.concatenate(parts), deployment_of, names
+
+
+def _fill(part: NDArray[np.void], scenario: Scenario, deployment: Deployment, cost: StepCost) -> None:
+    """Set what the replicas of a deployment have in common."""
+    node = scenario.topology.nodes[deployment.on]
+    llm = scenario.llm(deployment.llm)
+    part["max_num_seqs"], part["max_tokens"] = deployment.max_num_seqs, deployment.max_batched_tokens
+    part["block_size"], part["total_blocks"] = deployment.block_size, cost.kv_blocks
+    part["watermark"] = int(cost.kv_blocks * deployment.watermark)
+    if deployment.preemption == "swap" and cost.kv_block_bytes:
+        part["swaps"] = 1
+        part["swap_blocks"] = int(deployment.swap_space) // cost.kv_block_bytes
+    part["context_limit"] = deployment.context or llm.context
+    part["encoder"] = int(cost.encoder_only)
+    part["start_ps"] = round(deployment.start_time * rows.PS)
+    part["state"] = rows.STARTING if deployment.start_time else rows.ON
+    part["speed"] = rows.FULL_SPEED
+    price = node.price
+    if price is None:
+        price = scenario.accelerator(node.accelerator).price if node.accelerator else 0.0
+    part["usd_per_ps"] = price * deployment.tensor_parallel / HOURS_PS
+    part["usd_per_nj"] = node.electricity / J_PER_KWH * 1e-9
+    part["gram_per_nj"] = _carbon(scenario, deployment.on) / J_PER_KWH * 1e-9
+
+
+def _carbon(scenario: Scenario, group: str) -> float:
+    """Carbon intensity of a node group's electricity [g/kWh]."""
+    from edgesim import catalog
+
+    node = scenario.topology.nodes[group]
+    if node.carbon is not None:
+        return node.carbon
+    return catalog.grid(node.grid).carbon if node.grid else 0.0
+
+
+def _llm_classes(scenario: Scenario) -> tuple[list[str | None], dict[str | None, int]]:
+    """What requests may ask for: class 0 the replicas at home, then any LLM, then each LLM asked by name."""
+    asked: list[str | None] = ["", None]
+    for workload in scenario.workloads.values():
+        if workload.llm not in asked:
+            asked.append(workload.llm)
+    return asked, {llm: i for i, llm in enumerate(asked)}
+
+
+def _places(
+    scenario: Scenario,
+    topology: Topology,
+    table: NDArray[np.void],
+    deployment_of: Sequence[int],
+    classes: Sequence[str | None],
+    limit: int | None,
+) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np.int64]]:
+    """Candidates of every origin: for each LLM class the replicas it may use, nearest first."""
+    deployments = scenario.deployments
+    for_all = np.array([deployments[d].serves == "all" for d in deployment_of])
+    llm_of = np.array([deployments[d].llm for d in deployment_of], dtype=object)
+    groups = dict.fromkeys(workload.from_ for workload in scenario.workloads.values())
+    origins = np.concatenate([np.arange(first, first + count) for first, count in map(topology.group, groups)])
+    ways = _Ways(topology, origins, np.unique(table["node"][for_all]))
+    places = np.zeros((topology.node_count * len(classes), 2), np.int64)
+    parts: list[NDArray[np.void]] = []
+    length = 0
+
+    def put(node: int, klass: int, part: NDArray[np.void]) -> None:
+        nonlocal length
+        places[node * len(classes) + klass] = length, len(part)
+        parts.append(part)
+        length += len(part)
+
+    home: dict[int, list[int]] = {}
+    for replica, node in enumerate(table["node"].tolist()):
+        home.setdefault(node, []).append(replica)
+    for node, mine in home.items():
+        put(node, SERVED_AT_HOME, _local(mine))
+    for row, origin in enumerate(origins.tolist()):
+        mine = np.array(home.get(origin, []), np.int64)
+        for klass, llm in enumerate(classes[1:], start=1):
+            own = mine[~for_all[mine]] if len(mine) else mine
+            common = for_all if llm is None else for_all & (llm_of == llm)
+            own = own if llm is None else own[[llm_of[r] == llm for r in own]] if len(own) else own
+            others = ways.nearest(row, table["node"], common, None if limit is None else limit - len(own))
+            put(origin, klass, np.concatenate([_local(own.tolist()), ways.candidates(row, table["node"], others)]))
+    candidates = np.concatenate(parts) if parts else np.zeros(0, rows.CANDIDATE)
+    pool = np.concatenate([ways.pool, np.arange(topology.link_count, dtype=np.int64)])
+    return places, candidates, pool
+
+
+def _local(replicas: Sequence[int]) -> NDArray[np.void]:
+    """Candidates on the node itself."""
+    part = np.zeros(len(replicas), rows.CANDIDATE)
+    part["replica"] = replicas
+    part["up_narrow"] = part["down_narrow"] = 1
+    return part
+
+
+class _Ways:
+    """Paths from every origin to every node that serves others, as one table of candidate rows."""
+
+    def __init__(self, topology: Topology, origins: NDArray[np.int64], servers: NDArray[np.int64]) -> None:
+        self.column = {int(node): i for i, node in enumerate(servers)}
+        self.width = len(servers)
+        table = topology.path_table(np.repeat(origins, self.width), np.tile(servers, len(origins)))
+        self.reachable = table.length >= 0
+        self.order = table.latency_ps * 256 + np.minimum(np.maximum(table.length, 0), 255)
+        self.pool = np.concatenate([table.pool, table.reverse_pool]).astype(np.int64)
+        self.rows = np.zeros(len(table.length), rows.CANDIDATE)
+        capacity = np.maximum(1, np.rint(topology.capacity * MILLIBYTES)).astype(np.int64)
+        for way, shift, energy, egress in (
+            ("up", 0, table.energy_pj_up, table.egress_usd_up),
+            ("down", len(table.pool), table.energy_pj_down, table.egress_usd_down),
+        ):
+            self.rows[way] = table.offset + shift
+            self.rows[f"{way}_hops"] = np.maximum(table.length, 0)
+            self.rows[f"{way}_latency"] = np.maximum(table.latency_ps, 0)
+            self.rows[f"{way}_overhead"] = np.maximum(table.overhead, 0)
+            self.rows[f"{way}_pj"] = energy
+            self.rows[f"{way}_egress"] = egress
+            self.rows[f"{way}_narrow"] = self._narrowest(table.offset + shift, table.length, capacity)
+
+    def _narrowest(
+        self, offset: NDArray[np.int64], length: NDArray[np.int64], capacity: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        narrow = np.ones(len(length), np.int64)
+        travels = length > 0
+        if travels.any():
+            along = capacity[self.pool]
+            bounds = np.stack([offset[travels], offset[travels] + length[travels]], axis=1).ravel()
+            padded = np.append(along, np.iinfo(np.int64).max)
+            narrow[travels] = np.minimum.reduceat(padded, bounds)[::2]
+        return narrow
+
+    def nearest(
+        self, row: int, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], limit: int | None
+    ) -> NDArray[np.int64]:
+        """Replicas in order of latency, hops and index."""
+        if not self.width:
+            return np.zeros(0, np.int64)
+        replicas = np.flatnonzero(allowed)
+        at = row * self.width + np.array([self.column[int(node)] for node in nodes[replicas]], np.int64)
+        replicas, at = replicas[self.reachable[at]], at[self.reachable[at]]
+        return replicas[np.argsort(self.order[at], kind="stable")][:limit]
+
+    def candidates(self, row: int, nodes: NDArray[np.int64], replicas: NDArray[np.int64]) -> NDArray[np.void]:
+        """Candidate rows of replicas, from an origin."""
+        at = row * self.width + np.array([self.column[int(node)] for node in nodes[replicas]], np.int64)
+        part = self.rows[at]
+        part["replica"] = replicas
+        return part

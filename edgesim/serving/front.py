@@ -1,0 +1,269 @@
+"""The front: asks the policies of a scenario on behalf of an engine, and hears how requests end."""
+
+from __future__ import annotations
+
+import struct
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgesim.arena import rows
+from edgesim.errors import PolicyError
+from edgesim.policies.admission import AcceptAll
+from edgesim.policies.answers import Decision, Defer, Hedge, Outcome, Reject
+from edgesim.policies.base import Policy
+from edgesim.policies.checks import blame, check_admit, check_rank, check_route
+from edgesim.policies.scheduler import FirstComeFirstServed
+from edgesim.records import STATUS
+from edgesim.serving import decision
+from edgesim.serving.views import ATTEMPTS, ORIGIN, SESSION, WORKLOAD, CostLook, ReplicaLook, RequestLook, S
+from edgesim.serving.views import SystemLook, WorkloadFacts
+from edgesim.streams import uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edgesim.policies import Admission, Router, Scheduler
+    from edgesim.serving.fleet import Fleet
+    from edgesim.streams import Streams
+    from edgesim.topology import Topology
+
+SAMPLE = 64
+"""One decision in so many is timed."""
+
+
+class Policies:
+    """The policies of a replication, started."""
+
+    def __init__(self, router: Router, scheduler: Scheduler, admission: Admission, streams: Streams) -> None:
+        self.router, self.scheduler, self.admission = router, scheduler, admission
+        self.all: tuple[Policy, ...] = (router, scheduler, admission)
+        self.streams = streams
+
+    def start(self, system: SystemLook) -> None:
+        """Begin the replication for each of them, with a stream of random numbers of its own."""
+        for policy in self.all:
+            key = self.streams.key(f"policy/{policy.role}")
+            try:
+                policy.start(system, lambda request, index, key=key: uniform(key, request, index))  # type: ignore[misc]
+            except Exception as error:
+                raise blame(policy, error, None, 0.0, "setup") from error
+
+    @cached_property
+    def listens(self) -> bool:
+        """Does one of them want to know how requests end?"""
+        return any(type(policy).on_outcome is not Policy.on_outcome for policy in self.all)
+
+    @property
+    def ranks(self) -> bool:
+        """Does the scheduler order the waiting otherwise than first come, first served?"""
+        return type(self.scheduler) is not FirstComeFirstServed
+
+
+def order_bits(value: float) -> int:
+    """An integer that orders as the float does."""
+    (bits,) = struct.unpack("<q", struct.pack("<d", float(value) + 0.0))
+    return bits if bits >= 0 else -(bits & ((1 << 63) - 1))
+
+
+class PolicyFront:
+    """Decides by a scenario's policies.
+
+    Args:
+        fleet: Replicas and their names.
+        topology: Nodes and their names.
+        workloads: Facts of each workload.
+        policies: Who decides.
+    """
+
+    def __init__(
+        self, fleet: Fleet, topology: Topology, workloads: Sequence[WorkloadFacts], policies: Policies
+    ) -> None:
+        system = fleet.system
+        self.fleet, self.topology, self.policies = fleet, topology, policies
+        self.system = SystemLook(topology.tiers)
+        self._request = RequestLook(workloads, topology.node_name, lambda n: topology.tiers[topology.node_tier[n]])
+        self._own_board = array("q", [0]) * (max(1, int(system.places[:, 1].max())) * decision.BOARD_COLUMNS)
+        self.board: Sequence[int] = self._own_board
+        self._looks: dict[int, list[ReplicaLook]] = {}
+        self._classes: list[int] = system.workloads["llm"].tolist()
+        self._class_count = system.classes
+        self._costs = [CostLook(cost) for cost in system.costs]
+        self.absent = int((system.replicas["state"] != rows.ON).sum())
+        self.reasons: list[str] = list(decision.REASONS)
+        self.tickets: dict[int, int] = {}
+        self.on_end: list[Callable[[NDArray[np.void]], None]] = []
+        self.seconds = dict.fromkeys((policy.role for policy in policies.all), 0.0)
+        self._asked = 0
+        self._hand_work = len(system.workloads) - 1
+        self._admission = None if type(policies.admission) is AcceptAll else policies.admission
+        self._scheduler = policies.scheduler if policies.ranks else None
+        self._decided: dict[int, Decision] = {}
+        self._plain = self._admission is None and self._scheduler is None and not policies.listens
+        policies.start(self.system)
+
+    def read_from(self, board: Sequence[int]) -> None:
+        """Let the views read an engine's own board instead of copies of it."""
+        self.board = board
+
+    # -- looks --------------------------------------------------------------------------------------------------
+
+    def _look_at(self, key: int) -> list[ReplicaLook]:
+        """The candidates of an origin and LLM class as objects, made when they are first needed."""
+        fleet, system, topology = self.fleet, self.fleet.system, self.topology
+        offset, length = (int(x) for x in system.places[key])
+        looks = []
+        for place, candidate in enumerate(system.candidates[offset : offset + length]):
+            look = ReplicaLook(self.board, place)
+            index = look.index = int(candidate["replica"])
+            row = system.replicas[index]
+            look.name, look.tier, look.llm = fleet.names[index], fleet.tiers[index], fleet.llms[index]
+            look.node = topology.node_name(fleet.nodes[index])
+            look.local = not candidate["up_hops"]
+            look.latency = float(candidate["up_latency"]) * S
+            look.price, look.max_num_seqs = fleet.prices[index], int(row["max_num_seqs"])
+            look.block_size = int(row["block_size"])
+            look.kv_capacity_tokens = int(row["total_blocks"]) * look.block_size
+            look.cost = self._costs[int(row["cost"])]
+            look.bytes_per_ps = float(candidate["up_narrow"]) * 1e-15
+            look.up_pj, look.down_pj = int(candidate["up_pj"]), int(candidate["down_pj"])
+            looks.append(look)
+        self._looks[key] = looks
+        return looks
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    def decide(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> decision.Answer:
+        """Ask the policies about one request."""
+        workload = cells[base + WORKLOAD]
+        if workload == self._hand_work:
+            return self._at_home(cells, base)
+        if board is not self.board:
+            for i, value in enumerate(board):
+                self.board[i] = value  # type: ignore[index]
+        key = cells[base + ORIGIN] * self._class_count + self._classes[workload]
+        looks = self._looks.get(key)
+        if looks is None:
+            looks = self._look_at(key)
+        if self.absent:
+            column = decision.STATE
+            looks = [look for look in looks if self.board[look._row + column] == rows.ON]  # noqa: SLF001
+        if not looks:
+            return decision.Refuse(decision.NO_REPLICA)
+        request, system = self._request, self.system
+        request.point(cells, base)
+        system.now_ps = now
+        self._asked += 1
+        timed = not self._asked % SAMPLE
+        router = self.policies.router
+        started = time.perf_counter() if timed else 0.0
+        request._oracle = system._oracle = router.oracle  # noqa: SLF001 - the front owns its looks
+        try:
+            answer = router.route(request, looks, system)
+        except Exception as error:
+            raise blame(router, error, request, now * S) from error
+        if timed:
+            self.seconds["router"] += (time.perf_counter() - started) * SAMPLE
+        if answer.__class__ is not ReplicaLook or looks[0]._board is not answer._board:  # type: ignore[union-attr]  # noqa: SLF001
+            return self._other(router, answer, looks, request, now)
+        place = answer.place  # type: ignore[union-attr]
+        if self.absent or place >= len(looks) or looks[place] is not answer:
+            check_route(router, answer, looks, request, now * S)
+        if self._plain:
+            return place
+        return self._pass_on((place,), [answer], request, now)  # type: ignore[list-item]
+
+    def _other(
+        self, router: Router, answer: object, looks: list[ReplicaLook], request: RequestLook, now: int
+    ) -> decision.Answer:
+        """Deal with an answer that is not one of the candidates."""
+        check_route(router, answer, looks, request, now * S)
+        if isinstance(answer, Hedge):
+            chosen: list[Any] = list(answer.replicas)
+            return self._pass_on(tuple(look.place for look in chosen), chosen, request, now)
+        return self._unsent(answer)
+
+    def _unsent(self, answer: object) -> decision.Answer:
+        if isinstance(answer, Reject):
+            return decision.Refuse(self.reason(answer.reason))
+        assert isinstance(answer, Defer)
+        return decision.Wait(round(answer.until_s * rows.PS))
+
+    def _pass_on(
+        self, places: tuple[int, ...], looks: list[ReplicaLook], request: RequestLook, now: int
+    ) -> decision.Answer:
+        """Ask admission and scheduler about what the router chose."""
+        admission, scheduler = self._admission, self._scheduler
+        if admission is not None:
+            request._oracle = self.system._oracle = admission.oracle  # noqa: SLF001
+            try:
+                verdict = admission.admit(request, looks[0], self.system)
+            except Exception as error:
+                raise blame(admission, error, request, now * S) from error
+            check_admit(admission, verdict, request, now * S)
+            if isinstance(verdict, Reject | Defer):
+                return self._unsent(verdict)
+        rank = 0
+        if scheduler is not None:
+            request._oracle = self.system._oracle = scheduler.oracle  # noqa: SLF001
+            try:
+                value = scheduler.rank(request, looks[0], self.system)
+            except Exception as error:
+                raise blame(scheduler, error, request, now * S) from error
+            check_rank(scheduler, value, request, now * S)
+            rank = order_bits(value)
+        if self.policies.listens:
+            self._decided[request.id] = Decision(request.id, now * S, looks[0].index)
+        return decision.Dispatch(places, rank)
+
+    def _at_home(self, cells: Sequence[int], base: int) -> decision.Answer:
+        """Send what a SimPy process handed to a replica to that very replica."""
+        if cells[base + ATTEMPTS]:
+            return decision.Refuse(decision.REPLICA_FAILED)
+        return self.tickets[cells[base + SESSION]]
+
+    def reason(self, text: str) -> int:
+        """Code of a reason."""
+        try:
+            return self.reasons.index(text)
+        except ValueError:
+            self.reasons.append(text)
+            return len(self.reasons) - 1
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def ended(self, record: NDArray[np.void]) -> None:
+        """Tell the policies and whoever waits how a request ended."""
+        for listener in self.on_end:
+            listener(record)
+
+    def tell_policies(self, record: NDArray[np.void]) -> None:
+        """Give the policies their feedback."""
+        known = self._decided.pop(int(record["request"]), None)
+        if known is None:
+            return
+        arrived, finished, first = (int(record[name]) for name in ("arrived", "finished", "first_token"))
+        outcome = Outcome(
+            status=STATUS[int(record["status"])],
+            reason=self.reasons[int(record["reason"])],
+            replica=int(record["replica"]),
+            finished_at=finished * S,
+            ttft_s=(first - arrived) * S if first >= 0 else None,
+            latency_s=(finished - arrived) * S,
+            output_tokens=int(record["output"]),
+            energy_j=float(record["compute_nj"] + record["network_nj"]) * 1e-9,
+            cost_usd=float(record["cost_usd"]),
+            quality=float(record["quality"]),
+        )
+        for policy in self.policies.all:
+            try:
+                policy.on_outcome(known, outcome)
+            except PolicyError:
+                raise
+            except Exception as error:
+                raise blame(policy, error, None, finished * S, "on_outcome") from error
+

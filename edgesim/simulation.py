@@ -1,0 +1,365 @@
+"""One replication of a scenario: built from its sections, run under one clock, totalled at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgesim import topology, workload
+from edgesim.arena import rows
+from edgesim.errors import ScenarioError
+from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
+from edgesim.registry import build as build_policy
+from edgesim.serving import fleet
+from edgesim.serving.clock import Clock
+from edgesim.serving.doors import Doors
+from edgesim.serving.front import Policies, PolicyFront
+from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.system import FOREVER
+from edgesim.serving.views import WorkloadFacts
+from edgesim.streams import Streams
+from edgesim.units import seconds
+
+if TYPE_CHECKING:
+    import simpy
+    from numpy.typing import NDArray
+
+    from edgesim.scenario import Scenario
+    from edgesim.serving.engine import KernelEngine
+
+Process = Callable[["Simulation"], Generator[Any, Any, Any]]
+"""A SimPy process of one's own: a generator function of the simulation."""
+
+COUNTED = (
+    "busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "wasted_nj", "compute_nj",
+    "peak_blocks", "mflop", "kib",
+)  # fmt: skip
+"""What both engines count of each replica."""
+
+BREATH = 0.1
+"""Wall time between two looks at progress and at Ctrl-C [s]."""
+
+
+class Simulation:
+    """A replication, ready to run.
+
+    Args:
+        scenario: The validated scenario.
+        replication: Which replication: another one draws other random numbers.
+        processes: SimPy processes of one's own, started at time 0.
+    """
+
+    def __init__(self, scenario: Scenario, replication: int = 0, processes: Sequence[Process] = ()) -> None:
+        self.scenario, self.replication = scenario, replication
+        self.streams = Streams(scenario.scenario.seed, replication)
+        self.topology = topology.build(scenario)
+        policies = scenario.policies
+        router, scheduler, admission = (
+            build_policy(role, getattr(policies, role)) for role in ("router", "scheduler", "admission")
+        )
+        self.policies = Policies(router, scheduler, admission, self.streams)
+        self.fleet = fleet.build(scenario, self.topology)
+        self.workload = workload.build(scenario, self.streams, self.topology)
+        self._facts = [
+            WorkloadFacts(name, load.tenant, load.privacy) for name, load in scenario.workloads.items()
+        ]
+        facts = [*self._facts, WorkloadFacts("by-process", "default", "public")]
+        self.front = PolicyFront(self.fleet, self.topology, facts, self.policies)
+        self.clock = Clock()
+        self.end = self.fleet.system.end
+        self._sink: Sink | None = None
+        self._done = self._asked_by_users = 0
+        self._state_since = np.zeros(len(self.fleet.names), np.int64)
+        self._on_ps = np.zeros(len(self.fleet.names), np.int64)
+        self._backlog: list[tuple[float, int]] = []
+        self._listen()
+        self.engine: KernelEngine | ReferenceEngine = self._build_engine()
+        self.doors = Doors(self)
+        for process in processes:
+            self.process(process(self))
+        self._start_replicas()
+
+    # -- building -----------------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        """Arrange that the ends are heard which somebody waits for."""
+        table = self.fleet.system.workloads
+        for users in self.workload.users:
+            table["notify"][users.workload] = 1
+        if self.policies.listens:
+            table["notify"] = 1
+            self.front.on_end.append(self.front.tell_policies)
+        if self.workload.users:
+            self.front.on_end.append(self._continue)
+
+    def _build_engine(self) -> KernelEngine | ReferenceEngine:
+        system = self.fleet.system
+        keep_legs = "legs" in self.scenario.output.tables
+        if self.scenario.engine == "reference":
+            return ReferenceEngine(
+                self.clock,
+                system,
+                self.front,
+                lambda record: self._take_requests(record.reshape(1)),
+                (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
+            )
+        from edgesim.serving.engine import KernelEngine  # noqa: PLC0415 - the twin needs no compiler
+
+        engine = KernelEngine(
+            system,
+            self.front,
+            self._take_requests,
+            self._take_legs if keep_legs else None,
+            ranked=self.policies.ranks,
+        )
+        self.front.read_from(engine.board)
+        return engine
+
+    def _start_replicas(self) -> None:
+        """Let replicas that need time to start come up."""
+        for index in np.flatnonzero(self.fleet.system.replicas["state"] == rows.STARTING):
+            event = self.clock.timeout(int(self.fleet.system.replicas["start_ps"][index]))
+            event.callbacks.append(lambda _, index=int(index): self.set_state(index, rows.ON))  # type: ignore[misc]
+
+    @property
+    def info(self) -> RunInfo:
+        """The names behind the numbers; valid from before the run on."""
+        scenario = self.scenario
+        names = [facts.name for facts in self._facts]
+        used = sorted(set(self.fleet.deployments))
+        found = [self.fleet.system.costs[d] for d in used]
+        notes = [
+            f"{policy.role} {policy.kind!r} is an oracle: it sees what no real controller knows"
+            for policy in self.policies.all
+            if policy.oracle
+        ]
+        return RunInfo(
+            workloads=[*names, "by-process"],
+            tenants=[*(facts.tenant for facts in self._facts), "default"],
+            privacies=[*(facts.privacy for facts in self._facts), "public"],
+            node_names=self.topology.node_name,
+            replica_names=self.fleet.names,
+            replica_tiers=self.fleet.tiers,
+            replica_llms=self.fleet.llms,
+            replica_nodes=[self.topology.node_name(node) for node in self.fleet.nodes],
+            reasons=self.front.reasons,
+            duration_s=self.now,
+            warmup_s=scenario.scenario.warmup,
+            seed=scenario.scenario.seed,
+            replication=self.replication,
+            engine="reference" if isinstance(self.engine, ReferenceEngine) else "kernel",
+            calibration="; ".join(dict.fromkeys(cost.calibration for cost in found)),
+            error_band=max((cost.error_band for cost in found), default=None),
+            link_names=[self.topology.link_name(link) for link in range(self.topology.link_count)],
+            notes=notes,
+        )
+
+    # -- records ------------------------------------------------------------------------------------------------
+
+    def _take_requests(self, chunk: NDArray[np.void]) -> None:
+        self._done += len(chunk)
+        assert self._sink is not None
+        self._sink.requests(chunk)
+
+    def _take_legs(self, chunk: NDArray[np.void]) -> None:
+        assert self._sink is not None
+        self._sink.legs(chunk)
+
+    def _continue(self, record: NDArray[np.void]) -> None:
+        """Let the user of an ended request ask the next one."""
+        users = self.workload.continuation(int(record["workload"]))
+        if users is None:
+            return
+        ended = max(int(record["finished"]), self._now_ps)
+        row = users.after(int(record["session"]), int(record["turn"]), ended)
+        if row is not None:
+            self._ask(row)
+
+    def _ask(self, row: np.void) -> None:
+        limit = self.scenario.scenario.requests
+        if limit is None or self._asked_by_users < limit:
+            self._asked_by_users += 1
+            self.engine.submit(row)
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _now_ps(self) -> int:
+        return max(int(self.clock.now), self.engine.now)
+
+    @property
+    def now(self) -> float:
+        """Simulated time [s]."""
+        return self._now_ps / rows.PS
+
+    def after(self, delay: float | str) -> simpy.Timeout:
+        """A SimPy timeout of so many seconds, or of a quantity such as "500 ms"."""
+        return self.clock.timeout(round((seconds(delay) if isinstance(delay, str) else delay) * rows.PS))
+
+    def process(self, generator: Generator[Any, Any, Any]) -> simpy.Process:
+        """Start a SimPy process; it may wait for `after`, `transfer`, `generate` and for other processes."""
+        return self.clock.process(generator)
+
+    # -- what processes may do ----------------------------------------------------------------------------------
+
+    def transfer(self, link: int | str, nbytes: int) -> simpy.Event:
+        """Send bytes over one link, in fair contention with everything on it; the event comes when they are there."""
+        return self.doors.transfer(link, nbytes)
+
+    def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
+        """Ask a replica directly; the event's value is the request's record, when its answer is complete."""
+        return self.doors.generate(replica, prompt_tokens, output_tokens)
+
+    def replica(self, name: int | str) -> int:
+        """Index of a replica, by name."""
+        return self.doors.replica(name)
+
+    def set_state(self, replica: int, state: int) -> None:
+        """Let a replica serve, drain, fail or stop (states of `edgesim.arena.rows`)."""
+        before = int(self._states()[replica])
+        if before != rows.OFF and before != rows.FAILED:
+            self._on_ps[replica] += self._now_ps - self._state_since[replica]
+        self._state_since[replica] = self._now_ps
+        self.front.absent += (state != rows.ON) - (before != rows.ON)
+        if state == rows.FAILED:
+            self.engine.fail(replica)
+        else:
+            self.engine.set_state(replica, state)
+
+    def _states(self) -> Any:
+        if isinstance(self.engine, ReferenceEngine):
+            return [replica.state for replica in self.engine.replicas]
+        return self.engine.arena.tables["replicas"]["state"]
+
+    def fail_replica(self, replica: int | str) -> None:
+        """Crash a replica now: what it holds is lost, and retried if the scenario says so."""
+        self.set_state(self.replica(replica), rows.FAILED)
+
+    def drain_replica(self, replica: int | str) -> None:
+        """Let a replica finish what it holds and take nothing new."""
+        self.set_state(self.replica(replica), rows.DRAINING)
+
+    def start_replica(self, replica: int | str) -> None:
+        """Bring a replica (back) up, after the start time of its deployment."""
+        index = self.replica(replica)
+        self.set_state(index, rows.STARTING)
+        event = self.clock.timeout(int(self.fleet.system.replicas["start_ps"][index]))
+        event.callbacks.append(lambda _: self.set_state(index, rows.ON))
+
+    def set_speed(self, replica: int | str, speed: float) -> None:
+        """Run a replica at this multiple of its nominal speed from now on."""
+        self.engine.set_speed(self.replica(replica), max(1, round(speed * rows.FULL_SPEED)))
+
+    # -- running ------------------------------------------------------------------------------------------------
+
+    def run(self, sink: Sink, progress: Progress | None = None) -> Outcome:
+        """Run to the end; records go to the sink as they come."""
+        self._sink = sink
+        for users in self.workload.users:
+            for row in users.first():
+                self._ask(row)
+        self.engine.feed(self._chunks())
+        if isinstance(self.engine, ReferenceEngine):
+            self._run_reference(progress)
+        else:
+            self._run_kernel(self.engine, progress)
+        return self._close(sink)
+
+    def so_far(self, sink: Sink) -> Outcome:
+        """After an interruption: hand over what is finished and the totals up to now."""
+        return self._close(sink)
+
+    def _close(self, sink: Sink) -> Outcome:
+        self._sink = sink
+        self.engine.finish()
+        return Outcome(self._totals(), self.info)
+
+    def _chunks(self) -> Iterator[NDArray[np.void]]:
+        for chunk in self.workload.chunks():
+            self._check_lengths(chunk)
+            yield chunk
+
+    def _check_lengths(self, chunk: NDArray[np.void]) -> None:
+        if len(chunk) and (chunk["prompt"].min() < 1 or chunk["output"].min() < 1):
+            row = int(np.flatnonzero((chunk["prompt"] < 1) | (chunk["output"] < 1))[0])
+            raise ScenarioError(f"request {row} of a workload asks for no tokens; lengths start at 1")
+
+    def _run_kernel(self, engine: KernelEngine, progress: Progress | None) -> None:
+        clock, end = self.clock, self.end
+        stride = rows.PS
+        while True:
+            started = time.perf_counter()
+            target = min(end, engine.now + stride)
+            horizon = min(clock.peek(), target)
+            horizon = engine.advance(horizon)
+            if horizon == end or (engine.idle and clock.peek() == FOREVER):
+                break
+            clock.advance_to(horizon)
+            while clock.peek() == horizon:
+                clock.step()
+            took = time.perf_counter() - started
+            if horizon == target:
+                stride = min(max(stride * 2 if took < BREATH else stride // 2, rows.PS // 100), 10**17)
+            if progress is not None and took > BREATH / 4:
+                progress(horizon / rows.PS, self._done + engine.unflushed)
+
+    def _run_reference(self, progress: Progress | None) -> None:
+        clock, shown = self.clock, time.perf_counter()
+        while clock.peek() < min(self.end, FOREVER):
+            clock.step()
+            if time.perf_counter() - shown > BREATH and progress is not None:
+                shown = time.perf_counter()
+                progress(self.now, self._done)
+        if self.end < FOREVER:
+            clock.advance_to(self.end)
+
+    # -- totals -------------------------------------------------------------------------------------------------
+
+    def _totals(self) -> Totals:
+        now = self._now_ps
+        table = self._counted()
+        system = self.fleet.system
+        found = np.zeros(len(table["busy_ps"]), REPLICA_TOTALS)
+        states = np.array(self._states())
+        serving = (states != rows.OFF) & (states != rows.FAILED)
+        found["on_ps"] = self._on_ps + np.where(serving, now - self._state_since, 0)
+        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "wasted_nj"):
+            found[name] = table[name]
+        found["compute_nj"] = table["compute_nj"]
+        found["peak_kv_blocks"], found["kv_blocks"] = table["peak_blocks"], system.replicas["total_blocks"]
+        found["idle_ps"] = found["on_ps"] - found["busy_ps"]
+        for i, row in enumerate(system.replicas):
+            cost = system.costs[int(row["cost"])]
+            idle_nj = cost.idle_mw * int(found["idle_ps"][i]) // 10**6
+            found["idle_nj"][i] = idle_nj
+            owned = int(found["idle_ps"][i]) + int(found["unattributed_ps"][i])
+            found["idle_cost_usd"][i] = owned * float(row["usd_per_ps"]) + idle_nj * float(row["usd_per_nj"])
+            found["idle_carbon_g"][i] = idle_nj * float(row["gram_per_nj"])
+            busy = int(found["busy_ps"][i]) / rows.PS
+            if busy and cost.work_unit and cost.peak_flops:
+                found["mfu"][i] = table["mflop"][i] * cost.work_unit / (cost.peak_flops * busy)
+                found["mbu"][i] = table["kib"][i] * 1024.0 / (cost.peak_bandwidth * busy)
+        found["mflop"], found["kib"] = table["mflop"], table["kib"]
+        links = np.zeros(len(system.links), LINK_TOTALS)
+        links["bytes"] = self._carried(now)
+        links["capacity"] = system.links["capacity"] / fleet.MILLIBYTES
+        if now:
+            links["utilisation"] = links["bytes"] / (links["capacity"] * (now / rows.PS))
+        return Totals(
+            replicas=found, links=links, events=self.engine.events, policy_s=dict(self.front.seconds)
+        )
+
+    def _counted(self) -> Any:
+        if isinstance(self.engine, ReferenceEngine):
+            twins = self.engine.replicas
+            return {name: np.array([getattr(twin, name) for twin in twins]) for name in COUNTED}
+        return self.engine.arena.tables["replicas"]
+
+    def _carried(self, now: int) -> Any:
+        if isinstance(self.engine, ReferenceEngine):
+            return self.engine.network.carried_until(now)
+        links = self.engine.arena.tables["links"][: len(self.fleet.system.links)]
+        return links["carried"] + links["allotted"] * (now - links["settled_at"]).astype(float) * 1e-15

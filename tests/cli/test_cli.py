@@ -1,0 +1,295 @@
+"""Tests of the command line: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import edgesim
+from edgesim.cli import main
+from edgesim.errors import PolicyError
+
+SCENARIO = """\
+scenario: {name: tiny, seed: 7, duration: 1000 s, warmup: 20 s}
+topology:
+  nodes:
+    edge: {tier: edge, accelerator: nvidia-l4}
+deployments:
+  - {llm: llama-3.1-8b, weights: int8, on: edge}
+workloads:
+  chat:
+    from: edge
+    arrivals: {kind: poisson, rate: 1/s}
+    prompt_tokens: 100
+    output_tokens: 10
+slo:
+  ttft: {p95: 10 s}
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a fresh folder that holds one scenario."""
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(SCENARIO, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch, fakes: ModuleType) -> SimpleNamespace:
+    """Replace the simulation by one that hands out records, or breaks."""
+    control = SimpleNamespace(breaks=None, seen=[])
+
+    def simulation(scenario: Any, number: int) -> Any:
+        control.seen.append(scenario)
+        return fakes.FakeSimulation(fakes.requests(400, number), control.breaks)
+
+    monkeypatch.setitem(sys.modules, "edgesim.simulation", SimpleNamespace(Simulation=simulation))
+    return control
+
+
+def run(*arguments: str) -> Result:
+    """Run the command line."""
+    return CliRunner().invoke(main, list(arguments))
+
+
+def test_run_prints_tables_and_names_the_folder(engine: SimpleNamespace) -> None:
+    """Tables go to stdout, the folder to stderr, and the folder is named after scenario, time and digest."""
+    found = run("run", "tiny.yaml")
+    assert found.exit_code == 0, found.output
+    assert "tiny · seed 7 · 16.7 min simulated" in found.stdout
+    assert "ttft p95 <= 10 s" in found.stdout
+    (folder,) = Path("results/tiny").iterdir()
+    assert found.stderr == f"results in {folder}\n"
+
+
+def test_options_of_run_reach_the_scenario(engine: SimpleNamespace) -> None:
+    """Seed, replications, engine and --set override the file, and the resolved scenario has them."""
+    found = run(
+        "run", "tiny.yaml", "-s", "workloads.chat.output_tokens=20", "--seed", "9", "-n", "2", "--engine", "reference",
+        "-o", "out", "-q",
+    )  # fmt: skip
+    assert (found.exit_code, found.stdout, found.stderr) == (0, "", "")
+    scenario = engine.seen[0]
+    assert (scenario.scenario.seed, scenario.scenario.replications, scenario.engine) == (9, 2, "reference")
+    assert Path("out/rep-001/summary.json").exists()
+    engine.seen.clear()
+    assert run("run", "out/scenario.yaml", "-o", "again", "-q").exit_code == 0
+    assert engine.seen[0] == scenario
+    for rep in ("rep-000", "rep-001"):
+        assert (
+            Path("out", rep, "requests.parquet").read_bytes()
+            == Path("again", rep, "requests.parquet").read_bytes()
+        )
+
+
+def test_json_is_the_summary(engine: SimpleNamespace) -> None:
+    """--json prints what summary.json holds, and nothing else on stdout."""
+    found = run("run", "tiny.yaml", "--json", "-o", "out")
+    assert json.loads(found.stdout) == json.loads(Path("out/summary.json").read_text())
+
+
+def test_missed_objectives_exit_with_1_only_if_asked(engine: SimpleNamespace) -> None:
+    """The run itself is fine either way."""
+    strict = ("run", "tiny.yaml", "-s", "slo.ttft.p95=1 ms", "-q")
+    assert run(*strict).exit_code == 0
+    assert run(*strict, "--check-slo").exit_code == 1
+    assert run("run", "tiny.yaml", "-q", "--check-slo").exit_code == 0
+
+
+def test_wrong_scenarios_exit_with_2_and_all_problems(engine: SimpleNamespace) -> None:
+    """Messages go to stderr, with places, without a traceback."""
+    text = SCENARIO.replace("rate: 1/s", "rate: 1").replace("output_tokens", "outptu_tokens")
+    Path("bad.yaml").write_text(text, encoding="utf-8")
+    for command in ("run", "validate"):
+        found = run(command, "bad.yaml")
+        assert found.exit_code == 2
+        assert found.stdout == ""
+        assert found.stderr.startswith("error: 2 problems in bad.yaml")
+        assert "bad.yaml:10:" in found.stderr
+        assert "Traceback" not in found.stderr
+    assert not Path("results").exists()
+
+
+def test_a_folder_in_the_way_exits_with_2(engine: SimpleNamespace) -> None:
+    """An output path under a file, and one that holds an earlier run, are refused before anything runs."""
+    Path("file").write_text("")
+    found = run("run", "tiny.yaml", "--out", "file/run")
+    assert found.exit_code == 2
+    assert (
+        found.stderr == "error: cannot write results to 'file/run': 'file' is a file; choose another folder\n"
+    )
+    assert engine.seen == []
+    assert run("run", "tiny.yaml", "--out", "out", "-q").exit_code == 0
+    found = run("run", "tiny.yaml", "--out", "out")
+    assert (found.exit_code, found.stderr) == (2, "error: 'out' holds an earlier run; --force replaces it\n")
+    assert run("run", "tiny.yaml", "--out", "out", "-q", "--force").exit_code == 0
+
+
+def test_an_error_in_mid_run_exits_with_2_and_keeps_results(engine: SimpleNamespace) -> None:
+    """The message is the policy's, and says where the finished requests are."""
+    engine.breaks = PolicyError("router 'x' returned None at t=3.2 s")
+    found = run("run", "tiny.yaml", "-o", "out")
+    assert found.exit_code == 2
+    assert (
+        found.stderr == "what was finished until then is in out\nerror: router 'x' returned None at t=3.2 s\n"
+    )
+    assert json.loads(Path("out/manifest.json").read_text())["exit_state"] == "failed"
+
+
+def test_an_internal_error_exits_with_3_and_one_line(engine: SimpleNamespace) -> None:
+    """Only --debug shows a traceback."""
+    engine.breaks = ZeroDivisionError("oops")
+    found = run("run", "tiny.yaml", "-o", "out")
+    assert found.exit_code == 3
+    assert found.stderr.splitlines()[-1] == "internal error: ZeroDivisionError: oops; --debug shows where"
+    assert "Traceback" not in found.stderr
+    found = run("run", "tiny.yaml", "-o", "out", "--force", "--debug")
+    assert found.exit_code == 3
+    assert "Traceback" in found.stderr
+    assert found.stderr.splitlines()[-1] == "internal error: ZeroDivisionError: oops"
+
+
+def test_ctrl_c_exits_with_130_and_keeps_results(engine: SimpleNamespace) -> None:
+    """What is finished is shown, kept, and said to be kept."""
+    engine.breaks = KeyboardInterrupt()
+    found = run("run", "tiny.yaml", "-o", "out", "-n", "3")
+    assert found.exit_code == 130
+    assert "requests  200 arrived" in found.stdout
+    assert found.stderr == "interrupted: kept 200 finished requests (0 complete replications) in out\n"
+    assert json.loads(Path("out/manifest.json").read_text())["exit_state"] == "interrupted"
+
+
+def test_validate_says_what_it_found() -> None:
+    """A good scenario is summed up in a line."""
+    found = run("validate", "tiny.yaml")
+    assert (found.exit_code, found.stdout) == (
+        0,
+        "tiny.yaml is fine: 1 node, 0 kinds of links, 1 deployment, 1 workload\n",
+    )
+
+
+def test_show_lists_nodes_and_draws() -> None:
+    """The table names nodes and LLMs; --out writes a picture."""
+    found = run("show", "tiny.yaml")
+    assert found.exit_code == 0, found.output
+    assert "nvidia-l4" in found.stdout
+    assert "llama-3.1-8b" in found.stdout
+    assert run("show", "tiny.yaml", "-o", "picture.svg").exit_code == 0
+    assert Path("picture.svg").read_text(encoding="utf-8").count("<svg") == 1
+    assert run("show", "tiny.yaml", "-o", "nowhere/picture.png").exit_code == 2
+
+
+def test_schema_is_json() -> None:
+    """Editors get a JSON schema."""
+    schema = json.loads(run("schema").stdout)
+    assert "topology" in schema["properties"]
+
+
+def test_init_writes_a_scenario_that_validates() -> None:
+    """The template is complete, and nothing is overwritten by accident."""
+    found = run("init", "mine", "--commented")
+    assert (found.exit_code, found.stdout) == (0, "wrote mine.yaml; now: edgesim run mine.yaml\n")
+    assert run("validate", "mine.yaml").exit_code == 0
+    again = run("init", "mine.yaml", "--commented")
+    assert again.exit_code == 2
+    assert "'mine.yaml' exists already; --force overwrites it" in again.stderr
+    assert run("init", "mine.yaml", "--commented", "--force").exit_code == 0
+
+
+def test_policies_are_listed_and_explained() -> None:
+    """Each role shows its policies; an unknown name suggests a known one."""
+    found = run("policies", "list")
+    assert found.exit_code == 0, found.output
+    for name in ("threshold-offload", "fcfs", "accept-all"):
+        assert name in found.stdout
+    assert "fcfs" not in run("policies", "list", "router").stdout
+    assert "max_queue" in run("policies", "show", "threshold-offload").stdout
+    wrong = run("policies", "show", "threshold-ofload")
+    assert wrong.exit_code == 2
+    assert "did you mean 'threshold-offload'?" in wrong.stderr
+
+
+def test_catalog_lists_and_shows_sources() -> None:
+    """Every figure comes with its confidence and source."""
+    assert "nvidia-l4" in run("catalog", "list", "accelerator").stdout
+    assert "llama-3.1-8b" in run("catalog", "list").stdout
+    found = run("catalog", "show", "nvidia-l4")
+    assert found.exit_code == 0, found.output
+    assert "confidence" in found.stdout
+    assert run("catalog", "show", "nvidia-l5").exit_code == 2
+
+
+def test_metrics_are_explained() -> None:
+    """The reference has names and formulas."""
+    found = run("metrics")
+    assert found.exit_code == 0, found.output
+    assert "normalized_latency" in found.stdout
+    assert "goodput_rps" in found.stdout
+
+
+def test_version() -> None:
+    """Both spellings print the same."""
+    assert run("version").stdout == run("--version").stdout
+    assert run("version").stdout.startswith("edgesim 0.")
+
+
+def test_usage_errors_exit_with_2() -> None:
+    """Wrong options are wrong input."""
+    assert run("run").exit_code == 2
+    assert run("run", "tiny.yaml", "-n", "0").exit_code == 2
+    assert run("nonsense").exit_code == 2
+
+
+def python(*arguments: str) -> str:
+    """What a fresh interpreter prints."""
+    places = {"PYTHONPATH": str(Path(edgesim.__file__).parents[1])}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=60, env=os.environ | places
+    )
+    return done.stdout
+
+
+def test_help_is_quick() -> None:
+    """The best of three takes less than 0.3 s of wall time, interpreter included."""
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        text = python("-m", "edgesim", "--help")
+        took.append(time.perf_counter() - begun)
+        assert "Simulate LLM serving" in text
+    assert min(took) < 0.3
+
+
+HEAVY = ("numpy", "pandas", "numba", "pyarrow", "scipy", "matplotlib", "networkx")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["version"], ["validate", "tiny.yaml"], ["policies", "list"], ["catalog", "list"]],
+)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    """Neither help nor validation waits for numerical packages."""
+    code = f"""
+import sys
+from edgesim.cli import main
+main({arguments!r}, standalone_mode=False)
+print("\\nheavy:", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    assert python("-c", code).splitlines()[-1] == "heavy: []"
+
+
+def test_import_edgesim_imports_nothing_else() -> None:
+    """Public names are imported when they are used."""
+    code = "import sys, edgesim; print([m for m in sys.modules if m.startswith('edgesim.')], 'click' in sys.modules)"
+    assert python("-c", code).strip() == "[] False"

@@ -1,0 +1,112 @@
+"""Tests of the tables that people see."""
+
+from __future__ import annotations
+
+import io
+from types import ModuleType
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edgesim.report import console
+from edgesim.results.combine import combine
+from edgesim.results.source import MemorySource
+from edgesim.results.summary import Effort, summarise
+
+SLO = {"ttft": {"p95": 1.0}, "e2e": {"mean": 10.0}, "tpot": {"within": 0.7, "attainment": 0.5}}
+
+
+def summary(fakes: ModuleType, seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """A summary of random records."""
+    rows = fakes.requests(2000, seed)
+    info = fakes.info(slo=SLO, warmup_s=20.0, **changes)
+    return summarise(MemorySource([rows], info), info, fakes.totals(rows), Effort(2.0, 1.0, 100.0))
+
+
+def shown(found: dict[str, Any], *, width: int = 100, encoding: str = "utf-8") -> str:
+    """What a terminal of that width and encoding shows."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding)
+    out = Console(file=stream, width=width, highlight=False, emoji=False)
+    console.show(found, "tiny · seed 1", out)
+    stream.flush()
+    return raw.getvalue().decode(encoding)
+
+
+def test_verdicts_come_first(fakes: ModuleType) -> None:
+    """After the title, the first lines say which objectives were kept."""
+    lines = [line for line in shown(summary(fakes)).splitlines() if line.strip()]
+    assert lines[0] == "tiny · seed 1"
+    assert lines[1].split()[:5] == ["✗", "ttft", "p95", "<=", "1"]
+    assert lines[2].startswith("✓  e2e mean <= 10 s")
+    assert "of requests within 700 ms" in lines[3]
+    assert lines[4].startswith("requests  2,000 arrived, ")
+
+
+def test_metrics_have_their_units_and_numbers(fakes: ModuleType) -> None:
+    """A row reads in the unit that suits its median; brackets survive."""
+    found = summary(fakes)
+    row = next(line for line in shown(found).splitlines() if line.strip().startswith("queue_time"))
+    cells = row.split()
+    assert cells[:2] == ["queue_time", "[ms]"]
+    expected = [found["metrics"]["queue_time"][name] * 1e3 for name in console.COLUMNS]
+    assert [float(cell.replace(",", "")) for cell in cells[2:]] == pytest.approx(expected, rel=1e-3)
+    assert "stall_time" not in shown(found)
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_lines_fit_and_survive_any_terminal(fakes: ModuleType, width: int, encoding: str) -> None:
+    """Nothing is wider than the terminal, no metric is cut, and an ASCII terminal gets ASCII."""
+    text = shown(combine([summary(fakes, seed) for seed in range(3)], SLO), width=width, encoding=encoding)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert "normalized_latency" in text
+    assert "…" not in text
+    assert ("ok" in lines[3]) == (encoding == "ascii")
+    assert "3 replications" in text
+
+
+def test_replications_show_the_interval_beside_the_mean(fakes: ModuleType) -> None:
+    """Mean and half-width stand together with the same number of decimals."""
+    found = combine([summary(fakes, seed) for seed in range(3)], SLO)
+    row = next(line for line in shown(found).splitlines() if line.strip().startswith("queue_time"))
+    interval = found["replications"]["metrics"]["queue_time"]["mean"]
+    assert f"{interval['mean'] * 1e3:.1f} ± {interval['half_width'] * 1e3:.1f}" in row
+
+
+def test_an_unstable_run_says_so(fakes: ModuleType) -> None:
+    """The reason is part of the table."""
+    found = summary(fakes) | {"stable": False, "stability": "unstable: the backlog grows without end"}
+    assert "unstable  the backlog grows without end" in shown(found)
+
+
+def test_the_footer_says_what_it_took(fakes: ModuleType) -> None:
+    """Simulated time, requests per second of wall and processor time, events, error band."""
+    text = " ".join(shown(summary(fakes, notes=["router 'oracle' sees the future"])).split())
+    assert "16.7 min simulated in 2 s: 1,000 requests/s of wall time, 2,000 of CPU time; 42 events" in text
+    assert "step costs good to ±25 %" in text
+    assert "note router 'oracle' sees the future" in text
+
+
+def test_an_empty_run_can_be_shown(fakes: ModuleType) -> None:
+    """No requests, no numbers, no crash."""
+    info = fakes.info(duration_s=0.0, slo=SLO)
+    rows = fakes.requests(0)
+    text = shown(summarise(MemorySource([], info), info, fakes.totals(rows)))
+    assert "0 arrived" in text
+    assert "not measured" in text
+
+
+def test_piped_output_is_plain(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a pipe nor NO_COLOR gets escape codes."""
+    out = io.StringIO()
+    console.show(summary(fakes), "tiny", console.console(out))
+    assert "\x1b" not in out.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    out = io.StringIO()
+    console.show(summary(fakes), "tiny", console.console(out))
+    assert "\x1b[31" not in out.getvalue()
+    assert "\x1b[1;31" not in out.getvalue()
