@@ -156,7 +156,7 @@ def run(
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except ResultsError:  # nothing has run
         raise
-    except Exception:
+    except (Exception, KeyboardInterrupt):
         if (folder / "requests.parquet").exists() or (folder / "rep-000").exists():
             click.echo(f"what was finished until then is in {folder}", err=True)
         raise

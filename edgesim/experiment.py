@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     import os
 
     from edgesim.scenario import Scenario
+    from edgesim.simulation import Simulation
 
 Build = Callable[["Scenario", int], Replication]
 Watch = Callable[[int], AbstractContextManager["Progress | None"]]
 """Number of a replication -> what watches it: entered before it runs, left when it ended."""
+Process = Callable[["Simulation"], Generator[Any, Any, Any]]
+"""A SimPy process: a generator function of the simulation."""
 Json = dict[str, Any]
 
 
@@ -39,6 +43,7 @@ def simulate(
     engine: str | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
+    processes: Sequence[Process] = (),
     progress: Progress | None = None,
 ) -> Run | RunSet:
     """Run a scenario.
@@ -52,6 +57,7 @@ def simulate(
         engine: "kernel", "reference" or "auto", instead of the scenario's.
         out: Folder to write; by default nothing is written and records stay in memory.
         force: Replace an earlier run in that folder.
+        processes: SimPy processes of your own: generator functions that take the simulation; start at 0 s.
         progress: Called now and then with the simulated seconds and the requests that ended so far.
 
     Returns:
@@ -62,7 +68,12 @@ def simulate(
         KeyboardInterrupt: As usual; what was finished until then is kept in `out`.
     """
     loaded = _prepared(scenario, sets, plugins, seed=seed, replications=replications, engine=engine)
-    plan = Plan(loaded, None if out is None else Path(out), force=force)
+    plan = Plan(
+        loaded,
+        None if out is None else Path(out),
+        force=force,
+        build=partial(build, processes=tuple(processes)),
+    )
     found = plan.run(lambda _: nullcontext(progress))
     if found.manifest["exit_state"] == "interrupted":
         raise KeyboardInterrupt
@@ -90,11 +101,11 @@ def _prepared(
     return scenario.model_copy(update={"scenario": changed, "engine": engine})
 
 
-def build(scenario: Scenario, replication: int) -> Replication:
+def build(scenario: Scenario, replication: int, processes: Sequence[Process] = ()) -> Replication:
     """Build one replication of a scenario, ready to run."""
     from edgesim.simulation import Simulation  # noqa: PLC0415 - brings numba, which a stored run does not need
 
-    return cast("Replication", Simulation(scenario, replication))
+    return cast("Replication", Simulation(scenario, replication, processes))
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,10 @@ class Plan:
         runs: list[Run] = []
         state, failure = "finished", None
         for number in range(self.replications):
-            ended = self._replicate(number, watch, manifest)
+            try:
+                ended = self._replicate(number, watch, manifest)
+            except KeyboardInterrupt:  # between simulating and summarising: the tables are whole
+                ended = Ended(None, "interrupted", None)
             if ended.run is not None:
                 runs.append(ended.run)
             state, failure = ended.state, ended.failure
@@ -156,7 +170,8 @@ class Plan:
         found = self._gathered(runs, manifest) if runs else None
         if failure is not None:
             raise failure
-        assert found is not None
+        if found is None:
+            raise KeyboardInterrupt
         return found
 
     def _manifest(self) -> Json:
@@ -186,7 +201,9 @@ class Plan:
             sink = RecordWriter(place, simulation.info, ("requests", *tables))
         with watch(number) as progress:
             outcome, state, failure, effort = _run(simulation, sink, progress)
-        info = self._told(outcome.info)
+        info, totals = self._told(outcome.info), outcome.totals
+        if totals.network_nj is None:
+            totals = replace(totals, network_nj=sink.network_nj)
         if isinstance(sink, MemorySink):
             source = MemorySource(sink.chunks("requests"), info)
             run: Run = MemoryRun(
@@ -194,14 +211,12 @@ class Plan:
                 manifest,
                 sink=sink,
                 info=info,
-                totals=outcome.totals,
-                summarise=lambda: summarise(source, info, outcome.totals, _with_peak(effort)),
+                totals=totals,
+                summarise=lambda: summarise(source, info, totals, _with_peak(effort)),
             )
         else:
             assert place is not None
-            found = summarise(
-                FileSource(place / "requests.parquet"), info, outcome.totals, _with_peak(effort)
-            )
+            found = summarise(FileSource(place / "requests.parquet"), info, totals, _with_peak(effort))
             folders.write_json(place / SUMMARY, found)
             run = StoredRun(place)
         return Ended(run, state, failure)
@@ -238,7 +253,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Ended:
-    """A replication that ran, to its end or not; there is no run if it could not even be built."""
+    """A replication that ran, to its end or not; without a run if it was not built or not summarised."""
 
     run: Run | None
     state: str

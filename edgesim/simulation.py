@@ -25,6 +25,7 @@ from edgesim.units import seconds
 
 if TYPE_CHECKING:
     import simpy
+    from edgesim.policies import Policy
     from numpy.typing import NDArray
 
     from edgesim.scenario import Scenario
@@ -38,6 +39,9 @@ COUNTED = (
     "peak_blocks", "mflop", "kib",
 )  # fmt: skip
 """What both engines count of each replica."""
+
+WORTH_COMPILING = 200_000
+"""Requests from which on a built-in policy is compiled."""
 
 BREATH = 0.1
 """Wall time between two looks at progress and at Ctrl-C [s]."""
@@ -71,6 +75,7 @@ class Simulation:
         self.clock = Clock()
         self.end = self.fleet.system.end
         self._sink: Sink | None = None
+        self._ended = False
         self._done = self._asked_by_users = 0
         self._state_since = np.zeros(len(self.fleet.names), np.int64)
         self._on_ps = np.zeros(len(self.fleet.names), np.int64)
@@ -113,10 +118,35 @@ class Simulation:
             self.front,
             self._take_requests,
             self._take_legs if keep_legs else None,
+            self._compilable(),
             ranked=self.policies.ranks,
         )
         self.front.read_from(engine.board)
         return engine
+
+    def _compilable(self) -> Sequence[Policy]:
+        """Router, admission and scheduler if the kernel can decide by itself, and it pays to compile them."""
+        from edgesim.serving.compiled import compiled_form  # noqa: PLC0415
+
+        policies = self.policies
+        plain = self.front.plain_admission and not policies.listens
+        if not plain or compiled_form(policies.router) is None or not self._pays_to_compile():
+            return ()
+        if policies.ranks and compiled_form(policies.scheduler) is None:
+            return ()
+        return (policies.router, policies.admission, policies.scheduler)
+
+    def _pays_to_compile(self) -> bool:
+        """Compiling a policy takes the time of a hundred thousand Python decisions."""
+        if getattr(self.policies.router, "compiled_route", None) is not None:
+            return True
+        settings = self.scenario.scenario
+        expected = 0.0
+        for load in self.scenario.workloads.values():
+            rate = getattr(load.arrivals, "rate", 0.0) * (settings.duration or 0.0)
+            each = self.topology.group(load.from_)[1] if getattr(load.arrivals, "per", "total") == "node" else 1
+            expected += rate * each
+        return (settings.requests or expected) >= WORTH_COMPILING
 
     def _start_replicas(self) -> None:
         """Let replicas that need time to start come up."""
@@ -188,7 +218,7 @@ class Simulation:
 
     @property
     def _now_ps(self) -> int:
-        return max(int(self.clock.now), self.engine.now)
+        return self.engine.now if self._ended else max(int(self.clock.now), self.engine.now)
 
     @property
     def now(self) -> float:
@@ -275,6 +305,7 @@ class Simulation:
     def _close(self, sink: Sink) -> Outcome:
         self._sink = sink
         self.engine.finish()
+        self._ended = True
         return Outcome(self._totals(), self.info)
 
     def _chunks(self) -> Iterator[NDArray[np.void]]:
@@ -295,7 +326,10 @@ class Simulation:
             target = min(end, engine.now + stride)
             horizon = min(clock.peek(), target)
             horizon = engine.advance(horizon)
-            if horizon == end or (engine.idle and clock.peek() == FOREVER):
+            if horizon == end:
+                break
+            if engine.idle and clock.peek() == FOREVER:
+                engine.rest()
                 break
             clock.advance_to(horizon)
             while clock.peek() == horizon:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0)
 """Percentiles that every distribution is described by."""
 
+_BLOCK: Final = 1 << 16
+"""Values handled at a time where a second column of full length can be avoided."""
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -75,7 +78,8 @@ def describe(values: NDArray[np.float64]) -> Distribution:
     """Describe a set of values; NaN stands for a missing one. Reorders `values` in place."""
     smallest, largest = (float(values.min()), float(values.max())) if len(values) else (math.nan, math.nan)
     if math.isnan(smallest):
-        return _describe_known(values)
+        known = _known(values)
+        return describe(known) if len(known) else Distribution(0)
     count = len(values)
     if smallest == largest:
         v = smallest
@@ -86,17 +90,23 @@ def describe(values: NDArray[np.float64]) -> Distribution:
     return Distribution(count, mean, std, smallest, p50, p90, p95, p99, largest)
 
 
-def _describe_known(values: NDArray[np.float64]) -> Distribution:
-    """Describe what is left when the missing values are put aside."""
-    known = values[~np.isnan(values)]
-    return describe(known) if len(known) else Distribution(0)
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Move missing values to the end, in place, and answer the others."""
+    end = 0
+    for start in range(0, len(values), _BLOCK):
+        block = values[start : start + _BLOCK]
+        block = block[~np.isnan(block)]
+        values[end : end + len(block)] = block
+        end += len(block)
+    values[end:] = np.nan
+    return values[:end]
 
 
-def _squares(values: NDArray[np.float64], mean: float, block: int = 1 << 16) -> float:
+def _squares(values: NDArray[np.float64], mean: float) -> float:
     """Sum the squared distances from the mean, without a second column of that length."""
     total = 0.0
-    for start in range(0, len(values), block):
-        distances = values[start : start + block] - mean
+    for start in range(0, len(values), _BLOCK):
+        distances = values[start : start + _BLOCK] - mean
         total += float(np.square(distances, out=distances).sum())  # a dot product would wake BLAS threads
     return total
 

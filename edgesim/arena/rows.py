@@ -127,25 +127,36 @@ REPLICA: Final = _row(
 )
 
 LEG: Final = _row(
-    "request number kind replica candidate state outcome rank sequence prompt output predicted images"
-    # prefill progress, tokens sent to the client, place in the batch
-    " target prefilled chunk generated offset finish heap_pos blocks granted swap_blocks cancelled"
-    " next prev flow sibling used next_free"
+    # A line of eight fields is a cache line, and what is used together stands together.
+    # where it is
+    "request replica candidate state next prev flow sequence"
+    # its prompt and progress
+    " rank prompt output target prefilled chunk generated cancelled"
+    # its place in the batch, and what the batch counted when it joined
+    " offset finish nj0 share0 compute_nj share_ps blocks since"
     # times
-    " dispatched delivered first_scheduled first_token finished since"
-    # phases of this leg
-    " uplink queue prefill decode stall downlink"
-    # what it cost
-    " preemptions nj0 share0 compute_nj network_nj share_ps bytes_up bytes_down streamed",
+    " dispatched delivered first_scheduled first_token number kind sibling used"
+    # phases
+    " uplink queue prefill decode stall downlink preemptions swap_blocks"
+    # the rest
+    " predicted images bytes_up bytes_down network_nj granted next_free spare",
 )
 
 REQUEST: Final = _row(
-    "request workload session turn origin prompt output predicted images bytes_up priority deadline patience"
-    " arrived decided_at since status reason attempts live legs winner first_leg epoch used next_free"
-    " first_scheduled first_token_server first_token decision backoff uplink queue prefill decode stall downlink"
-    " sent_up sent_down compute_nj network_nj share_ps preemptions hops replica generated finished",
+    # what was asked
+    "request workload session turn origin prompt output predicted"
+    " images bytes_up priority deadline patience arrived since status"
+    # its legs
+    " reason attempts live legs first_leg used epoch next_free"
+    # what came of it
+    " first_scheduled first_token_server first_token finished replica hops generated preemptions"
+    " decision backoff uplink queue prefill decode stall downlink"
+    " sent_up sent_down compute_nj network_nj share_ps",
     "cost_usd carbon_g quality",
 )
+
+SLOT: Final = _row("finish sequence leg")
+"""A place in a replica's heap of decoding legs, the first to finish on top."""
 
 EVENT: Final = _row("when order kind arg epoch")
 
@@ -153,6 +164,6 @@ CONTROL: Final = _row(
     "now horizon end stop stop_arg arrivals arrival_next exhausted requests legs sequence transfers heap"
     " free_request free_leg free_flow active_requests active_legs active_flows"
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
-    " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit"
+    " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

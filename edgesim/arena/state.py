@@ -11,6 +11,7 @@ from edgesim.arena import rows
 from edgesim.arena.compile import JIT, kernel
 
 INT = np.dtype(np.int64)
+FLOAT = np.dtype(np.float64)
 
 
 class State(NamedTuple):
@@ -41,6 +42,8 @@ class State(NamedTuple):
     moved: Any
     asked: Any
     listed: Any
+    parameters: Any
+    keys: Any
 
 
 def record_types() -> tuple[np.dtype, ...]:
@@ -49,8 +52,8 @@ def record_types() -> tuple[np.dtype, ...]:
 
     return (
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
-        rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, INT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD, INT,
-        INT, INT, INT, rows.ARRIVAL, INT,
+        rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD, INT,
+        INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT,
     )  # fmt: skip
 
 
@@ -72,7 +75,7 @@ if JIT:
 
     _STATE = _StateType()
     _TABLES = {
-        name: types.Array(types.int64 if kind is INT else from_dtype(kind), 1, "C")
+        name: types.Array(from_dtype(kind), 1, "C")
         for name, kind in zip(State._fields, TYPES, strict=True)
     }
 
@@ -132,7 +135,22 @@ else:
     def _table(address: int, length: int, kind: np.dtype) -> Any:
         memory = (ctypes.c_char * (length * kind.itemsize)).from_address(address)
         table = np.frombuffer(memory, dtype=kind)
-        return table if kind is INT else table.view(np.recarray)
+        return table.view(np.recarray) if kind.names else table
+
+
+LINE = 64
+"""Bytes of a cache line."""
+
+
+def _aligned(table: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """The table itself if it is contiguous and begins with a cache line, else a copy that does."""
+    if table.dtype == kind and table.flags.c_contiguous and table.ctypes.data % LINE == 0:
+        return table
+    room = np.empty(len(table) * kind.itemsize + LINE, np.uint8)
+    start = -room.ctypes.data % LINE
+    moved = room[start : start + len(table) * kind.itemsize].view(kind)
+    moved[:] = table
+    return moved
 
 
 class Arena:
@@ -150,9 +168,7 @@ class Arena:
     def put(self, name: str, table: np.ndarray) -> None:
         """Set or replace a table; an empty one gets one row so that it has an address."""
         i = State._fields.index(name)
-        table = np.ascontiguousarray(table, dtype=TYPES[i])
-        if not len(table):
-            table = np.zeros(1, TYPES[i])
+        table = _aligned(table if len(table) else np.zeros(1, TYPES[i]), TYPES[i])
         self.tables[name] = table
         self._addresses[2 * i] = table.ctypes.data
         self._addresses[2 * i + 1] = len(table)

@@ -27,6 +27,9 @@ class Policy:
     oracle: ClassVar[bool] = False
     """Whether it sees the truth that no real controller has; results then say so."""
 
+    key: int = 0
+    """Key of its private stream of random numbers in the present replication."""
+
     def __init_subclass__(cls) -> None:
         if "role" in vars(cls):
             registries.setdefault(cls.role, Registry(cls.role, cls))

@@ -27,7 +27,12 @@ WIDTHS: Final = (80, 120)
 COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
 _ALWAYS: Final = ("ttft", "tpot", "e2e")
-_SCALES: Final = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "J": ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))}
+_SCALES: Final = {
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
+    "J": ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ")),
+    "USD": ((1.0, "USD"), (1e-3, "USD per 1000"), (1e-6, "USD per M")),
+    "gCO2": ((1.0, "gCO2"), (1e-3, "mgCO2"), (1e-6, "ugCO2")),
+}
 _BAD: Final = ("rejected", "failed", "abandoned")
 
 
@@ -178,11 +183,11 @@ def _boring(name: str, values: Json) -> bool:
 
 
 def scale(values: Json) -> tuple[float, str]:
-    """Answer the unit in which a metric's median (or mean) reads best, and its size."""
+    """Answer the unit in which a metric's median (or else its maximum) reads best, and its size."""
     steps = _SCALES.get(values["unit"])
     if steps is None:
         return 1.0, values["unit"]
-    typical = values["p50"] or values["mean"] or values["max"] or 1.0
+    typical = values["p50"] or values["max"] or 1.0
     return next((step for step in steps if typical >= step[0]), steps[-1])
 
 

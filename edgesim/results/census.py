@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgesim.metrics import METRICS
 from edgesim.records import STATUS
-from edgesim.results.groups import Layout
+from edgesim.results.groups import Grouping, Layout
 from edgesim.results.slo import SLACK, limits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo
     from edgesim.results.source import Source
@@ -26,7 +25,6 @@ SUMS: Final = ("prompt_tokens", "output_tokens", "energy_j", "cost_usd", "carbon
 MOST_REPLICAS: Final = 100
 """Replicas that a summary lists, the busiest ones; requests.parquet knows all."""
 
-Codes = NDArray[np.int32]
 Sums = dict[str, list[float]]
 
 
@@ -39,14 +37,14 @@ class Census:
         measured: Whether it arrived after the warm-up.
         in_window: Whether it was completed, and after the warm-up.
         good: Whether it kept all limits of the scenario's `slo:`; None without limits.
-        codes: Columns of names by which requests are grouped.
+        by: Ways to group requests: by tier, workload, replica, and "", all in one group.
     """
 
-    status: Codes
+    status: NDArray[np.int8]
     measured: NDArray[np.bool_]
     in_window: NDArray[np.bool_]
     good: NDArray[np.bool_] | None
-    codes: dict[str, tuple[Codes, list[str]]] = field(default_factory=dict)
+    by: dict[str, Grouping] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -64,19 +62,19 @@ class Census:
         return self.measured & self.completed
 
     def shown(self, by: str) -> list[int]:
-        """Codes of the groups that a summary lists: all tiers and workloads, and the busiest replicas."""
-        codes, names = self.codes[by]
-        if by != "replica":
-            return list(range(len(names)))
-        count = np.bincount(codes + 1, minlength=len(names) + 1)[1:]
-        busiest = np.argsort(-count, kind="stable")[:MOST_REPLICAS]
-        return [int(code) for code in busiest if count[code]]
+        """Groups that a summary lists: all tiers, workloads that asked, the busiest replicas."""
+        grouping = self.by[by]
+        if by == "tier":
+            return list(range(len(grouping.names)))
+        count = grouping.tally(self.status, len(STATUS)).sum(axis=1)
+        busiest = np.argsort(-count, kind="stable").tolist()
+        return [group for group in busiest if count[group]][: MOST_REPLICAS if by == "replica" else None]
 
 
 def census(source: Source, info: RunInfo) -> Census:
     """Pass once over what decides which requests count for what."""
     codes, names = source.codes("status")
-    status = np.array([*(STATUS.index(name) for name in names), -1], np.int32)[codes]
+    status = np.array([*(STATUS.index(name) for name in names), -1], np.int8)[codes]
     found = Census(status, np.zeros(source.rows, bool), np.zeros(source.rows, bool), None)
     bounds = limits(info.slo)
     if bounds:
@@ -89,79 +87,90 @@ def census(source: Source, info: RunInfo) -> Census:
         found.in_window[rows] = (status[rows] == COMPLETED) & (values["finished_at"] >= info.warmup_s)
         for name, limit in bounds.items():
             assert found.good is not None
-            found.good[rows] &= ~(
-                METRICS[name].formula(values) > limit * SLACK
-            )  # a missing metric violates nothing
+            violated = METRICS[name].formula(values) > limit * SLACK  # not so where the metric is missing
+            found.good[rows] &= ~violated
         row = rows.stop
-    for name, known in (("workload", info.workloads), ("replica", ()), ("tier", info.replica_tiers)):
-        codes, names = source.codes(name)
-        found.codes[name] = codes, list(dict.fromkeys([*names, *known]))
+    found.by = _groupings(source, info, status)
     return found
+
+
+def _groupings(source: Source, info: RunInfo, status: NDArray[np.int8]) -> dict[str, Grouping]:
+    """Find the groups of all requests; tiers follow from replicas."""
+    workloads, workload_names = source.codes("workload")
+    replicas, replica_names = source.codes("replica")
+    tier_names = list(dict.fromkeys(info.replica_tiers))
+    tier_of = {
+        name: tier_names.index(tier)
+        for name, tier in zip(info.replica_names, info.replica_tiers, strict=True)
+    }
+    tiers = np.array([*(tier_of[name] for name in replica_names), -1], np.int32)
+    return {
+        "": Grouping([""], status, np.zeros(len(STATUS) + 1, np.int32)),
+        "tier": Grouping(tier_names, replicas, tiers),
+        "workload": Grouping(workload_names, workloads, _same(workload_names)),
+        "replica": Grouping(replica_names, replicas, _same(replica_names)),
+    }
+
+
+def _same(names: list[str]) -> NDArray[np.int32]:
+    return np.array([*range(len(names)), -1], np.int32)
 
 
 def layouts(requests: Census) -> list[Layout]:
     """Order the selected requests by tier and replica, and, if there are several, by workload."""
-    selected = requests.selected
-    replicas, replica_names = requests.codes["replica"]
-    tiers, tier_names = requests.codes["tier"]
-    tier_of = np.full(len(replica_names) + 1, -1, np.int32)
-    tier_of[replicas] = tiers
-    order = sorted(range(len(replica_names)), key=lambda code: (tier_of[code], code))
-    rank = np.full(len(replica_names) + 1, -1, np.int32)
+    selected, replicas, tiers = requests.selected, requests.by["replica"], requests.by["tier"]
+    order = sorted(range(len(replicas.names)), key=lambda code: (tiers.table[code], code))
+    rank = np.full(len(order) + 1, -1, np.int32)
     rank[order] = np.arange(len(order), dtype=np.int32)
-    places = Layout(rank[replicas[selected]], len(order))
+    places = Layout(Grouping(replicas.names, replicas.codes, rank), selected)
     shown = set(requests.shown("replica"))
     for position, code in enumerate(order):
         if code in shown:
-            places.add("replica", replica_names[code], position, position + 1)
-    tiers_in_order = tier_of[order]
-    for code, name in enumerate(tier_names):
+            places.add("replica", replicas.names[code], position, position + 1)
+    tiers_in_order = tiers.table[order]
+    for code, name in enumerate(tiers.names):
         first, last = np.searchsorted(tiers_in_order, [code, code + 1])
         places.add("tier", name, int(first), int(last))
     places.add_all("", "")
-    workloads, workload_names = requests.codes["workload"]
-    if len(workload_names) == 1:  # no need to put the values in another order
-        places.add_all("workload", workload_names[0])
+    workloads, asking = requests.by["workload"], requests.shown("workload")
+    if len(asking) == 1:  # no need to put the values in another order
+        places.add_all("workload", workloads.names[asking[0]])
         return [places]
-    kinds = Layout(workloads[selected], len(workload_names))
-    for code, name in enumerate(workload_names):
-        kinds.add("workload", name, code, code + 1)
+    kinds = Layout(workloads, selected)
+    for code in asking:
+        kinds.add("workload", workloads.names[code], code, code + 1)
     return [places, kinds]
 
 
-def counts(requests: Census, codes: Codes, groups: int) -> list[dict[str, int]]:
+def counts(requests: Census, by: str) -> list[dict[str, int]]:
     """Count the requests of each group by how they ended."""
-    kinds = len(STATUS)
-    known = codes >= 0
-    table = np.bincount(codes[known] * kinds + requests.status[known], minlength=groups * kinds)
-    rows = table.reshape(groups, kinds).tolist()
+    rows = requests.by[by].tally(requests.status, len(STATUS)).tolist()
     return [{"arrived": sum(row), **dict(zip(STATUS, row, strict=True))} for row in rows]
 
 
-def sums(source: Source, requests: Census, groupings: Mapping[str, tuple[Codes, int]]) -> dict[str, Sums]:
-    """Add up energy, cost and carbon of all requests of each group, tokens of those completed in the window.
-
-    Args:
-        source: Requests.
-        requests: What counts.
-        groupings: Group of each request (-1: none) and number of groups, for each way of grouping.
-    """
-    found = {by: {name: np.zeros(groups + 1) for name in SUMS} for by, (_, groups) in groupings.items()}
+def sums(source: Source, requests: Census) -> dict[str, Sums]:
+    """Add up energy, cost and carbon of each group's requests, tokens of those completed in the window."""
+    groupings = requests.by
+    found = {by: {name: np.zeros(len(g.names) + 1) for name in SUMS} for by, g in groupings.items()}
     row = 0
     for columns in source.numbers(SUMS):
         rows = slice(row, row + len(columns[SUMS[0]]))
+        codes = {by: grouping.of(rows) + 1 for by, grouping in groupings.items()}
         for name, values in columns.items():
             weights = values * requests.in_window[rows] if name.endswith("tokens") else values
-            for by, (codes, groups) in groupings.items():
-                found[by][name] += np.bincount(codes[rows] + 1, weights, groups + 1)
+            for by, part in found.items():
+                part[name] += np.bincount(codes[by], weights, len(part[name]))
         row = rows.stop
     return {by: {name: values[1:].tolist() for name, values in part.items()} for by, part in found.items()}
 
 
-def rates(requests: Census, totals: Sums, codes: Codes, groups: int, window_s: float) -> list[dict[str, Any]]:
+def rates(requests: Census, totals: Sums, by: str, window_s: float) -> list[dict[str, Any]]:
     """Answer what each group completes per second of the time after the warm-up."""
-    done = _count(codes, groups, requests.in_window)
-    well = None if requests.good is None else _count(codes, groups, requests.in_window & requests.good)
+    grouping = requests.by[by]
+    done = grouping.tally(requests.in_window, 2)[:, 1].tolist()
+    well: list[int] | None = None
+    if requests.good is not None:
+        well = grouping.tally(requests.in_window & requests.good, 2)[:, 1].tolist()
 
     def rate(amount: float) -> float | None:
         return amount / window_s if window_s > 0 else None
@@ -173,10 +182,5 @@ def rates(requests: Census, totals: Sums, codes: Codes, groups: int, window_s: f
             "input_tokens_per_s": rate(totals["prompt_tokens"][group]),
             "output_tokens_per_s": rate(totals["output_tokens"][group]),
         }
-        for group in range(groups)
+        for group in range(len(grouping.names))
     ]
-
-
-def _count(codes: Codes, groups: int, selected: NDArray[np.bool_]) -> list[int]:
-    found: list[int] = np.bincount(codes[selected] + 1, minlength=groups + 1)[1:].tolist()
-    return found

@@ -150,7 +150,8 @@ def command_line() -> str:
     """Answer the command that started this process, as a user would type it."""
     import shlex  # noqa: PLC0415 - only runs that are written need it
 
-    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+    name = Path(sys.argv[0]).name or "python"
+    return shlex.join(["edgesim" if name == "__main__.py" else name, *sys.argv[1:]])
 
 
 def peak_rss_mib() -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgesim.results.columns import ROW_GROUP
 from edgesim.stats import Distribution, describe
 
 if TYPE_CHECKING:
@@ -16,6 +17,42 @@ if TYPE_CHECKING:
 
     from edgesim.metrics import Metric
     from edgesim.results.source import Source
+
+    Codes = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.int32]
+
+
+def stretches(rows: int) -> Iterator[slice]:
+    """Cut so many rows into blocks, so that whatever is computed of a block stays small."""
+    for start in range(0, rows, ROW_GROUP):
+        yield slice(start, min(start + ROW_GROUP, rows))
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """A way to group requests, without a column of its own where another one leads to the group.
+
+    Attributes:
+        names: Names of the groups.
+        codes: Small numbers of all requests, -1 for none.
+        table: Group of each of these numbers; the last entry, for -1, is -1.
+    """
+
+    names: list[str]
+    codes: Codes
+    table: NDArray[np.int32]
+
+    def of(self, rows: slice) -> NDArray[np.int32]:
+        """Groups of some requests, -1 for none."""
+        return self.table[self.codes[rows]]
+
+    def tally(self, kinds: Codes | NDArray[np.bool_], number: int) -> NDArray[np.int64]:
+        """Count the requests of each group by a kind from 0 to `number` - 1: a row per group."""
+        found = np.zeros(len(self.names) * number, np.int64)
+        for rows in stretches(len(self.codes)):
+            groups = self.of(rows)
+            keys = groups.astype(np.int64) * number + kinds[rows]
+            found += np.bincount(keys[groups >= 0], minlength=len(found))
+        return found.reshape(-1, number)
 
 
 @dataclass(frozen=True)
@@ -34,23 +71,44 @@ class Group:
 
 
 class Layout:
-    """An order of the selected rows in which groups lie together.
+    """An order of the selected requests in which groups lie together, one after the other.
 
     Args:
-        codes: Group of each selected row; -1 for none. Groups lie in the order of their codes.
-        groups: Number of groups.
+        grouping: The groups; requests of none lie behind them all.
+        selected: Requests that count.
     """
 
-    def __init__(self, codes: NDArray[np.int32], groups: int) -> None:
-        counts = np.bincount(codes + 1, minlength=groups + 1)
-        self.rows = len(codes)
-        self.ends = np.cumsum([0, *counts[1:]])
+    def __init__(self, grouping: Grouping, selected: NDArray[np.bool_]) -> None:
+        last = len(grouping.names)
+        counts = np.zeros(last + 1, np.int64)
+        for rows in stretches(len(selected)):
+            counts += np.bincount(self._keys(grouping, selected, rows), minlength=last + 1)
+        self.rows = int(counts.sum())
+        self.ends = np.cumsum([0, *counts])
         self.groups: list[Group] = []
         self._places: NDArray[np.int32] | None = None
         if self.rows and counts.max() < self.rows:
-            keys = np.where(codes < 0, groups, codes).astype(np.int16 if groups < 1 << 15 else np.int32)
-            self._places = np.empty(self.rows, np.int32)
-            self._places[np.argsort(keys, kind="stable")] = np.arange(self.rows, dtype=np.int32)
+            self._places = np.concatenate(list(self._placed(grouping, selected)))
+
+    @staticmethod
+    def _keys(grouping: Grouping, selected: NDArray[np.bool_], rows: slice) -> NDArray[np.int32]:
+        """Groups of the selected requests of a block; "none" is the last."""
+        groups = grouping.of(rows)[selected[rows]]
+        return np.where(groups < 0, len(grouping.names), groups).astype(np.int32)
+
+    def _placed(self, grouping: Grouping, selected: NDArray[np.bool_]) -> Iterator[NDArray[np.int32]]:
+        """Place of each selected request: a counting sort, block by block."""
+        free = self.ends[:-1].copy()
+        for rows in stretches(len(selected)):
+            keys = self._keys(grouping, selected, rows)
+            order = np.argsort(keys.astype(np.int16) if len(free) < 1 << 15 else keys, kind="stable")
+            counts = np.bincount(keys, minlength=len(free))
+            first = np.cumsum(counts) - counts
+            grouped = keys[order]
+            places = np.empty(len(keys), np.int32)
+            places[order] = free[grouped] + np.arange(len(keys)) - first[grouped]
+            free += counts
+            yield places
 
     def add(self, by: str, name: str, first: int, last: int) -> None:
         """Name the rows of the groups from `first` up to, without, `last`; inner groups before outer ones."""

@@ -28,7 +28,7 @@ class Source(Protocol):
     def numbers(self, names: Sequence[str]) -> Iterator[FloatColumns]:
         """Numeric columns as floats, NaN where a value is missing; block after block."""
 
-    def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
+    def codes(self, name: str) -> tuple[NDArray[np.int16] | NDArray[np.int32], list[str]]:
         """A column of names as codes (-1: none) and the names that they stand for."""
 
 
@@ -45,7 +45,7 @@ class MemorySource:
         for block in self._blocks(names):
             yield {name: block[name].astype(np.float64, copy=False) for name in names}
 
-    def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
+    def codes(self, name: str) -> tuple[NDArray[np.int16] | NDArray[np.int32], list[str]]:
         """Convert one column of names."""
         column = next(c for c in REQUEST_COLUMNS if c.name == name)
         merged = Merged(self.rows)
@@ -81,7 +81,7 @@ class FileSource:
                 name: np.concatenate([_floats(part) for part in table.column(name).chunks]) for name in names
             }
 
-    def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
+    def codes(self, name: str) -> tuple[NDArray[np.int16] | NDArray[np.int32], list[str]]:
         """Read one column of names."""
         merged = Merged(self.rows)
         for group in range(self._file.num_row_groups):
@@ -94,13 +94,15 @@ class Merged:
     """Codes of names that come block by block, each block with a list of names of its own."""
 
     def __init__(self, rows: int) -> None:
-        self.codes = np.full(rows, -1, np.int32)
+        self.codes: NDArray[np.int16] | NDArray[np.int32] = np.full(rows, -1, np.int16)
         self._places: dict[str, int] = {}
         self._rows = 0
 
     def add(self, codes: NDArray[np.int32], names: Sequence[str]) -> None:
         """Append a block."""
         places = [self._places.setdefault(name, len(self._places)) for name in names]
+        if len(self._places) > np.iinfo(self.codes.dtype).max:
+            self.codes = self.codes.astype(np.int32)
         table = np.array([*places, -1], np.int32)
         self.codes[self._rows : self._rows + len(codes)] = table[codes]
         self._rows += len(codes)

@@ -50,20 +50,18 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
     selected = requests.selected
     found = {name: describe_groups(source, metric, selected, orders) for name, metric in METRICS.items()}
     metrics = _metrics(found, "", "")
-    everything = np.zeros(requests.rows, np.int32)
-    groupings = {by: (codes, len(names)) for by, (codes, names) in requests.codes.items()}
-    added = sums(source, requests, {"": (everything, 1), **groupings})
+    added = sums(source, requests)
     window = info.duration_s - info.warmup_s
     reason = verdict(source, info.duration_s, info.warmup_s)
     if not totals.stable:
         reason = totals.backlog or reason or "the engine saw its backlog grow without end"
     return {
-        "requests": counts(requests, everything, 1)[0],
+        "requests": counts(requests, "")[0],
         "warmup": {"seconds": info.warmup_s, "requests": int(requests.rows - requests.measured.sum())},
         "stable": not reason,
         "stability": f"unstable: {reason}" if reason else "stable",
         "metrics": metrics,
-        "rates": rates(requests, added[""], everything, 1, window)[0],
+        "rates": rates(requests, added[""], "", window)[0],
         **_fleet(totals, added[""]),
         "by": {
             by: _groups(by, requests, added[by], found, window=window, info=info, totals=totals)
@@ -123,8 +121,8 @@ def _groups(
     totals: Totals,
 ) -> Json:
     """The same as for the whole run, for each tier, workload or replica that something happened at."""
-    codes, names = requests.codes[by]
-    rate, count = rates(requests, added, codes, len(names), window), counts(requests, codes, len(names))
+    names = requests.by[by].names
+    rate, count = rates(requests, added, by, window), counts(requests, by)
     members = _members(by, info, totals)
     groups: Json = {}
     for code in sorted(requests.shown(by), key=names.__getitem__):

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from edgesim.results.columns import RECORDS, ROW_GROUP, Column, ColumnBlock, blocks
+from edgesim.results.columns import BLOCK, RECORDS, ROW_GROUP, Column, ColumnBlock, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -101,6 +101,38 @@ def strings(names: Sequence[str]) -> Any:
     )
 
 
+class Chunks:
+    """Collects records that come one by one into chunks worth handling.
+
+    Args:
+        dtype: Type of the records.
+        take: Called with each chunk; small ones are reused afterwards.
+    """
+
+    def __init__(self, dtype: np.dtype[np.void], take: Callable[[NDArray[np.void]], None]) -> None:
+        self._take = take
+        self._held = np.empty(BLOCK, dtype)
+        self._rows = 0
+
+    def add(self, records: NDArray[np.void]) -> None:
+        """Take records in, and hand them on if they are many."""
+        end = self._rows + len(records)
+        if end > BLOCK:
+            self.flush()
+            end = len(records)
+        if end > BLOCK // 2 and not self._rows:
+            self._take(records)
+        else:
+            self._held[self._rows : end] = records
+            self._rows = end
+
+    def flush(self) -> None:
+        """Hand on what is held."""
+        if self._rows:
+            self._take(self._held[: self._rows])
+            self._rows = 0
+
+
 class RecordWriter:
     """Writes requests.parquet and legs.parquet of a replication while it runs.
 
@@ -108,28 +140,35 @@ class RecordWriter:
         folder: Existing folder that takes the files.
         info: Names of the run; its lists may grow while the run goes on.
         tables: Tables that are wanted.
+
+    Attributes:
+        network_nj: Energy of the network over all requests so far [nJ].
     """
 
     def __init__(self, folder: Path, info: RunInfo, tables: Sequence[str] = ("requests", "legs")) -> None:
-        self._tables = {
-            name: ParquetTable(folder / f"{name}.parquet", columns, info)
-            for name, (columns, _) in RECORDS.items()
-            if name in tables
-        }
+        self.network_nj = 0
+        self._tables: dict[str, ParquetTable] = {}
+        self._chunks: dict[str, Chunks] = {}
+        for name, (columns, dtype) in RECORDS.items():
+            if name in tables:
+                table = self._tables[name] = ParquetTable(folder / f"{name}.parquet", columns, info)
+                self._chunks[name] = Chunks(dtype, table.write)
 
     def requests(self, chunk: NDArray[np.void]) -> None:
         """Take rows of REQUEST_RECORD."""
-        if table := self._tables.get("requests"):
-            table.write(chunk)
+        self.network_nj += int(chunk["network_nj"].sum())
+        if chunks := self._chunks.get("requests"):
+            chunks.add(chunk)
 
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
-        if table := self._tables.get("legs"):
-            table.write(chunk)
+        if chunks := self._chunks.get("legs"):
+            chunks.add(chunk)
 
     def close(self) -> None:
         """Finish the files."""
-        for table in self._tables.values():
+        for name, table in self._tables.items():
+            self._chunks[name].flush()
             table.close()
 
     def __enter__(self) -> Self:
@@ -147,30 +186,42 @@ class MemorySink:
     Args:
         keep: False to drop them, for timing the engine alone.
         tables: Tables that are wanted.
+
+    Attributes:
+        network_nj: Energy of the network over all requests so far [nJ].
     """
 
     def __init__(self, *, keep: bool = True, tables: Sequence[str] = ("requests", "legs")) -> None:
-        self._chunks: dict[str, list[NDArray[np.void]]] = {name: [] for name in RECORDS}
-        self._kept = {name for name in tables if keep}
+        self.network_nj = 0
+        self._kept: dict[str, list[NDArray[np.void]]] = {name: [] for name in RECORDS}
+        self._chunks = {
+            name: Chunks(dtype, lambda chunk, kept=self._kept[name]: kept.append(chunk.copy()))  # type: ignore[misc]
+            for name, (_, dtype) in RECORDS.items()
+            if keep and name in tables
+        }
 
     def requests(self, chunk: NDArray[np.void]) -> None:
         """Take rows of REQUEST_RECORD."""
-        if "requests" in self._kept:
-            self._chunks["requests"].append(chunk.copy())
+        self.network_nj += int(chunk["network_nj"].sum())
+        if chunks := self._chunks.get("requests"):
+            chunks.add(chunk)
 
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
-        if "legs" in self._kept:
-            self._chunks["legs"].append(chunk.copy())
+        if chunks := self._chunks.get("legs"):
+            chunks.add(chunk)
 
     def close(self) -> None:
-        """Nothing to finish."""
+        """Keep what was held back."""
+        for chunks in self._chunks.values():
+            chunks.flush()
 
     def chunks(self, table: str) -> list[NDArray[np.void]]:
         """Chunks of a table, in the order in which they came."""
-        return self._chunks[table]
+        self.close()
+        return self._kept[table]
 
     def records(self, table: str) -> NDArray[np.void]:
         """All rows of a table."""
-        chunks = self._chunks[table]
+        chunks = self.chunks(table)
         return np.concatenate(chunks) if chunks else np.zeros(0, RECORDS[table][1])

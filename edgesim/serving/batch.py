@@ -26,39 +26,43 @@ from edgesim.serving.plan import advance, blocks_wanted, book, plan_decode, plan
 
 
 @kernel
-def sooner(s, a, b):
-    """Does leg a leave the batch before leg b?"""
-    left = s.legs[a]
-    right = s.legs[b]
-    return left.finish < right.finish or (left.finish == right.finish and left.sequence < right.sequence)
+def sooner(slot, finish, sequence):
+    """Does a leg in the heap leave the batch before one that finishes then?"""
+    return slot.finish < finish or (slot.finish == finish and slot.sequence < sequence)
 
 
 @kernel
-def sift(s, replica, hole, i):
-    """Find leg i's place in the heap of finishes, from a free place on."""
+def put_slot(slot, finish, sequence, leg):
+    """Write a place of the heap."""
+    slot.finish = finish
+    slot.sequence = sequence
+    slot.leg = leg
+
+
+@kernel
+def sift(s, replica, hole, finish, sequence, leg):
+    """Find a leg's place in the heap of finishes, from a free place on."""
     base = replica.slots
     while hole > 0:
         parent = (hole - 1) >> 1
         above = s.running[base + parent]
-        if not sooner(s, i, above):
+        if sooner(above, finish, sequence):
             break
-        s.running[base + hole] = above
-        s.legs[above].heap_pos = hole
+        put_slot(s.running[base + hole], above.finish, above.sequence, above.leg)
         hole = parent
     size = replica.decoding
     child = 2 * hole + 1
     while child < size:
-        if child + 1 < size and sooner(s, s.running[base + child + 1], s.running[base + child]):
-            child += 1
         below = s.running[base + child]
-        if not sooner(s, below, i):
+        if child + 1 < size and sooner(s.running[base + child + 1], below.finish, below.sequence):
+            child += 1
+            below = s.running[base + child]
+        if not sooner(below, finish, sequence):
             break
-        s.running[base + hole] = below
-        s.legs[below].heap_pos = hole
+        put_slot(s.running[base + hole], below.finish, below.sequence, below.leg)
         hole = child
         child = 2 * hole + 1
-    s.running[base + hole] = i
-    s.legs[i].heap_pos = hole
+    put_slot(s.running[base + hole], finish, sequence, leg)
 
 
 @kernel
@@ -73,7 +77,7 @@ def attach(s, replica, i, context):
     s.residues[replica.residues + leg.offset % replica.block_size] += 1
     replica.context += context
     replica.decoding += 1
-    sift(s, replica, replica.decoding - 1, i)
+    sift(s, replica, replica.decoding - 1, leg.finish, leg.sequence, i)
 
 
 @kernel
@@ -87,9 +91,12 @@ def detach(s, replica, i):
     s.residues[replica.residues + leg.offset % replica.block_size] -= 1
     replica.context -= context
     replica.decoding -= 1
+    hole = 0
+    while s.running[replica.slots + hole].leg != i:  # the first one, unless a leg leaves before its time
+        hole += 1
     last = s.running[replica.slots + replica.decoding]
-    if last != i:
-        sift(s, replica, leg.heap_pos, last)
+    if last.leg != i:
+        sift(s, replica, hole, last.finish, last.sequence, last.leg)
     return context
 
 
@@ -147,8 +154,8 @@ def end_steps(s, r):
     advance(s, r, k)
     if replica.plan_mixed:
         end_chunks(s, r, replica.cum_nj - nj_before, replica.cum_share - share_before)
-    while replica.decoding > 0 and s.legs[s.running[replica.slots]].finish <= replica.counter:
-        complete(s, r, s.running[replica.slots])
+    while replica.decoding > 0 and s.running[replica.slots].finish <= replica.counter:
+        complete(s, r, s.running[replica.slots].leg)
     if replica.ghosts > 0:
         drop_ghosts(s, r)
 
@@ -204,7 +211,7 @@ def complete(s, r, i):
 def close_ghost(s, i):
     """A cancelled leg has left the batch."""
     slot = s.legs[i].request
-    close(s, i, CANCELLED)
+    close(s, i, CANCELLED, s.control[0].now)
     flush(s, slot)
 
 
@@ -283,7 +290,7 @@ def begin_step(s, r):
     if chunked > 0 or extra > 0:
         price_mixed(s, r, images, extra)
     elif replica.decoding > 0:
-        k = s.legs[s.running[replica.slots]].finish - replica.counter
+        k = s.running[replica.slots].finish - replica.counter
         if storm and replica.waiting + replica.swapped > 0:
             k = 1
         plan_decode(s, r, k)
@@ -298,7 +305,7 @@ def price_mixed(s, r, images, extra):
     window_decode = 0
     if window > 0:
         for j in range(replica.decoding):
-            context = replica.counter + s.legs[s.running[replica.slots + j]].offset
+            context = replica.counter + s.legs[s.running[replica.slots + j].leg].offset
             window_decode += min(context + 1, window)
     pairs = 0
     read = 0

@@ -57,6 +57,6 @@ class Front(Protocol):
         ...
 
 
-REASONS = ("", "replica-failed", "too-long", "no-replica", "patience")
+REASONS = ("", "replica-failed", "too-long", "no-replica", "patience", "not-admitted")
 """Reasons that the engine itself gives; policies add theirs behind these."""
-REPLICA_FAILED, TOO_LONG, NO_REPLICA, PATIENCE = 1, 2, 3, 4
+REPLICA_FAILED, TOO_LONG, NO_REPLICA, PATIENCE, NOT_ADMITTED = 1, 2, 3, 4, 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +11,13 @@ from edgesim.arena import rows
 from edgesim.arena.state import Arena
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
+from edgesim.serving.compiled import PARAMETERS, address_of, numbers_of
 from edgesim.serving.system import FOREVER
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edgesim.policies import Policy
     from edgesim.serving.system import System
 
 RECORD_ROWS = 1 << 15
@@ -30,7 +32,7 @@ class KernelEngine:
         front: Who decides (unless `router` is compiled) and listens.
         emit_request: Takes arrays of finished REQUEST_RECORD rows; they are overwritten afterwards.
         emit_leg: Takes arrays of finished LEG_RECORD rows, or None.
-        policies: Addresses of compiled policies by role: router, admission, scheduler; 0 or missing: Python.
+        policies: Router, admission and scheduler in their compiled form, if the kernel shall decide by itself.
         ranked: Does the scheduler give ranks other than 0?
     """
 
@@ -40,7 +42,7 @@ class KernelEngine:
         front: decision.Front,
         emit_request: Callable[[NDArray[np.void]], None],
         emit_leg: Callable[[NDArray[np.void]], None] | None = None,
-        policies: dict[str, int] | None = None,
+        policies: Sequence[Policy] = (),
         *,
         ranked: bool = True,
     ) -> None:
@@ -54,15 +56,25 @@ class KernelEngine:
         self._spare_asked: list[int] = []
         self._lay_out()
         control = self.control
-        compiled = policies or {}
-        control["router"] = compiled.get("router", 0)
-        control["admitter"] = compiled.get("admission", 0)
-        control["ranker"] = compiled.get("scheduler", 0)
+        self._compile(policies)
         control["ranked"] = int(ranked)
         control["keep_legs"] = int(emit_leg is not None)
         self._offsets: list[int] = system.places[:, 0].tolist()
         self._classes: list[int] = system.workloads["llm"].tolist()
         self._renew_views()
+        self._count_absent()
+
+    def _compile(self, policies: Sequence[Policy]) -> None:
+        """Hand the kernel the addresses, parameters and random keys of compiled policies."""
+        parameters, keys = np.zeros(3 * PARAMETERS), np.zeros(4, np.int64)
+        for role, policy in enumerate(policies):
+            field = ("router", "admitter", "ranker")[role]
+            self.control[field] = address_of(policy)
+            parameters[role * PARAMETERS : (role + 1) * PARAMETERS] = numbers_of(policy)
+            keys[role] = np.uint64(policy.key).astype(np.int64)
+        keys[3] = decision.NOT_ADMITTED
+        self.arena.put("parameters", parameters)
+        self.arena.put("keys", keys)
 
     # -- memory -------------------------------------------------------------------------------------------------
 
@@ -92,7 +104,7 @@ class KernelEngine:
         put("costs", costs)
         put("tables", tables)
         put("replicas", replicas)
-        put("running", np.zeros(int(replicas["max_num_seqs"].sum()) + 1, np.int64))
+        put("running", np.zeros(int(replicas["max_num_seqs"].sum()) + 1, rows.SLOT))
         put("residues", np.zeros(int(replicas["block_size"].sum()) + 1, np.int64))
         put("request_rows", np.zeros(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
         put("leg_rows", np.zeros((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
@@ -227,6 +239,10 @@ class KernelEngine:
         more = control["arrival_next"] < control["arrivals"] or not control["exhausted"]
         return not (more or control["heap"] or control["dirty_count"])
 
+    def rest(self) -> None:
+        """Nothing is left to happen: go back to the time of the last request's end."""
+        self.control["now"] = self.control["last"]
+
     @property
     def unflushed(self) -> int:
         """Requests that have ended and whose records were not handed over yet."""
@@ -341,10 +357,15 @@ class KernelEngine:
         self._make_room(len(order))
         self.arena.tables["listed"][: len(order)] = order
         self._do(loop.ABORT, replica, rows.FAILED, len(order))
+        self._count_absent()
 
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica start, serve, drain or stop."""
         self.arena.tables["replicas"]["state"][replica] = state
+        self._count_absent()
+
+    def _count_absent(self) -> None:
+        self.control["absent"] = int((self.arena.tables["replicas"]["state"] != rows.ON).sum())
 
     def set_speed(self, replica: int, speed: int) -> None:
         """Run a replica at this many thousandths of its nominal speed from now on."""

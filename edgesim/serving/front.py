@@ -47,7 +47,7 @@ class Policies:
     def start(self, system: SystemLook) -> None:
         """Begin the replication for each of them, with a stream of random numbers of its own."""
         for policy in self.all:
-            key = self.streams.key(f"policy/{policy.role}")
+            key = policy.key = self.streams.key(f"policy/{policy.role}")
             try:
                 policy.start(system, lambda request, index, key=key: uniform(key, request, index))  # type: ignore[misc]
             except Exception as error:
@@ -101,6 +101,7 @@ class PolicyFront:
         self._asked = 0
         self._hand_work = len(system.workloads) - 1
         self._admission = None if type(policies.admission) is AcceptAll else policies.admission
+        self.plain_admission = self._admission is None
         self._scheduler = policies.scheduler if policies.ranks else None
         self._decided: dict[int, Decision] = {}
         self._plain = self._admission is None and self._scheduler is None and not policies.listens

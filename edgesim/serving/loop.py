@@ -109,7 +109,7 @@ def decide(s, address, slot):
     here = 2 * (request.origin * control.classes + s.workloads[request.workload].llm)
     offset = s.places[here]
     length = s.places[here + 1]
-    if control.router == 0:
+    if control.router == 0 or control.absent > 0:
         fill_board(s, offset, length)
         control.stop = DECIDE
         control.stop_arg = slot
@@ -255,7 +255,7 @@ def happen(s, address, kind, arg, epoch):
     elif kind == E_DONE:
         leg = s.legs[arg]
         if leg.used and leg.sequence == epoch and leg.state == REPLY:
-            replied(s, arg)
+            replied(s, arg, control.now)
     elif kind == E_FLOW_END:
         flow_ended(s, arg, epoch)
     elif kind == E_WAKE:

@@ -151,4 +151,4 @@ def close_unfinished(s, i, now):
         if leg.state == TRANSIT:
             leg.bytes_up = int(math.floor(sent))
         leg.flow = NONE
-    close(s, i, UNFINISHED)
+    close(s, i, UNFINISHED, now)

@@ -98,9 +98,12 @@ def blocks_wanted(s, replica, first, last):
     n = last - first + 1
     if n <= 0 or s.costs[replica.cost].kv == 0:
         return 0
-    total = n // size * replica.decoding
-    for j in range(n % size):
-        total += s.residues[replica.residues + (-(replica.counter + first + j)) % size]
+    cycles = n // size
+    total = cycles * replica.decoding
+    residue = (-(replica.counter + first)) % size
+    for _ in range(n - cycles * size):
+        total += s.residues[replica.residues + residue]
+        residue = residue - 1 if residue > 0 else size - 1
     return total
 
 
@@ -110,10 +113,12 @@ def reach_of_blocks(s, replica, k):
     if s.costs[replica.cost].kv == 0 or replica.free_blocks >= replica.decoding * ((k - 1) // replica.block_size + 1):
         return k
     left = replica.free_blocks
+    residue = (-(replica.counter + 1)) % replica.block_size
     for j in range(1, k):
-        left -= s.residues[replica.residues + (-(replica.counter + j)) % replica.block_size]
+        left -= s.residues[replica.residues + residue]
         if left < 0:
             return j
+        residue = residue - 1 if residue > 0 else replica.block_size - 1
     return k
 
 
@@ -124,7 +129,7 @@ def window_state(s, replica, window):
     inside = 0
     reach = 1 << 60
     for i in range(replica.decoding):
-        context = replica.counter + s.legs[s.running[replica.slots + i]].offset
+        context = replica.counter + s.legs[s.running[replica.slots + i].leg].offset
         total += min(context + 1, window)
         if context + 1 < window:
             inside += 1

@@ -41,7 +41,7 @@ class Ask:
                 setattr(self, name, int(arrival[name]))
         self.request = request
         self.arrived = self.since = int(arrival["at"])
-        self.winner = self.first_scheduled = self.first_token_server = self.first_token = self.replica = rows.NONE
+        self.first_scheduled = self.first_token_server = self.first_token = self.replica = rows.NONE
         self.cost_usd = self.carbon_g = 0.0
         self.quality = 1.0
         self.open: list[Leg] = []
@@ -81,7 +81,7 @@ class ReferenceEngine:
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
-        self.transfers = 0
+        self.transfers = self.last = 0
         self.arrived: Callable[[int], None] = lambda owner: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
 
@@ -226,7 +226,6 @@ class ReferenceEngine:
         for other in list(ask.open):
             if other is not leg:
                 self.cancel(other, rows.CANCELLED)
-        ask.winner = leg.sequence
         if ask.first_token_server >= 0:
             return
         ask.first_token_server = self.now
@@ -329,7 +328,6 @@ class ReferenceEngine:
             self._flush(ask)
             return
         self._adopt(ask, leg)
-        ask.winner = rows.NONE
         workload = self.system.workloads[ask.workload]
         if ask.attempts <= int(workload["retries"]):
             ask.replica = rows.NONE
@@ -410,6 +408,7 @@ class ReferenceEngine:
         if ask.live or ask.status < 0 or ask.request not in self.asks:
             return
         del self.asks[ask.request]
+        self.last = self.now
         record = np.zeros(1, REQUEST_RECORD)[0]
         renamed = {"output": "generated", "bytes_up": "sent_up", "bytes_down": "sent_down"}
         for name in REQUEST_RECORD.names or ():

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
@@ -13,6 +12,9 @@ from edgesim.report import console
 from edgesim.results.combine import combine
 from edgesim.results.source import MemorySource
 from edgesim.results.summary import Effort, summarise
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 SLO = {"ttft": {"p95": 1.0}, "e2e": {"mean": 10.0}, "tpot": {"within": 0.7, "attainment": 0.5}}
 

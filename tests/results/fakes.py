@@ -38,7 +38,7 @@ def info(**changes: Any) -> RunInfo:
 
 
 def requests(count: int, seed: int = 0, *, every: float = 0.1) -> np.ndarray:
-    """Random requests, 10 per second, all phases positive; one of twenty is rejected, the last three are unfinished."""
+    """Random requests, 10 per second; one of twenty is rejected, the last three are unfinished."""
     draw = np.random.default_rng(seed)
     rows = np.zeros(count, REQUEST_RECORD)
     rows["request"] = rows["session"] = np.arange(count)
@@ -128,6 +128,6 @@ class FakeSimulation:
             raise self.breaks
         return Outcome(totals(self.rows), self.info)
 
-    def so_far(self, sink: Any) -> Outcome:
+    def so_far(self, _: Any) -> Outcome:
         """Totals of what was handed out."""
         return Outcome(totals(self.rows[: self.handed]), self.info)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgesim.results.combine import combine
 from edgesim.results.source import MemorySource
 from edgesim.results.summary import Effort, summarise
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def summaries(fakes: ModuleType, count: int, **changes: Any) -> list[dict[str, Any]]:

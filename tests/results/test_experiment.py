@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pytest
@@ -14,8 +14,13 @@ import pytest
 import edgesim
 from edgesim.errors import PolicyError, ResultsError
 from edgesim.experiment import Plan
+from edgesim.outcome import Outcome
 from edgesim.results import Run, RunSet
-from edgesim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgesim.scenario import Scenario
 
 SCENARIO = {
     "scenario": {"name": "tiny", "seed": 7, "duration": "1000 s", "warmup": "20 s"},
@@ -86,6 +91,22 @@ def test_a_run_in_memory_keeps_its_integers(fakes: ModuleType) -> None:
     assert run.info.warmup_s == 20.0
 
 
+def test_energy_of_the_network_is_added_up_from_the_records(tmp_path: Path, fakes: ModuleType) -> None:
+    """An engine that does not total the network leaves it to the sum over the requests."""
+
+    def build(*_: Any) -> Any:
+        fake = fakes.FakeSimulation(fakes.requests(400), chunk=1)
+        run = fake.run
+        fake.run = lambda *a: Outcome(replace(run(*a).totals, network_nj=None), fake.info)
+        return fake
+
+    expected = fakes.requests(400)["network_nj"].sum() / 1e9
+    for folder in (None, tmp_path / "run"):
+        found = Plan(scenario(), folder, build=build).run()
+        assert found.summary["energy_j"]["network"] == expected
+        assert found.requests.request.tolist() == list(range(400))
+
+
 def test_replications_get_folders_and_intervals(tmp_path: Path, fakes: ModuleType) -> None:
     """Each replication is a run of its own; the summary above has t-intervals."""
     folder = tmp_path / "run"
@@ -127,8 +148,24 @@ def test_an_interrupted_run_keeps_what_is_finished(tmp_path: Path, fakes: Module
     assert loaded.summary["requests"]["arrived"] == 200
 
 
+def test_an_interrupted_summary_keeps_the_tables(
+    tmp_path: Path, fakes: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C after the last event: the tables are whole, the manifest says that the run is not."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgesim.experiment.summarise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plan(fakes, tmp_path / "run").run()
+    loaded = edgesim.load(tmp_path / "run")
+    assert loaded.manifest["exit_state"] == "interrupted"
+    assert len(loaded.requests) == 400
+
+
 def test_interrupted_replications_keep_the_finished_ones(tmp_path: Path, fakes: ModuleType) -> None:
-    """The second of three is interrupted: the first is whole, the second as far as it came, the third absent."""
+    """The second of three is interrupted: the first is whole, the second half, the third absent."""
     found = plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt(), at=1, replications=3).run()
     assert found.manifest["finished_replications"] == 1
     loaded = edgesim.load(tmp_path / "run")
@@ -188,7 +225,8 @@ def test_simulate_changes_settings_beside_the_scenario(
     """Seed, replications and engine may be given beside a mapping as beside a loaded scenario."""
     seen: list[Scenario] = []
 
-    def simulation(loaded: Scenario, number: int) -> Any:
+    def simulation(loaded: Scenario, number: int, processes: Any) -> Any:
+        assert processes == ()
         seen.append(loaded)
         return fakes.FakeSimulation(fakes.requests(50, number))
 
@@ -209,7 +247,9 @@ def test_no_run_is_loaded_from_anywhere_else(tmp_path: Path, fakes: ModuleType) 
     with pytest.raises(ResultsError, match="is no folder; give the one that"):
         edgesim.load(tmp_path / "nowhere")
     plan(fakes, tmp_path / "run-a").run()
-    with pytest.raises(ResultsError, match=r"holds no run: manifest\.json is missing; it holds the runs run-a"):
+    with pytest.raises(
+        ResultsError, match=r"holds no run: manifest\.json is missing; it holds the runs run-a"
+    ):
         edgesim.load(tmp_path)
     with pytest.raises(ResultsError, match="has no table 'resources'"):
         _ = edgesim.load(tmp_path / "run-a").resources

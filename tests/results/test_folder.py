@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from edgesim.errors import ResultsError
 from edgesim.results import folder as folders
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_folders_are_named_by_time_and_digest(tmp_path: Path) -> None:

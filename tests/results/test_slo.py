@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +11,9 @@ from edgesim.outcome import Totals
 from edgesim.results.slo import kept, limits
 from edgesim.results.source import MemorySource
 from edgesim.results.summary import summarise
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def judged(fakes: ModuleType, slo: dict[str, dict[str, float]]) -> list[dict[str, Any]]:

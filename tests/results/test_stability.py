@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from edgesim.results.source import MemorySource
 from edgesim.results.stability import backlog, verdict
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
 def served(arrivals: np.ndarray, service: np.ndarray) -> np.ndarray:

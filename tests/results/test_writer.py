@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,10 @@ import pytest
 from edgesim.results.columns import REQUEST_COLUMNS, ROW_GROUP
 from edgesim.results.frames import frame
 from edgesim.results.writer import MemorySink, RecordWriter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
 
 NAMES = [
     "request",

@@ -103,6 +103,13 @@ def test_counts_may_be_zero_where_the_least_is_zero() -> None:
     assert counts(0, least=0) == Constant(0.0)
 
 
+def test_draws_round_to_the_nearest_count() -> None:
+    """Single draws and arrays of draws round alike, and never below the least."""
+    draws = [0.2, 1.4, 1.6, 2.5, 3.5, 7.0]
+    assert whole(np.array(draws)).tolist() == [1, 1, 2, 2, 4, 7]
+    assert [whole_number(draw) for draw in draws] == [1, 1, 2, 2, 4, 7]
+
+
 def test_extreme_draws_are_cut() -> None:
     """A tail beyond all lengths is cut instead of overflowing."""
     assert whole(np.array([1e300])).tolist() == [MOST]

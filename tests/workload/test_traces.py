@@ -94,8 +94,9 @@ class TestFormats:
 
     def test_rows_back_in_time_are_sorted_stably(self, write) -> None:
         """Order is that of time, then that of the file."""
-        text = "arrived_at,prompt_tokens,output_tokens\n2,1,1\n1,2,1\n2,3,1\n1,4,1\n"
-        assert read_trace(write(text)).prompt.tolist() == [2, 4, 1, 3]
+        rows = "".join(f"{2 - number % 2},{number},1\n" for number in range(1, 1001))
+        prompts = read_trace(write("arrived_at,prompt_tokens,output_tokens\n" + rows)).prompt
+        assert prompts.tolist() == [*range(1, 1001, 2), *range(2, 1001, 2)]
 
 
 class TestCutting:
