@@ -360,7 +360,7 @@ class Simulation:
         states = np.array(self._states())
         serving = (states != rows.OFF) & (states != rows.FAILED)
         found["on_ps"] = self._on_ps + np.where(serving, now - self._state_since, 0)
-        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "wasted_nj"):
+        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions"):
             found[name] = table[name]
         found["compute_nj"] = table["compute_nj"]
         found["peak_kv_blocks"], found["kv_blocks"] = table["peak_blocks"], system.replicas["total_blocks"]

@@ -214,15 +214,28 @@ def at_speed(s, base, column, speed, base_mw):
 @kernel
 def mixed_value(s, row, coefficients, column, features, replica, cost, fast):
     """One cost column of a step that holds prefill chunks."""
-    total = s.tables[row + column]
-    if not fast:
-        total = at_speed(s, row, column, replica.speed, cost.base_mw)
+    context, pairs, read, window_context, window_pairs, window_read, sampled, images = features
+    at = coefficients + column
+    if fast:
+        total = (
+            s.tables[row + column]
+            + s.tables[at] * context
+            + s.tables[at + COST_COLUMNS] * pairs
+            + s.tables[at + 2 * COST_COLUMNS] * read
+            + s.tables[at + 6 * COST_COLUMNS] * sampled
+        )
+        if cost.window > 0:
+            total += (
+                s.tables[at + 3 * COST_COLUMNS] * window_context
+                + s.tables[at + 4 * COST_COLUMNS] * window_pairs
+                + s.tables[at + 5 * COST_COLUMNS] * window_read
+            )
+        if images > 0:
+            total += s.tables[at + 7 * COST_COLUMNS] * images
+        return total
+    total = at_speed(s, row, column, replica.speed, cost.base_mw)
     for i in range(MIXED_FEATURES):
-        base = coefficients + i * COST_COLUMNS
-        per = s.tables[base + column]
-        if not fast:
-            per = at_speed(s, base, column, replica.speed, cost.base_mw)
-        total += per * features[i]
+        total += at_speed(s, coefficients + i * COST_COLUMNS, column, replica.speed, cost.base_mw) * features[i]
     return total
 
 

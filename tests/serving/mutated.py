@@ -1,0 +1,94 @@
+"""Run random systems on a kernel of which one line was replaced in memory; a script, since imports are patched.
+
+Reads a JSON list of mutants (module, line, instead, seeds) from standard input and writes, as JSON, for each of
+them what told the kernel from its twin (an empty list: nothing did). A mutant without a line leaves all as it is.
+Needs NUMBA_DISABLE_JIT=1, so that the kernel is plain Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+ROOMS = ("edgesim.arena", "edgesim.network", "edgesim.serving", "edgesim.verify", "random_systems")
+"""Imported afresh for every mutant."""
+
+PATIENCE = 20
+"""A mutant that hangs for so long is caught [s]."""
+
+
+class Surgeon(MetaPathFinder):
+    """Finds one module as everybody does, but hands out another text of it."""
+
+    def __init__(self, module: str, line: str, instead: str) -> None:
+        self.module, self.line, self.instead = module, line, instead
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname != self.module:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        assert spec is not None
+        assert spec.origin is not None
+        spec.loader = Patient(fullname, spec.origin, self)
+        return spec
+
+
+class Patient(SourceFileLoader):
+    """Loads a module with one line replaced."""
+
+    def __init__(self, fullname: str, path: str, surgeon: Surgeon) -> None:
+        super().__init__(fullname, path)
+        self.surgeon = surgeon
+
+    def get_code(self, fullname: str) -> CodeType:
+        lines = Path(self.path).read_text().splitlines()
+        found = [i for i, line in enumerate(lines) if line.strip() == self.surgeon.line]
+        if len(found) != 1:
+            sys.exit(f"{self.path} has the line {self.surgeon.line!r} {len(found)} times; a mutant needs it once")
+        margin = lines[found[0]][: -len(self.surgeon.line)]
+        lines[found[0]] = margin + self.surgeon.instead
+        return compile("\n".join(lines) + "\n", self.path, "exec")
+
+
+def hang(_number: int, _frame: FrameType | None) -> None:
+    """Give up on a run."""
+    raise TimeoutError
+
+
+def tell_apart(mutant: dict[str, Any]) -> list[str]:
+    """The first difference that one of a mutant's seeds shows."""
+    for name in list(sys.modules):
+        if name.startswith(ROOMS):
+            del sys.modules[name]
+    surgeon = Surgeon(mutant["module"], mutant["line"], mutant["instead"]) if mutant.get("line") else None
+    if surgeon:
+        sys.meta_path.insert(0, surgeon)
+    try:
+        systems = importlib.import_module("edgesim.verify.random_systems")
+        for seed in mutant["seeds"]:
+            signal.alarm(PATIENCE)
+            try:
+                found = systems.differences(systems.run_reference(seed), systems.run_kernel(seed))
+            except Exception as error:  # noqa: BLE001 - a kernel that falls over is told apart, too
+                found = [f"{type(error).__name__}: {error}"]
+            signal.alarm(0)
+            if found:
+                return [f"seed {seed}: {found[0]}"]
+    finally:
+        if surgeon:
+            sys.meta_path.remove(surgeon)
+    if surgeon and not hasattr(sys.modules.get(mutant["module"]), "__file__"):
+        sys.exit(f"the kernel never imported {mutant['module']}")
+    return []
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGALRM, hang)
+    json.dump([tell_apart(mutant) for mutant in json.load(sys.stdin)], sys.stdout)
