@@ -248,7 +248,10 @@ class Arena:
     def put(self, name: str, table: np.ndarray) -> None:
         """Set or replace a table; an empty one gets one row so that it has an address."""
         i = State._fields.index(name)
-        table = _aligned(table if len(table) else np.zeros(1, TYPES[i]), TYPES[i])
+        if not len(table):
+            table = np.zeros(1, TYPES[i])
+        if name != "arrivals" or table.dtype != TYPES[i] or not table.flags.c_contiguous:  # read once, in order
+            table = _aligned(table, TYPES[i])
         self.tables[name] = table
         self._addresses[2 * i] = table.ctypes.data
         self._addresses[2 * i + 1] = len(table)

@@ -278,10 +278,10 @@ class KernelEngine:
             stop = run(self._address, horizon, loop.GO, 0, 0, 0, 0)
 
     def _decide(self, slot: int, horizon: int) -> int:
-        answer = self.front.decide(self._requests, slot * REQUEST_WIDTH, self.board, self._control[NOW])
-        if isinstance(answer, int):
-            place = self._offset(slot * REQUEST_WIDTH) + answer
-            return int(loop.run(self._address, horizon, loop.SEND, slot, place, 0, 0))
+        base = slot * REQUEST_WIDTH
+        answer = self.front.decide(self._requests, base, self.board, self._control[NOW])
+        if type(answer) is int:
+            return loop.run(self._address, horizon, loop.SEND, slot, self._offset(base) + answer, 0, 0)  # type: ignore[no-any-return]
         if isinstance(answer, decision.Dispatch):
             offset = self._offset(slot * REQUEST_WIDTH)
             if len(answer.places) == 1:

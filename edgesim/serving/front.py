@@ -106,6 +106,7 @@ class PolicyFront:
         self._decided: dict[int, Decision] = {}
         self._plain = self._admission is None and self._scheduler is None and not policies.listens
         policies.start(self.system)
+        self._router, self._route, self._oracle = policies.router, policies.router.route, policies.router.oracle
 
     def read_from(self, board: Sequence[int]) -> None:
         """Let the views read an engine's own board instead of copies of it."""
@@ -151,23 +152,21 @@ class PolicyFront:
         if looks is None:
             looks = self._look_at(key)
         if self.absent:
-            column = decision.STATE
-            looks = [look for look in looks if self.board[look._row + column] == rows.ON]  # noqa: SLF001
+            looks = [look for look in looks if look.is_on]
         if not looks:
             return decision.Refuse(decision.NO_REPLICA)
         request, system = self._request, self.system
-        request.point(cells, base)
+        request._cells, request._base = cells, base  # noqa: SLF001 - the front owns its looks
         system.now_ps = now
-        self._asked += 1
-        timed = not self._asked % SAMPLE
-        router = self.policies.router
-        started = time.perf_counter() if timed else 0.0
-        request._oracle = system._oracle = router.oracle  # noqa: SLF001 - the front owns its looks
+        self._asked = asked = self._asked + 1
+        router = self._router
+        started = time.perf_counter() if not asked % SAMPLE else 0.0
+        request._oracle = system._oracle = self._oracle  # noqa: SLF001
         try:
-            answer = router.route(request, looks, system)
+            answer = self._route(request, looks, system)
         except Exception as error:
             raise blame(router, error, request, now * S) from error
-        if timed:
+        if started:
             self.seconds["router"] += (time.perf_counter() - started) * SAMPLE
         if answer.__class__ is not ReplicaLook or looks[0]._board is not answer._board:  # type: ignore[union-attr]  # noqa: SLF001
             return self._other(router, answer, looks, request, now)

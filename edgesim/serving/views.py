@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgesim.arena import rows
 from edgesim.errors import PolicyError
 from edgesim.policies.answers import Estimate
-from edgesim.serving.decision import BOARD_COLUMNS, FREE_BLOCKS, OUTSTANDING, QUEUE, RUNNING, TOKENS
+from edgesim.serving.decision import BOARD_COLUMNS, FREE_BLOCKS, OUTSTANDING, QUEUE, RUNNING, STATE, TOKENS
 
 if TYPE_CHECKING:
     from edgesim.costs.step import StepCost
@@ -123,25 +123,19 @@ class RequestLook:
         return self._cells[self._base + OUTPUT]
 
 
-class Window:
-    """Where views read the numbers of the candidates: the engine's board of this decision."""
-
-    __slots__ = ("board",)
-
-    def __init__(self, board: Sequence[int] = ()) -> None:
-        self.board = board
-
-
 class ReplicaLook:
     """One candidate of one origin."""
 
     __slots__ = (
-        "_board", "block_size", "bytes_per_ps", "cost", "down_pj", "index", "kv_capacity_tokens", "latency", "llm",
-        "local", "max_num_seqs", "name", "node", "place", "price", "row", "tier", "up_pj", "_row",
+        "_board", "_free_blocks", "_outstanding", "_queue", "_running", "_state", "_tokens", "block_size", "bytes_per_ps", "cost", "down_pj", "index", "kv_capacity_tokens", "latency", "llm",
+        "local", "max_num_seqs", "name", "node", "place", "price", "row", "tier", "up_pj",
     )  # fmt: skip
 
     def __init__(self, board: Sequence[int], place: int) -> None:
-        self._board, self.place, self._row = board, place, place * BOARD_COLUMNS
+        self._board, self.place = board, place
+        row = place * BOARD_COLUMNS  # where its numbers stand, computed once: these are read a million times a second
+        self._queue, self._running, self._outstanding = row + QUEUE, row + RUNNING, row + OUTSTANDING
+        self._tokens, self._free_blocks, self._state = row + TOKENS, row + FREE_BLOCKS, row + STATE
 
     index: int
     name: str
@@ -161,23 +155,28 @@ class ReplicaLook:
 
     @property
     def queue_length(self) -> int:  # noqa: D102 - the contract is ReplicaView's
-        return self._board[self._row + QUEUE]
+        return self._board[self._queue]
 
     @property
     def running(self) -> int:  # noqa: D102
-        return self._board[self._row + RUNNING]
+        return self._board[self._running]
+
+    @property
+    def is_on(self) -> bool:
+        """Does it serve?"""
+        return self._board[self._state] == rows.ON
 
     @property
     def outstanding_requests(self) -> int:  # noqa: D102
-        return self._board[self._row + OUTSTANDING]
+        return self._board[self._outstanding]
 
     @property
     def outstanding_tokens(self) -> int:  # noqa: D102
-        return self._board[self._row + TOKENS]
+        return self._board[self._tokens]
 
     @property
     def free_kv_tokens(self) -> int:  # noqa: D102
-        return self._board[self._row + FREE_BLOCKS] * self.block_size
+        return self._board[self._free_blocks] * self.block_size
 
 
 class CostLook:

@@ -1,0 +1,166 @@
+"""How many requests a CPU second simulates, beside the bare compiled loop of the same engine in the same run.
+
+    python -m benchmarks.throughput [--json] [--requests N] [--repeat N] [--scale] [--long]
+
+Every row runs `benchmarks/scenarios/sixteen.yaml` through `edgesim.simulate`: Llama-3-8B on 16 A100s at about 70 %
+load, about 1000 prompt and 200 output tokens. CPU seconds are this process's; the median of the warm runs counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+import edgesim
+from edgesim.arena import rows
+from edgesim.results.folder import peak_rss_mib
+from edgesim.scenario import load
+from edgesim.serving.engine import KernelEngine
+from edgesim.simulation import Simulation
+
+SCENARIO = Path(__file__).parent / "scenarios" / "sixteen.yaml"
+
+
+def timed(run: Callable[[], int], repeat: int) -> float:
+    """Requests per CPU second, median of the warm runs."""
+    run()
+    rates = []
+    for _ in range(repeat):
+        started = time.process_time()
+        done = run()
+        rates.append(done / (time.process_time() - started))
+    return statistics.median(rates)
+
+
+def simulated(requests: int, *sets: str, out: bool = False, scenario: Path = SCENARIO) -> Callable[[], int]:
+    """A run through the public API; with `out` all its files are written."""
+
+    def run() -> int:
+        loaded = load(str(scenario), [f"scenario.requests={requests}", *sets])
+        if not out:
+            edgesim.simulate(loaded)
+            return requests
+        folder = Path(tempfile.mkdtemp(prefix="edgesim-benchmark-"))
+        try:
+            edgesim.simulate(loaded, out=folder / "run")
+        finally:
+            shutil.rmtree(folder)
+        return requests
+
+    return run
+
+
+def bare(requests: int) -> Callable[[], int]:
+    """The engine alone: arrivals made beforehand, each origin with one replica of its own, records thrown away."""
+    loaded = load(str(SCENARIO), [f"scenario.requests={requests}"])
+    simulation = Simulation(loaded)
+    system = simulation.fleet.system
+    chunks = [chunk.copy() for chunk in simulation.workload.chunks()]
+    replicas = len(system.replicas)
+    candidates = np.zeros(replicas, rows.CANDIDATE)
+    candidates["replica"] = np.arange(replicas)
+    system.candidates = candidates
+    system.places = np.stack([np.arange(replicas), np.ones(replicas)], axis=1).astype(np.int64)
+    system.classes = 1
+    system.workloads["llm"] = 0
+    turn = 0
+    for chunk in chunks:
+        chunk["origin"] = (turn + np.arange(len(chunk))) % replicas
+        turn += len(chunk)
+    from edgesim.policies.router import Nearest  # noqa: PLC0415
+
+    def run() -> int:
+        engine = KernelEngine(system, simulation.front, lambda _: None, None, [Nearest()], ranked=False)
+        engine.feed(iter(chunks))
+        while not engine.idle:
+            engine.advance(engine.now + 10**15)
+        engine.finish()
+        return requests
+
+    return run
+
+
+def measure(requests: int, repeat: int) -> dict[str, float]:
+    """All rows of the table."""
+    python = ("policies.router=join-shortest-queue", "output.tables=[]")
+    core = ("policies.router=power-of-two", "output.tables=[]")
+    started = time.perf_counter()
+    simulated(1000)()
+    found = {"first_run_s": time.perf_counter() - started}
+    found["bare_loop_rps"] = timed(bare(requests), repeat)
+    found["python_router_rps"] = timed(simulated(min(requests, 150_000), *python), repeat)
+    found["compiled_core_rps"] = timed(simulated(requests, *core), repeat)
+    found["compiled_run_rps"] = timed(simulated(requests, *core[:1], out=True), repeat)
+    for name in ("python_router", "compiled_core", "compiled_run"):
+        found[f"{name}_to_bare"] = found[f"{name}_rps"] / found["bare_loop_rps"]
+    found["peak_rss_mib"] = peak_rss_mib()
+    return found
+
+
+def scale(repeat: int) -> dict[str, float]:
+    """Cost per request at 1,000 replicas over that at 10: same requests per replica, interleaved."""
+
+    def fleet(replicas: int) -> Callable[[], int]:
+        requests = 400 * replicas
+        sets = (
+            f"topology.nodes.servers.accelerators={replicas}",
+            f"deployments.0.replicas={replicas}",
+            f"workloads.chat.arrivals.rate={4.6875 * replicas}/s",
+            "policies.router={kind: power-of-two}",
+            "output.tables=[]",
+        )
+        return simulated(requests, *sets)
+
+    ratios = []
+    small, large = fleet(10), fleet(1000)
+    small(), large()
+    for _ in range(repeat):
+        started = time.process_time()
+        few = sum(small() for _ in range(20))
+        middle = time.process_time()
+        many = large()
+        ratios.append(((time.process_time() - middle) / many) / ((middle - started) / few))
+    return {"cost_ratio_1000_to_10": statistics.median(ratios)}
+
+
+def long_run() -> dict[str, float]:
+    """Ten million requests with all files and the summary."""
+    requests = 10_000_000
+    started = time.process_time()
+    simulated(requests, "policies.router=power-of-two", "output.tables=[]", out=True)()
+    return {"long_rps": requests / (time.process_time() - started), "long_peak_rss_mib": peak_rss_mib()}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--requests", type=int, default=400_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--scale", action="store_true", help="also compare 1,000 replicas with 10")
+    parser.add_argument("--long", action="store_true", help="only run ten million requests, for the peak memory")
+    arguments = parser.parse_args()
+    if arguments.long:
+        found = long_run()
+    else:
+        found = measure(arguments.requests, arguments.repeat)
+        if arguments.scale:
+            found |= scale(arguments.repeat)
+    if arguments.json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        return
+    for name, value in found.items():
+        print(f"{name:24} {value:12,.2f}")
+
+
+if __name__ == "__main__":
+    main()
