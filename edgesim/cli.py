@@ -152,6 +152,8 @@ def run(
 
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
+    if loaded.engine != "reference" and not quiet:
+        _announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except ResultsError:  # nothing has run
@@ -172,6 +174,14 @@ def run(
         click.echo(f"results in {folder}", err=True)
     if check_slo and not kept(found.summary["slo"]):
         ctx.exit(EXIT_SLO)
+
+
+def _announce_compilation() -> None:
+    """Say why the very first run takes longer."""
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
+
+    if is_cold():
+        click.echo("compiling the engine for this machine: about a minute, once", err=True)
 
 
 def _load(scenario: str, sets: Sequence[str], plugins: Sequence[str]) -> Scenario:

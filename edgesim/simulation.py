@@ -264,24 +264,41 @@ class Simulation:
             return [replica.state for replica in self.engine.replicas]
         return self.engine.arena.tables["replicas"]["state"]
 
-    def fail_replica(self, replica: int | str) -> None:
-        """Crash a replica now: what it holds is lost, and retried if the scenario says so."""
-        self.set_state(self.replica(replica), rows.FAILED)
+    def fail_replica(self, replica: int | str, at: float | str | None = None) -> None:
+        """Crash a replica: what it holds is lost, and retried if the scenario says so.
 
-    def drain_replica(self, replica: int | str) -> None:
-        """Let a replica finish what it holds and take nothing new."""
-        self.set_state(self.replica(replica), rows.DRAINING)
+        Args:
+            replica: Its index or name.
+            at: When, as a simulated time [s] or a quantity such as "5 min"; now if left out.
+        """
+        self._at(at, self.set_state, self.replica(replica), rows.FAILED)
 
-    def start_replica(self, replica: int | str) -> None:
+    def drain_replica(self, replica: int | str, at: float | str | None = None) -> None:
+        """Let a replica finish what it holds and take nothing new; the arguments are those of `fail_replica`."""
+        self._at(at, self.set_state, self.replica(replica), rows.DRAINING)
+
+    def start_replica(self, replica: int | str, at: float | str | None = None) -> None:
         """Bring a replica (back) up, after the start time of its deployment."""
-        index = self.replica(replica)
-        self.set_state(index, rows.STARTING)
-        event = self.clock.timeout(int(self.fleet.system.replicas["start_ps"][index]))
-        event.callbacks.append(lambda _: self.set_state(index, rows.ON))
+        self._at(at, self._start, self.replica(replica))
 
-    def set_speed(self, replica: int | str, speed: float) -> None:
-        """Run a replica at this multiple of its nominal speed from now on."""
-        self.engine.set_speed(self.replica(replica), max(1, round(speed * rows.FULL_SPEED)))
+    def _start(self, index: int) -> None:
+        self.set_state(index, rows.STARTING)
+        self._at(
+            self.now + int(self.fleet.system.replicas["start_ps"][index]) / rows.PS, self.set_state, index, rows.ON
+        )
+
+    def set_speed(self, replica: int | str, speed: float, at: float | str | None = None) -> None:
+        """Run a replica at this multiple of its nominal speed, such as 0.5, from now or `at` on."""
+        self._at(at, self.engine.set_speed, self.replica(replica), max(1, round(speed * rows.FULL_SPEED)))
+
+    def _at(self, at: float | str | None, action: Callable[..., None], *arguments: int) -> None:
+        """Do something now, or have SimPy do it at a time."""
+        if at is None:
+            action(*arguments)
+            return
+        when = round((seconds(at) if isinstance(at, str) else at) * rows.PS)
+        event = self.clock.timeout(when - int(self.clock.now))
+        event.callbacks.append(lambda _: action(*arguments))
 
     # -- running ------------------------------------------------------------------------------------------------
 

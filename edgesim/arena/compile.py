@@ -58,6 +58,11 @@ JIT: bool = not _numba.config.DISABLE_JIT
 """False when NUMBA_DISABLE_JIT asks for plain Python: same results, slowly."""
 
 
+def is_cold() -> bool:
+    """Must the kernel be compiled before it can run, which takes most of a minute?"""
+    return JIT and not any(cache_folder().rglob("*.nbi"))
+
+
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a helper of the kernel: no cache and no Python door of its own, errors as numpy has them."""
     options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}

@@ -107,7 +107,7 @@ CANDIDATE: Final = _row(
 
 WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm")
 
-COST: Final = _row("decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv")
+COST: Final = _row("decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens")
 """Where a step cost's tables lie in the pools, and its scalars."""
 
 REPLICA: Final = _row(

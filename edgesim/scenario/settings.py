@@ -59,7 +59,7 @@ Policy = Annotated[dict[str, Any], BeforeValidator(_policy)]
 
 
 class Retry(Section):
-    """What a client does when its attempt is lost or refused."""
+    """What happens when a replica fails and an attempt is lost."""
 
     attempts: WholeNumber = Field(default=0, description="Further attempts after the first.")
     backoff: Seconds = Field(default=0.0, description="Pause before a further attempt; doubles each time.")
@@ -76,7 +76,7 @@ class Policies(Section):
         default={"kind": "accept-all"}, description="Lets requests in, or refuses them."
     )
     retry: Retry = Field(
-        default=Retry(), description="What a client does when its attempt is lost or refused."
+        default=Retry(), description="What happens when a replica fails and an attempt is lost."
     )
 
 

@@ -409,6 +409,7 @@ def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         row["mixed"], row["max_tokens"] = length, len(cost.mixed_table) - 1
         length += cost.mixed_table.size + cost.mixed_coef.size
         row["stream_rate"], row["swap_ps_per_block"] = cost.stream_rate, cost.swap_ps_per_block
+        row["image_tokens"] = cost.tokens_per_image
         row["base_mw"], row["window"], row["kv"] = cost.base_mw, window, int(cost.kv_block_bytes > 0)
         parts += [np.ravel(t) for t in (cost.decode_table, cost.decode_coef, cost.mixed_table, cost.mixed_coef)]
     return np.concatenate(parts).astype(np.int64), costs

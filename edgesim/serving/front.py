@@ -20,7 +20,7 @@ from edgesim.policies.checks import blame, check_admit, check_rank, check_route
 from edgesim.policies.scheduler import FirstComeFirstServed
 from edgesim.records import STATUS
 from edgesim.serving import decision
-from edgesim.serving.views import ATTEMPTS, ORIGIN, SESSION, WORKLOAD, CostLook, ReplicaLook, RequestLook, S
+from edgesim.serving.views import ATTEMPTS, ORIGIN, SESSION, WORKLOAD, CostLook, Looks, ReplicaLook, RequestLook, S
 from edgesim.serving.views import SystemLook, WorkloadFacts
 from edgesim.streams import uniform
 
@@ -89,7 +89,7 @@ class PolicyFront:
         self._request = RequestLook(workloads, topology.node_name, lambda n: topology.tiers[topology.node_tier[n]])
         self._own_board = array("q", [0]) * (max(1, int(system.places[:, 1].max())) * decision.BOARD_COLUMNS)
         self.board: Sequence[int] = self._own_board
-        self._looks: dict[int, list[ReplicaLook]] = {}
+        self._looks: dict[int, Looks] = {}
         self._classes: list[int] = system.workloads["llm"].tolist()
         self._class_count = system.classes
         self._costs = [CostLook(cost) for cost in system.costs]
@@ -114,11 +114,11 @@ class PolicyFront:
 
     # -- looks --------------------------------------------------------------------------------------------------
 
-    def _look_at(self, key: int) -> list[ReplicaLook]:
+    def _look_at(self, key: int) -> Looks:
         """The candidates of an origin and LLM class as objects, made when they are first needed."""
         fleet, system, topology = self.fleet, self.fleet.system, self.topology
         offset, length = (int(x) for x in system.places[key])
-        looks = []
+        looks = Looks()
         for place, candidate in enumerate(system.candidates[offset : offset + length]):
             look = ReplicaLook(self.board, place)
             index = look.index = int(candidate["replica"])
@@ -152,7 +152,7 @@ class PolicyFront:
         if looks is None:
             looks = self._look_at(key)
         if self.absent:
-            looks = [look for look in looks if look.is_on]
+            looks = [look for look in looks if look.is_on]  # type: ignore[assignment]
         if not looks:
             return decision.Refuse(decision.NO_REPLICA)
         request, system = self._request, self.system

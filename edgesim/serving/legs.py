@@ -41,6 +41,7 @@ from edgesim.serving.decision import REPLICA_FAILED
 from edgesim.serving.plan import cut
 
 MB_PS = 10**15
+LONGEST_DOUBLING = 16
 
 
 @kernel
@@ -101,7 +102,8 @@ def dispatch(s, slot, place, kind, rank):
     request = s.requests[slot]
     candidate = s.candidates[place]
     replica = s.replicas[candidate.replica]
-    if not can_ever_hold(s, replica, request.prompt, request.output):
+    prompt = request.prompt + request.images * s.costs[replica.cost].image_tokens
+    if not can_ever_hold(s, replica, prompt, request.output):
         return False
     control = s.control[0]
     now = control.now
@@ -119,11 +121,11 @@ def dispatch(s, slot, place, kind, rank):
     leg.rank = rank
     leg.sequence = control.sequence
     control.sequence += 1
-    leg.prompt = request.prompt
+    leg.prompt = prompt
     leg.output = request.output
     leg.predicted = request.predicted
     leg.images = request.images
-    leg.target = request.prompt
+    leg.target = prompt
     leg.prefilled = 0
     leg.chunk = 0
     leg.generated = 0
@@ -152,7 +154,7 @@ def dispatch(s, slot, place, kind, rank):
     request.live += 1
     join_siblings(s, request, i)
     replica.transit += 1
-    replica.assigned += request.prompt + request.predicted
+    replica.assigned += prompt + request.predicted
     if candidate.up_hops == 0:
         deliver(s, i)
         return True
@@ -426,7 +428,7 @@ def lost(s, i):
     workload = s.workloads[request.workload]
     if request.attempts <= workload.retries:
         request.replica = NONE
-        wait(s, slot, s.control[0].now + workload.backoff)
+        wait(s, slot, s.control[0].now + (workload.backoff << min(request.attempts - 1, LONGEST_DOUBLING)))
     else:
         end(s, slot, R_FAILED, REPLICA_FAILED)
 

@@ -170,17 +170,18 @@ class ReferenceEngine:
     def _dispatch(self, ask: Ask, candidate: int, kind: int, rank: int) -> bool:
         place = self.system.candidates[candidate]
         replica = self.replicas[int(place["replica"])]
-        if not replica.can_ever_hold(ask.prompt, ask.output):
+        prompt = ask.prompt + ask.images * replica.cost.tokens_per_image
+        if not replica.can_ever_hold(prompt, ask.output):
             return False
         leg = Leg(ask=ask, number=ask.legs, kind=kind, replica=replica, place=place, rank=rank, since=self.now)
         leg.sequence, self.sequence = self.sequence, self.sequence + 1
         leg.dispatched = self.now
-        leg.prompt, leg.output, leg.images, leg.target = ask.prompt, ask.output, ask.images, ask.prompt
+        leg.prompt, leg.output, leg.images, leg.target = prompt, ask.output, ask.images, prompt
         ask.legs += 1
         ask.live += 1
         ask.open.append(leg)
         replica.transit += 1
-        replica.assigned += ask.prompt + ask.predicted
+        replica.assigned += prompt + ask.predicted
         if not place["up_hops"]:
             replica.deliver(leg)
             return True
@@ -331,7 +332,7 @@ class ReferenceEngine:
         workload = self.system.workloads[ask.workload]
         if ask.attempts <= int(workload["retries"]):
             ask.replica = rows.NONE
-            self._wait(ask, self.now + int(workload["backoff"]))
+            self._wait(ask, self.now + (int(workload["backoff"]) << min(ask.attempts - 1, 16)))
         else:
             self._end(ask, rows.R_FAILED, decision.REPLICA_FAILED)
 

@@ -179,6 +179,27 @@ class ReplicaLook:
         return self._board[self._free_blocks] * self.block_size
 
 
+class Looks(list[ReplicaLook]):
+    """The candidates of an origin, nearest first: a list that also answers whole columns."""
+
+    def column(self, name: str) -> list[int]:
+        """One number of every candidate at once, several times faster than reading view by view.
+
+        Args:
+            name: "queue_length", "running", "outstanding_requests" or "outstanding_tokens".
+        """
+        board = self[0]._board  # noqa: SLF001 - its own rows
+        return board[COLUMNS[name] : len(self) * BOARD_COLUMNS : BOARD_COLUMNS].tolist()  # type: ignore[no-any-return, attr-defined]
+
+
+COLUMNS = {
+    "queue_length": QUEUE,
+    "running": RUNNING,
+    "outstanding_requests": OUTSTANDING,
+    "outstanding_tokens": TOKENS,
+}
+
+
 class CostLook:
     """A step cost for quick estimates: the same integers as plain lists."""
 

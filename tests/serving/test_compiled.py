@@ -1,0 +1,127 @@
+"""The compiled tier of policies decides as their Python tier does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgesim import simulation
+from edgesim.arena.compile import JIT
+from edgesim.policies import Router, compiled, register
+from edgesim.scenario import load
+from edgesim.streams import uniform
+
+pytestmark = pytest.mark.skipif(not JIT, reason="the compiled tier needs the compiler")
+
+SCENARIO = {
+    "scenario": {"name": "tiers", "seed": 3, "requests": 400},
+    "topology": {
+        "nodes": {
+            "users": {"tier": "device", "count": 5},
+            "servers": {"tier": "cloud", "accelerator": "nvidia-a100-80gb-sxm", "accelerators": 4},
+            "box": {"tier": "edge", "accelerator": "nvidia-l4"},
+        },
+        "links": [
+            {"between": ["users", "box"], "latency": "3 ms", "bandwidth": "50 Mbps", "shared": True},
+            {"between": ["box", "servers"], "latency": "10 ms", "bandwidth": "1 Gbps"},
+        ],
+    },
+    "deployments": [
+        {"llm": "llama-3.1-8b", "on": "servers", "replicas": 4},
+        {"llm": "llama-3.1-8b", "weights": "int4", "on": "box"},
+    ],
+    "workloads": {
+        "chat": {
+            "from": "users",
+            "arrivals": {"kind": "poisson", "rate": "40/s"},
+            "prompt_tokens": {"kind": "exponential", "mean": 600, "max": 4000},
+            "output_tokens": {"kind": "exponential", "mean": 80, "max": 600},
+        }
+    },
+}
+
+
+class Kept:
+    """A sink that keeps requests."""
+
+    def __init__(self) -> None:
+        self.chunks: list[np.ndarray] = []
+
+    def requests(self, chunk: np.ndarray) -> None:
+        self.chunks.append(chunk.copy())
+
+    def legs(self, chunk: np.ndarray) -> None:
+        pass
+
+
+def records(router: object, worth: int, monkeypatch: pytest.MonkeyPatch, story: object = None) -> np.ndarray:
+    """Records of a run whose router is compiled from `worth` requests on."""
+    monkeypatch.setattr(simulation, "WORTH_COMPILING", worth)
+    kept = Kept()
+    run = simulation.Simulation(load(SCENARIO | {"policies": {"router": router}}))
+    if story is not None:
+        story(run)
+    run.run(kept)
+    assert bool(run.engine.control["router"]) == (worth == 0)
+    return np.sort(np.concatenate(kept.chunks), order="request")
+
+
+@pytest.mark.parametrize(
+    "router", ["nearest", "random", "join-shortest-queue", "least-outstanding-tokens", "power-of-two"]
+)
+def test_compiled_built_ins_decide_as_their_python_tier(router: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both tiers give the same records, to the bit."""
+    assert np.array_equal(records(router, 0, monkeypatch), records(router, 10**9, monkeypatch))
+
+
+def test_replicas_that_are_not_up_are_left_to_the_python_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failing and starting replicas changes nothing about the agreement."""
+
+    def story(run: simulation.Simulation) -> None:
+        run.fail_replica(1, at=2)
+        run.start_replica(1, at="4 s")
+
+    compiled_tier = records("power-of-two", 0, monkeypatch, story)
+    assert np.array_equal(compiled_tier, records("power-of-two", 10**9, monkeypatch, story))
+    assert (compiled_tier["status"] == 2).any()
+
+
+def _last(view, request, candidates, parameters, key):  # noqa: ANN001, ANN202
+    return len(candidates) - 1 if parameters[0] > 0.5 else 0
+
+
+def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A router of one's own with `compiled_route` is called by the kernel, with its parameters."""
+
+    @register("farthest-for-tests")
+    class Farthest(Router):
+        """Send each request to the farthest replica."""
+
+        far: bool = True
+        compiled_route = compiled(_last)
+
+        def route(self, request, candidates, view):  # noqa: ANN001, ANN202
+            return candidates[-1 if self.far else 0]
+
+    kept = Kept()
+    run = simulation.Simulation(load(SCENARIO | {"policies": {"router": "farthest-for-tests"}}))
+    run.run(kept)
+    assert run.engine.control["router"]
+    monkeypatch.setattr(Farthest, "compiled_route", None)
+    assert np.array_equal(
+        np.sort(np.concatenate(kept.chunks), order="request"), records("farthest-for-tests", 10**9, monkeypatch)
+    )
+
+
+def test_the_kernel_draws_what_streams_draw() -> None:
+    """`uniform` is the same pure function in both languages."""
+    from numba import njit
+
+    from edgesim.serving.compiled import uniform as compiled_uniform
+
+    @njit
+    def ask(key, request, index):  # noqa: ANN001, ANN202
+        return compiled_uniform(key, request, index)
+
+    for key, request, index in [(1, 2, 3), (2**63 + 5, 10**9, 65537), (2**64 - 1, 0, 0)]:
+        assert ask(np.uint64(key), request, index) == uniform(key, request, index)
