@@ -142,12 +142,16 @@ def long_run() -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--requests", type=int, default=400_000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--scale", action="store_true", help="also compare 1,000 replicas with 10")
-    parser.add_argument("--long", action="store_true", help="only run ten million requests, for the peak memory")
+    parser.add_argument(
+        "--long", action="store_true", help="only run ten million requests, for the peak memory"
+    )
     arguments = parser.parse_args()
     if arguments.long:
         found = long_run()

@@ -25,9 +25,9 @@ from edgesim.units import seconds
 
 if TYPE_CHECKING:
     import simpy
-    from edgesim.policies import Policy
     from numpy.typing import NDArray
 
+    from edgesim.policies import Policy
     from edgesim.scenario import Scenario
     from edgesim.serving.engine import KernelEngine
 
@@ -144,15 +144,17 @@ class Simulation:
         expected = 0.0
         for load in self.scenario.workloads.values():
             rate = getattr(load.arrivals, "rate", 0.0) * (settings.duration or 0.0)
-            each = self.topology.group(load.from_)[1] if getattr(load.arrivals, "per", "total") == "node" else 1
+            each = (
+                self.topology.group(load.from_)[1] if getattr(load.arrivals, "per", "total") == "node" else 1
+            )
             expected += rate * each
         return (settings.requests or expected) >= WORTH_COMPILING
 
     def _start_replicas(self) -> None:
         """Let replicas that need time to start come up."""
         for index in np.flatnonzero(self.fleet.system.replicas["state"] == rows.STARTING):
-            event = self.clock.timeout(int(self.fleet.system.replicas["start_ps"][index]))
-            event.callbacks.append(lambda _, index=int(index): self.set_state(index, rows.ON))  # type: ignore[misc]
+            after = int(self.fleet.system.replicas["start_ps"][index])
+            self._at(after / rows.PS, self.set_state, int(index), rows.ON)
 
     @property
     def info(self) -> RunInfo:
@@ -208,7 +210,7 @@ class Simulation:
         if row is not None:
             self._ask(row)
 
-    def _ask(self, row: np.void) -> None:
+    def _ask(self, row: Any) -> None:
         limit = self.scenario.scenario.requests
         if limit is None or self._asked_by_users < limit:
             self._asked_by_users += 1
@@ -284,7 +286,10 @@ class Simulation:
     def _start(self, index: int) -> None:
         self.set_state(index, rows.STARTING)
         self._at(
-            self.now + int(self.fleet.system.replicas["start_ps"][index]) / rows.PS, self.set_state, index, rows.ON
+            self.now + int(self.fleet.system.replicas["start_ps"][index]) / rows.PS,
+            self.set_state,
+            index,
+            rows.ON,
         )
 
     def set_speed(self, replica: int | str, speed: float, at: float | str | None = None) -> None:

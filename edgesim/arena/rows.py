@@ -62,7 +62,9 @@ R_COMPLETED, R_REJECTED, R_FAILED, R_ABANDONED, R_UNFINISHED = range(5)
 ARRIVE, DELIVER, FLOW, TIMER, BOUNDARY = range(5)
 
 # Calendar kinds.
-E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERRED, E_BOUNDARY, E_TRANSFER = range(10)
+E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERRED, E_BOUNDARY, E_TRANSFER = (
+    range(10)
+)
 
 # Flow kinds: what a transfer carries.
 PROMPT, STREAM, REMAINDER, USER = range(4)
@@ -107,7 +109,9 @@ CANDIDATE: Final = _row(
 
 WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm")
 
-COST: Final = _row("decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens")
+COST: Final = _row(
+    "decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens"
+)
 """Where a step cost's tables lie in the pools, and its scalars."""
 
 REPLICA: Final = _row(

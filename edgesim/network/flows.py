@@ -323,9 +323,7 @@ def fill(s, links, moved):
         for i in range(links):
             row = s.links[s.touched[i]]
             if row.active > 0:
-                if best == NONE:
-                    best = s.touched[i]
-                elif row.residual * s.links[best].active < s.links[best].residual * row.active:
+                if best == NONE or row.residual * s.links[best].active < s.links[best].residual * row.active:
                     best = s.touched[i]
         level = s.links[best].residual // s.links[best].active
         for i in range(moved):

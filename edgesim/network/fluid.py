@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import simpy
 
@@ -25,6 +26,14 @@ def priority(klass: int, key: int) -> int:
 
 
 LAST = priority(9, 0)
+
+
+def happen(env: simpy.Environment, delay: int, order: int, action: Callable[[], None]) -> None:
+    """Let SimPy call an action after a delay [ps], in the order that a priority gives it within its instant."""
+    event = env.event()
+    event._ok, event._value = True, None  # noqa: SLF001 - SimPy has no public scheduling by priority
+    event.callbacks.append(lambda _: action())
+    env.schedule(event, priority=cast("Any", order), delay=delay)
 
 
 @dataclass(eq=False, slots=True)
@@ -95,10 +104,7 @@ class FluidNetwork:
         """Ask for one new solution at the end of this instant."""
         if not self._dirty:
             self._dirty = True
-            event = self.env.event()
-            event._ok, event._value = True, None  # noqa: SLF001 - SimPy has no public scheduling by priority
-            event.callbacks.append(lambda _: self._solve())
-            self.env.schedule(event, priority=LAST)  # type: ignore[arg-type]
+            happen(self.env, 0, LAST, self._solve)
 
     def _solve(self) -> None:
         """Give every flow its max-min rate; only those whose rate changed are settled anew."""
@@ -138,7 +144,7 @@ class FluidNetwork:
     def _schedule_end(self, flow: Flow) -> None:
         version = flow.version
 
-        def end(_: simpy.Event) -> None:
+        def end() -> None:
             if flow.version == version and flow in self.flows:
                 self.flows.pop(flow)
                 flow.version += 1
@@ -146,10 +152,7 @@ class FluidNetwork:
                 assert flow.ended is not None
                 flow.ended()
 
-        event = self.env.event()
-        event._ok, event._value = True, None  # noqa: SLF001
-        event.callbacks.append(end)
-        self.env.schedule(event, priority=priority(FLOW, flow.key), delay=flow.finish - int(self.env.now))  # type: ignore[arg-type]
+        happen(self.env, flow.finish - int(self.env.now), priority(FLOW, flow.key), end)
 
 
 def water_fill(capacities: Sequence[int], flows: Iterable[tuple[Sequence[int], int]]) -> list[int]:

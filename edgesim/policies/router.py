@@ -54,7 +54,8 @@ def least_loaded(candidates: Sequence[ReplicaView]) -> ReplicaView:
     column = getattr(candidates, "column", None)
     if column is not None:
         loads = column("outstanding_requests")
-        return candidates[loads.index(min(loads))]
+        nearest: ReplicaView = candidates[loads.index(min(loads))]
+        return nearest
     return min(candidates, key=attrgetter("outstanding_requests"))  # twice as fast as a lambda
 
 

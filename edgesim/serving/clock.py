@@ -16,7 +16,7 @@ class Clock(simpy.Environment):
     """SimPy with integer time; the only code that touches SimPy's private names."""
 
     def __init__(self, initial_time: int = 0) -> None:
-        super().__init__(_whole(initial_time, "the initial time"))  # type: ignore[arg-type]
+        super().__init__(_whole(initial_time, "the initial time"))
 
     def timeout(self, delay: float = 0, value: Any = None) -> simpy.Timeout:
         """A timeout of whole picoseconds; `sim.after` takes seconds and "500 ms"."""
@@ -25,14 +25,17 @@ class Clock(simpy.Environment):
     def schedule(self, event: simpy.Event, priority: Any = 1, delay: float = 0) -> None:
         """Schedule an event after whole picoseconds."""
         heapq.heappush(
-            self._queue, (self._now + _whole(delay, "a delay"), priority, next(self._eid), event)  # type: ignore[misc]
+            self._queue,
+            (self._now + _whole(delay, "a delay"), priority, next(self._eid), event),
         )
 
     def run(self, until: Any = None) -> Any:
         """Run until a whole time [ps] or an event."""
-        return super().run(until if until is None or isinstance(until, simpy.Event) else _whole(until, "until"))
+        return super().run(
+            until if until is None or isinstance(until, simpy.Event) else _whole(until, "until")
+        )
 
-    def peek(self) -> int:  # type: ignore[override]
+    def peek(self) -> int:
         """Time of the next event [ps]; `FOREVER` if there is none."""
         return int(self._queue[0][0]) if self._queue else FOREVER
 

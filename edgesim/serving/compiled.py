@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgesim.arena.compile import JIT, kernel
-from edgesim.arena.state import unpack
+from edgesim.arena.tables import unpack
 from edgesim.policies.compiled import CompiledFunction
 from edgesim.policies.router import JoinShortestQueue, LeastOutstandingTokens, Nearest, PowerOfTwo, Random
 from edgesim.serving.decision import NO_REPLICA
@@ -90,7 +90,9 @@ def free_kv_tokens(view, candidate):
     replica = view.replicas[candidate.replica]
     free = replica.free_blocks
     if replica.planned and replica.plan_mixed == 0:
-        free -= blocks_wanted(view, replica, 1, steps_before(replica, view.control[0].now - replica.plan_start))
+        free -= blocks_wanted(
+            view, replica, 1, steps_before(replica, view.control[0].now - replica.plan_start)
+        )
     return free * replica.block_size
 
 
@@ -158,7 +160,9 @@ def compiled_form(policy: Policy) -> CompiledFunction | None:
     """The compiled form of a policy, if it has one and code can be compiled."""
     if not JIT:
         return None
-    hook = {"router": "compiled_route", "scheduler": "compiled_rank", "admission": "compiled_admit"}[policy.role]
+    hook = {"router": "compiled_route", "scheduler": "compiled_rank", "admission": "compiled_admit"}[
+        policy.role
+    ]
     return getattr(policy, hook, None) or BUILT_IN.get(type(policy))
 
 

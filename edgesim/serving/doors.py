@@ -64,7 +64,9 @@ class Doors:
     def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
         """Ask a replica on its own node."""
         if prompt_tokens < 1 or output_tokens < 1:
-            raise SimulationError(f"a request of {prompt_tokens} prompt and {output_tokens} output tokens; both start at 1")
+            raise SimulationError(
+                f"a request of {prompt_tokens} prompt and {output_tokens} output tokens; both start at 1"
+            )
         simulation = self._simulation
         index = self.replica(replica)
         ticket, event = self._ticket()
@@ -74,7 +76,12 @@ class Doors:
         places = system.candidates["replica"][offset : offset + length].tolist()
         simulation.front.tickets[ticket] = places.index(index)
         row = np.zeros(1, rows.ARRIVAL)[0]
-        row["at"], row["origin"], row["workload"], row["session"] = simulation.clock.now, home, self._hand_work, ticket
+        row["at"], row["origin"], row["workload"], row["session"] = (
+            simulation.clock.now,
+            home,
+            self._hand_work,
+            ticket,
+        )
         row["prompt"], row["output"], row["predicted"] = prompt_tokens, output_tokens, output_tokens
         simulation.engine.submit(row)
         return event

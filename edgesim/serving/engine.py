@@ -129,7 +129,16 @@ class KernelEngine:
             residues += int(replica["block_size"])
         replicas["free_blocks"] = replicas["total_blocks"]
         replicas["free_swap"] = replicas["swap_blocks"]
-        for name in ("partial", "wait_head", "wait_tail", "run_head", "run_tail", "swap_head", "swap_tail", "boundary"):
+        for name in (
+            "partial",
+            "wait_head",
+            "wait_tail",
+            "run_head",
+            "run_tail",
+            "swap_head",
+            "swap_tail",
+            "boundary",
+        ):
             replicas[name] = rows.NONE
 
     def _grow_pool(self, name: str, length: int) -> None:
@@ -149,7 +158,9 @@ class KernelEngine:
         else:
             control[head] = old
         if name == "flows":
-            self.arena.put("hops", _extended(self.arena.tables.get("hops"), length * int(control["longest_path"])))
+            self.arena.put(
+                "hops", _extended(self.arena.tables.get("hops"), length * int(control["longest_path"]))
+            )
             self.arena.put("moved", np.zeros(length, np.int64))
 
     def _size_heap(self) -> None:
@@ -174,10 +185,10 @@ class KernelEngine:
     def _renew_views(self) -> None:
         """Memoryviews through which Python reads what the kernel wrote, without numpy's cost per item."""
         tables = self.arena.tables
-        self.board = memoryview(tables["board"])
-        self._control = memoryview(tables["control"].view(np.int64))
+        self.board = _words(tables["board"])
+        self._control = _words(tables["control"])
         if "requests" in tables:
-            self._requests = memoryview(tables["requests"].view(np.int64))
+            self._requests = _words(tables["requests"])
         self._address = self.arena.address
 
     @property
@@ -281,12 +292,15 @@ class KernelEngine:
         base = slot * REQUEST_WIDTH
         answer = self.front.decide(self._requests, base, self.board, self._control[NOW])
         if type(answer) is int:
-            return loop.run(self._address, horizon, loop.SEND, slot, self._offset(base) + answer, 0, 0)  # type: ignore[no-any-return]
+            stop: int = loop.run(self._address, horizon, loop.SEND, slot, self._offset(base) + answer, 0, 0)
+            return stop
         if isinstance(answer, decision.Dispatch):
             offset = self._offset(slot * REQUEST_WIDTH)
             if len(answer.places) == 1:
                 return int(
-                    loop.run(self._address, horizon, loop.SEND, slot, offset + answer.places[0], answer.rank, 0)
+                    loop.run(
+                        self._address, horizon, loop.SEND, slot, offset + answer.places[0], answer.rank, 0
+                    )
                 )
             sent = 0
             for i, place in enumerate(answer.places):
@@ -297,6 +311,7 @@ class KernelEngine:
         elif isinstance(answer, decision.Refuse):
             verb, value = loop.TURN_AWAY, answer.reason
         else:
+            assert isinstance(answer, decision.Wait)
             verb, value = loop.ASK_AGAIN, answer.until
         return int(loop.run(self._address, horizon, verb, slot, value, 0, 0))
 
@@ -306,7 +321,9 @@ class KernelEngine:
 
     def _offset(self, base: int) -> int:
         cells = self._requests
-        return self._offsets[cells[base + ORIGIN] * self.system.classes + self._classes[cells[base + WORKLOAD]]]
+        return self._offsets[
+            cells[base + ORIGIN] * self.system.classes + self._classes[cells[base + WORKLOAD]]
+        ]
 
     def _notify(self) -> None:
         control, tables = self.control, self.arena.tables
@@ -389,6 +406,11 @@ ORIGIN = (rows.REQUEST.names or ()).index("origin")
 WORKLOAD = (rows.REQUEST.names or ()).index("workload")
 
 
+def _words(table: NDArray[Any]) -> memoryview:
+    """A table's memory as integers, which Python reads without numpy's cost per item."""
+    return memoryview(table.view(np.int64))  # type: ignore[arg-type]
+
+
 def _extended(old: NDArray[Any] | None, length: int, kind: np.dtype = rows.HOP) -> NDArray[Any]:
     """A longer copy of a table."""
     table = np.zeros(length, kind)
@@ -411,7 +433,9 @@ def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         row["stream_rate"], row["swap_ps_per_block"] = cost.stream_rate, cost.swap_ps_per_block
         row["image_tokens"] = cost.tokens_per_image
         row["base_mw"], row["window"], row["kv"] = cost.base_mw, window, int(cost.kv_block_bytes > 0)
-        parts += [np.ravel(t) for t in (cost.decode_table, cost.decode_coef, cost.mixed_table, cost.mixed_coef)]
+        parts += [
+            np.ravel(t) for t in (cost.decode_table, cost.decode_coef, cost.mixed_table, cost.mixed_coef)
+        ]
     return np.concatenate(parts).astype(np.int64), costs
 
 

@@ -183,7 +183,9 @@ def _places(
     for_all = np.array([deployments[d].serves == "all" for d in deployment_of])
     llm_of = np.array([deployments[d].llm for d in deployment_of], dtype=object)
     groups = dict.fromkeys(workload.from_ for workload in scenario.workloads.values())
-    origins = np.concatenate([np.arange(first, first + count) for first, count in map(topology.group, groups)])
+    origins = np.concatenate(
+        [np.arange(first, first + count) for first, count in map(topology.group, groups)]
+    )
     ways = _Ways(topology, origins, np.unique(table["node"][for_all]))
     places = np.zeros((topology.node_count * len(classes), 2), np.int64)
     parts: list[NDArray[np.void]] = []
@@ -201,13 +203,18 @@ def _places(
     for node, mine in home.items():
         put(node, SERVED_AT_HOME, _local(mine))
     for row, origin in enumerate(origins.tolist()):
-        mine = np.array(home.get(origin, []), np.int64)
+        here = np.array(home.get(origin, []), np.int64)
         for klass, llm in enumerate(classes[1:], start=1):
-            own = mine[~for_all[mine]] if len(mine) else mine
-            common = for_all if llm is None else for_all & (llm_of == llm)
-            own = own if llm is None else own[[llm_of[r] == llm for r in own]] if len(own) else own
-            others = ways.nearest(row, table["node"], common, None if limit is None else limit - len(own))
-            put(origin, klass, np.concatenate([_local(own.tolist()), ways.candidates(row, table["node"], others)]))
+            wanted = np.ones(len(llm_of), np.bool_) if llm is None else llm_of == llm
+            own = here[~for_all[here] & wanted[here]]
+            others = ways.nearest(
+                row, table["node"], for_all & wanted, None if limit is None else limit - len(own)
+            )
+            put(
+                origin,
+                klass,
+                np.concatenate([_local(own.tolist()), ways.candidates(row, table["node"], others)]),
+            )
     candidates = np.concatenate(parts) if parts else np.zeros(0, rows.CANDIDATE)
     pool = np.concatenate([ways.pool, np.arange(topology.link_count, dtype=np.int64)])
     return places, candidates, pool

@@ -20,8 +20,19 @@ from edgesim.policies.checks import blame, check_admit, check_rank, check_route
 from edgesim.policies.scheduler import FirstComeFirstServed
 from edgesim.records import STATUS
 from edgesim.serving import decision
-from edgesim.serving.views import ATTEMPTS, ORIGIN, SESSION, WORKLOAD, CostLook, Looks, ReplicaLook, RequestLook, S
-from edgesim.serving.views import SystemLook, WorkloadFacts
+from edgesim.serving.views import (
+    ATTEMPTS,
+    ORIGIN,
+    SESSION,
+    WORKLOAD,
+    CostLook,
+    Looks,
+    ReplicaLook,
+    RequestLook,
+    S,
+    SystemLook,
+    WorkloadFacts,
+)
 from edgesim.streams import uniform
 
 if TYPE_CHECKING:
@@ -49,7 +60,7 @@ class Policies:
         for policy in self.all:
             key = policy.key = self.streams.key(f"policy/{policy.role}")
             try:
-                policy.start(system, lambda request, index, key=key: uniform(key, request, index))  # type: ignore[misc]
+                policy.start(system, lambda request, index, key=key: uniform(key, request, index))
             except Exception as error:
                 raise blame(policy, error, None, 0.0, "setup") from error
 
@@ -66,6 +77,7 @@ class Policies:
 
 def order_bits(value: float) -> int:
     """An integer that orders as the float does."""
+    bits: int
     (bits,) = struct.unpack("<q", struct.pack("<d", float(value) + 0.0))
     return bits if bits >= 0 else -(bits & ((1 << 63) - 1))
 
@@ -86,9 +98,11 @@ class PolicyFront:
         system = fleet.system
         self.fleet, self.topology, self.policies = fleet, topology, policies
         self.system = SystemLook(topology.tiers)
-        self._request = RequestLook(workloads, topology.node_name, lambda n: topology.tiers[topology.node_tier[n]])
+        self._request = RequestLook(
+            workloads, topology.node_name, lambda n: topology.tiers[topology.node_tier[n]]
+        )
         self._own_board = array("q", [0]) * (max(1, int(system.places[:, 1].max())) * decision.BOARD_COLUMNS)
-        self.board: Sequence[int] = self._own_board
+        self.board: Any = self._own_board
         self._looks: dict[int, Looks] = {}
         self._classes: list[int] = system.workloads["llm"].tolist()
         self._class_count = system.classes
@@ -106,7 +120,11 @@ class PolicyFront:
         self._decided: dict[int, Decision] = {}
         self._plain = self._admission is None and self._scheduler is None and not policies.listens
         policies.start(self.system)
-        self._router, self._route, self._oracle = policies.router, policies.router.route, policies.router.oracle
+        self._router, self._route, self._oracle = (
+            policies.router,
+            policies.router.route,
+            policies.router.oracle,
+        )
 
     def read_from(self, board: Sequence[int]) -> None:
         """Let the views read an engine's own board instead of copies of it."""
@@ -146,13 +164,13 @@ class PolicyFront:
             return self._at_home(cells, base)
         if board is not self.board:
             for i, value in enumerate(board):
-                self.board[i] = value  # type: ignore[index]
+                self.board[i] = value
         key = cells[base + ORIGIN] * self._class_count + self._classes[workload]
-        looks = self._looks.get(key)
+        looks: list[ReplicaLook] | None = self._looks.get(key)
         if looks is None:
             looks = self._look_at(key)
         if self.absent:
-            looks = [look for look in looks if look.is_on]  # type: ignore[assignment]
+            looks = [look for look in looks if look.is_on]
         if not looks:
             return decision.Refuse(decision.NO_REPLICA)
         request, system = self._request, self.system
@@ -170,12 +188,12 @@ class PolicyFront:
             self.seconds["router"] += (time.perf_counter() - started) * SAMPLE
         if answer.__class__ is not ReplicaLook or looks[0]._board is not answer._board:  # type: ignore[union-attr]  # noqa: SLF001
             return self._other(router, answer, looks, request, now)
-        place = answer.place  # type: ignore[union-attr]
+        place = answer.place
         if self.absent or place >= len(looks) or looks[place] is not answer:
             check_route(router, answer, looks, request, now * S)
         if self._plain:
             return place
-        return self._pass_on((place,), [answer], request, now)  # type: ignore[list-item]
+        return self._pass_on((place,), [answer], request, now)
 
     def _other(
         self, router: Router, answer: object, looks: list[ReplicaLook], request: RequestLook, now: int
@@ -266,4 +284,3 @@ class PolicyFront:
                 raise
             except Exception as error:
                 raise blame(policy, error, None, finished * S, "on_outcome") from error
-

@@ -164,7 +164,15 @@ def dispatch(s, slot, place, kind, rank):
         push(s, when, DELIVER, leg.sequence, E_DELIVERY, i, leg.sequence)
     else:
         leg.flow = start_flow(
-            s, PROMPT, i, leg.sequence, candidate.up, candidate.up_hops, candidate.up_latency, float(leg.bytes_up), 0
+            s,
+            PROMPT,
+            i,
+            leg.sequence,
+            candidate.up,
+            candidate.up_hops,
+            candidate.up_latency,
+            float(leg.bytes_up),
+            0,
         )
     return True
 
@@ -325,7 +333,9 @@ def first_token(s, i):
     request.first_token = now
     candidate = s.candidates[leg.candidate]
     if candidate.down_hops > 0:
-        request.first_token += candidate.down_latency + message_delay(message_bytes(s, leg), candidate.down_narrow)
+        request.first_token += candidate.down_latency + message_delay(
+            message_bytes(s, leg), candidate.down_narrow
+        )
 
 
 @kernel
@@ -338,7 +348,15 @@ def open_stream(s, i):
     message = message_bytes(s, leg)
     demand = s.costs[s.replicas[leg.replica].cost].stream_rate * message
     leg.flow = start_flow(
-        s, STREAM, i, leg.sequence, candidate.down, candidate.down_hops, 0, float((leg.output - 1) * message), demand
+        s,
+        STREAM,
+        i,
+        leg.sequence,
+        candidate.down,
+        candidate.down_hops,
+        0,
+        float((leg.output - 1) * message),
+        demand,
     )
 
 
@@ -373,7 +391,15 @@ def reply(s, i):
             push(s, when, DELIVER, leg.sequence, E_DONE, i, leg.sequence)
     else:
         leg.flow = start_flow(
-            s, REMAINDER, i, leg.sequence, candidate.down, candidate.down_hops, candidate.down_latency, unsent, 0
+            s,
+            REMAINDER,
+            i,
+            leg.sequence,
+            candidate.down,
+            candidate.down_hops,
+            candidate.down_latency,
+            unsent,
+            0,
         )
 
 
@@ -626,4 +652,3 @@ def flush(s, slot):
     request.next_free = control.free_request
     control.free_request = slot
     control.active_requests -= 1
-

@@ -31,7 +31,7 @@ from edgesim.arena.rows import (
     TRANSIT,
     USER,
 )
-from edgesim.arena.state import unpack
+from edgesim.arena.tables import unpack
 from edgesim.network.flows import end_flow, solve, start_flow, wake
 from edgesim.serving.batch import boundary
 from edgesim.serving.decision import PATIENCE, TOO_LONG

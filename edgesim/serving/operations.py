@@ -17,8 +17,26 @@ from edgesim.arena.rows import (
 )
 from edgesim.network.flows import solve, stop_flow
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
-from edgesim.serving.legs import adopt, close, end, flush, forget, leave_swapped, leave_waiting, lost, note_phase
-from edgesim.serving.plan import advance, blocks_wanted, book, book_part, elapsed, enter_boundary, steps_before
+from edgesim.serving.legs import (
+    adopt,
+    close,
+    end,
+    flush,
+    forget,
+    leave_swapped,
+    leave_waiting,
+    lost,
+    note_phase,
+)
+from edgesim.serving.plan import (
+    advance,
+    blocks_wanted,
+    book,
+    book_part,
+    elapsed,
+    enter_boundary,
+    steps_before,
+)
 
 
 @kernel

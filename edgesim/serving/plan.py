@@ -110,7 +110,9 @@ def blocks_wanted(s, replica, first, last):
 @kernel
 def reach_of_blocks(s, replica, k):
     """How many of k steps the free blocks allow."""
-    if s.costs[replica.cost].kv == 0 or replica.free_blocks >= replica.decoding * ((k - 1) // replica.block_size + 1):
+    if s.costs[replica.cost].kv == 0 or replica.free_blocks >= replica.decoding * (
+        (k - 1) // replica.block_size + 1
+    ):
         return k
     left = replica.free_blocks
     residue = (-(replica.counter + 1)) % replica.block_size
@@ -152,8 +154,12 @@ def plan_decode(s, r, k):
     row = cost.decode + batch * COST_COLUMNS
     coefficients = cost.decode + (cost.max_seqs + 1) * COST_COLUMNS
     fast = replica.speed == FULL_SPEED
-    time0, time_slope = affine(s, row, coefficients, T_COMPUTE, context, windowed, batch, inside, replica, cost, fast)
-    time1, slope1 = affine(s, row, coefficients, T_MEMORY, context, windowed, batch, inside, replica, cost, fast)
+    time0, time_slope = affine(
+        s, row, coefficients, T_COMPUTE, context, windowed, batch, inside, replica, cost, fast
+    )
+    time1, slope1 = affine(
+        s, row, coefficients, T_MEMORY, context, windowed, batch, inside, replica, cost, fast
+    )
     k = min(k, steps_while(time0 - time1, time_slope - slope1))
     branch = 0
     if time0 < time1:
@@ -170,8 +176,12 @@ def plan_decode(s, r, k):
     if cap < nj:
         nj = cap
         nj_slope = cap_slope
-    work, work_slope = affine(s, row, coefficients, WORK, context, windowed, batch, inside, replica, cost, fast)
-    kib, kib_slope = affine(s, row, coefficients, TRAFFIC, context, windowed, batch, inside, replica, cost, fast)
+    work, work_slope = affine(
+        s, row, coefficients, WORK, context, windowed, batch, inside, replica, cost, fast
+    )
+    kib, kib_slope = affine(
+        s, row, coefficients, TRAFFIC, context, windowed, batch, inside, replica, cost, fast
+    )
     replica.plan_mixed = 0
     replica.plan_tokens = batch
     replica.plan_base = time0
@@ -235,7 +245,9 @@ def mixed_value(s, row, coefficients, column, features, replica, cost, fast):
         return total
     total = at_speed(s, row, column, replica.speed, cost.base_mw)
     for i in range(MIXED_FEATURES):
-        total += at_speed(s, coefficients + i * COST_COLUMNS, column, replica.speed, cost.base_mw) * features[i]
+        total += (
+            at_speed(s, coefficients + i * COST_COLUMNS, column, replica.speed, cost.base_mw) * features[i]
+        )
     return total
 
 

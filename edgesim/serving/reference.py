@@ -16,8 +16,8 @@ import numpy as np
 import simpy
 
 from edgesim.arena import rows
-from edgesim.network.fluid import FluidNetwork, priority
-from edgesim.records import LEG_RECORD, REQUEST_RECORD
+from edgesim.network.fluid import FluidNetwork, happen, priority
+from edgesim.records import REQUEST_RECORD
 from edgesim.serving import decision
 from edgesim.serving.reference_replica import Leg, TwinReplica
 from edgesim.serving.system import System, message_delay
@@ -33,6 +33,37 @@ CHUNK_KEY = 1 << 40
 class Ask:
     """A request on its way: the fields of a REQUEST row as attributes."""
 
+    request: int
+    workload: int
+    origin: int
+    prompt: int
+    output: int
+    predicted: int
+    images: int
+    bytes_up: int
+    patience: int
+    arrived: int
+    since: int
+    status: int
+    reason: int
+    attempts: int
+    live: int
+    legs: int
+    finished: int
+    replica: int
+    hops: int
+    generated: int
+    preemptions: int
+    first_scheduled: int
+    first_token_server: int
+    first_token: int
+    backoff: int
+    sent_up: int
+    sent_down: int
+    compute_nj: int
+    network_nj: int
+    share_ps: int
+
     def __init__(self, arrival: NDArray[np.void], request: int) -> None:
         for name in ASK_FIELDS:
             setattr(self, name, 0)
@@ -46,9 +77,6 @@ class Ask:
         self.quality = 1.0
         self.open: list[Leg] = []
         self.status = self.finished = rows.NONE
-
-    def __getattr__(self, name: str) -> Any:  # fields are set from the row's type
-        raise AttributeError(name)
 
     def cells(self) -> list[int]:
         """The integer fields in the row's order."""
@@ -81,7 +109,7 @@ class ReferenceEngine:
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
-        self.transfers = self.last = 0
+        self.transfers = self.last = self.arrived_requests = 0
         self.arrived: Callable[[int], None] = lambda owner: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
 
@@ -89,10 +117,7 @@ class ReferenceEngine:
 
     def at(self, when: int, klass: int, key: int, action: Callable[[], None]) -> None:
         """Do something at a time, in its place among what happens at that instant."""
-        event = self.env.event()
-        event._ok, event._value = True, None  # noqa: SLF001 - SimPy has no public scheduling by priority
-        event.callbacks.append(lambda _: self._count(action))
-        self.env.schedule(event, priority=priority(klass, key), delay=when - int(self.env.now))  # type: ignore[arg-type]
+        happen(self.env, when - int(self.env.now), priority(klass, key), lambda: self._count(action))
 
     def _count(self, action: Callable[[], None]) -> None:
         self.events += 1
@@ -126,8 +151,8 @@ class ReferenceEngine:
         self.at(int(arrival["at"]), rows.ARRIVE, CHUNK_KEY + self.submitted, lambda: self._arrive(arrival))
 
     def _arrive(self, arrival: NDArray[np.void]) -> None:
-        self.sequence_of_requests = getattr(self, "sequence_of_requests", -1) + 1
-        ask = Ask(arrival, self.sequence_of_requests)
+        ask = Ask(arrival, self.arrived_requests)
+        self.arrived_requests += 1
         self.asks[ask.request] = ask
         if ask.patience:
             self.at(self.now + ask.patience, rows.TIMER, 2 * ask.request, lambda: self._lose_patience(ask))
@@ -173,7 +198,9 @@ class ReferenceEngine:
         prompt = ask.prompt + ask.images * replica.cost.tokens_per_image
         if not replica.can_ever_hold(prompt, ask.output):
             return False
-        leg = Leg(ask=ask, number=ask.legs, kind=kind, replica=replica, place=place, rank=rank, since=self.now)
+        leg = Leg(
+            ask=ask, number=ask.legs, kind=kind, replica=replica, place=place, rank=rank, since=self.now
+        )
         leg.sequence, self.sequence = self.sequence, self.sequence + 1
         leg.dispatched = self.now
         leg.prompt, leg.output, leg.images, leg.target = prompt, ask.output, ask.images, prompt
@@ -379,7 +406,8 @@ class ReferenceEngine:
             leg.bytes_down = self._message(leg) * leg.generated if leg.streams_down(self.system) else 0
         leg.state = rows.DONE
         leg.network_nj = (
-            leg.bytes_up * int(leg.place["up_pj"]) // 1000 + leg.bytes_down * int(leg.place["down_pj"]) // 1000
+            leg.bytes_up * int(leg.place["up_pj"]) // 1000
+            + leg.bytes_down * int(leg.place["down_pj"]) // 1000
         )
         ask.compute_nj += leg.compute_nj
         ask.network_nj += leg.network_nj
@@ -470,6 +498,3 @@ class ReferenceEngine:
                 if waiting:
                     ask.backoff += self.now - ask.since
                 self._end(ask, rows.R_UNFINISHED, 0)
-
-
-LEG_FIELDS = LEG_RECORD.names or ()

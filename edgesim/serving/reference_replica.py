@@ -88,7 +88,7 @@ class Leg:
 
     def record(self, outcome: int, now: int) -> NDArray[np.void]:
         """Its LEG_RECORD row."""
-        row = np.zeros(1, LEG_RECORD)[0]
+        row: NDArray[np.void] = np.zeros(1, LEG_RECORD)[0]
         row["request"], row["leg"], row["kind"] = self.ask.request, self.number, self.kind
         row["replica"], row["outcome"] = self.replica.index, outcome
         row["finished"] = now if outcome != rows.UNFINISHED else rows.NONE
@@ -417,7 +417,9 @@ class TwinReplica:
         context = sum(leg.stored + 1 for leg in decodes)
         windowed = sum(self._clip(leg.stored + 1) for leg in decodes)
         cells = [int(cell) for cell in self.cost.decode_table[len(decodes)]]
-        return self._price(cells, [[int(c) for c in row] for row in self.cost.decode_coef], [context, windowed])
+        return self._price(
+            cells, [[int(c) for c in row] for row in self.cost.decode_coef], [context, windowed]
+        )
 
     def _mixed_step(self, decodes: list[Leg], chunks: list[Leg], images: int) -> tuple[int, int, int, int]:
         features = [0] * rows.MIXED_FEATURES
@@ -448,7 +450,9 @@ class TwinReplica:
         windowed = inside * done + inside * (inside + 1) // 2 + (n - inside) * self.window
         return pairs, done + n, windowed, min(done + n, self.window + n)
 
-    def _price(self, cells: list[int], coefficients: list[list[int]], features: list[int]) -> tuple[int, int, int, int]:
+    def _price(
+        self, cells: list[int], coefficients: list[list[int]], features: list[int]
+    ) -> tuple[int, int, int, int]:
         """Time [ps], energy [nJ], work [MFLOP] and traffic [KiB] of a step at the present speed."""
         if self.speed != rows.FULL_SPEED:
             cells, coefficients = self._slow(cells), [self._slow(row) for row in coefficients]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -56,5 +55,3 @@ class System:
 def message_delay(nbytes: int, narrowest: int) -> int:
     """Serialisation of a message of at most one packet on the narrowest link of its path [ps]."""
     return -(-nbytes * 10**15 // narrowest)
-
-

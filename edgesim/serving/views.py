@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgesim.arena import rows
 from edgesim.errors import PolicyError
@@ -12,6 +12,7 @@ from edgesim.serving.decision import BOARD_COLUMNS, FREE_BLOCKS, OUTSTANDING, QU
 
 if TYPE_CHECKING:
     from edgesim.costs.step import StepCost
+    from edgesim.policies.views import ReplicaView, RequestView
 
 _NAMES = rows.REQUEST.names or ()
 (ID, WORKLOAD, SESSION, ORIGIN, PROMPT, OUTPUT, PREDICTED, IMAGES, BYTES_UP, PRIORITY, DEADLINE, ARRIVED, ATTEMPTS) = (
@@ -40,7 +41,10 @@ class RequestLook:
     __slots__ = ("_base", "_cells", "_node_name", "_node_tier", "_oracle", "_workloads")
 
     def __init__(
-        self, workloads: Sequence[WorkloadFacts], node_name: Callable[[int], str], node_tier: Callable[[int], str]
+        self,
+        workloads: Sequence[WorkloadFacts],
+        node_name: Callable[[int], str],
+        node_tier: Callable[[int], str],
     ) -> None:
         self._workloads, self._node_name, self._node_tier = workloads, node_name, node_tier
         self._cells: Sequence[int] = ()
@@ -133,7 +137,9 @@ class ReplicaLook:
 
     def __init__(self, board: Sequence[int], place: int) -> None:
         self._board, self.place = board, place
-        row = place * BOARD_COLUMNS  # where its numbers stand, computed once: these are read a million times a second
+        row = (
+            place * BOARD_COLUMNS
+        )  # where its numbers stand, computed once: these are read a million times a second
         self._queue, self._running, self._outstanding = row + QUEUE, row + RUNNING, row + OUTSTANDING
         self._tokens, self._free_blocks, self._state = row + TOKENS, row + FREE_BLOCKS, row + STATE
 
@@ -188,8 +194,9 @@ class Looks(list[ReplicaLook]):
         Args:
             name: "queue_length", "running", "outstanding_requests" or "outstanding_tokens".
         """
-        board = self[0]._board  # noqa: SLF001 - its own rows
-        return board[COLUMNS[name] : len(self) * BOARD_COLUMNS : BOARD_COLUMNS].tolist()  # type: ignore[no-any-return, attr-defined]
+        board: Any = self[0]._board  # noqa: SLF001 - its own rows
+        column: list[int] = board[COLUMNS[name] : len(self) * BOARD_COLUMNS : BOARD_COLUMNS].tolist()
+        return column
 
 
 COLUMNS = {
@@ -250,13 +257,15 @@ class SystemLook:
         """Simulated time [s]."""
         return self.now_ps * S
 
-    def estimate(self, request: RequestLook, replica: ReplicaLook) -> Estimate:
+    def estimate(self, request: RequestView, replica: ReplicaView) -> Estimate:
         """Predict what serving the request there would take, by the simulator's own cost model.
 
         The prompt crosses idle links. What waits before it is prefilled first, at this request's prompt length
         each; requests that find no place in the batch wait for the share of it that must finish. It then decodes
         in a batch of those running and queued, at twice its own mean context each.
         """
+        assert isinstance(request, RequestLook)
+        assert isinstance(replica, ReplicaLook)
         prompt = request.prompt_tokens
         output = request.output_tokens if self._oracle else request.predicted_output_tokens
         cost = replica.cost
