@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -258,13 +257,19 @@ def python(*arguments: str) -> str:
     return done.stdout
 
 
+def cpu_of_children() -> float:
+    """Processor time of all ended child processes [s]: wall time says little on a busy machine."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
 def test_help_is_quick() -> None:
-    """The best of three takes less than 0.3 s of wall time, interpreter included."""
+    """The best of three takes less than 0.3 s of processor time, interpreter included."""
     took = []
     for _ in range(3):
-        begun = time.perf_counter()
+        begun = cpu_of_children()
         text = python("-m", "edgesim", "--help")
-        took.append(time.perf_counter() - begun)
+        took.append(cpu_of_children() - begun)
         assert "Simulate LLM serving" in text
     assert min(took) < 0.3
 

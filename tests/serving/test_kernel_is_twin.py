@@ -1,0 +1,194 @@
+"""The kernel's account of random systems equals the twin's, bit for bit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edgesim.arena import rows
+from edgesim.network.fluid import FluidNetwork
+from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.reference_replica import TwinReplica
+from edgesim.verify import random_systems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+CHUNK = 100
+
+SIGHTS = (
+    "preempted to recompute",
+    "preempted to swap",
+    "swapped back in",
+    "victim by rank, not by age",
+    "overtaken by rank",
+    "hedges",
+    "retries",
+    "cancelled in the batch",
+    "lost legs",
+    "failed",
+    "abandoned",
+    "rejected",
+    "unfinished at the horizon",
+    "ended after its replica began to drain",
+    "stretched steps",
+    "crashes in mid-step",
+    "windows crossed",
+    "chunked prompts",
+    "images",
+    "throttled streams",
+    "contention over several hops",
+    "arrivals at one instant",
+    "clock stops between arrivals",
+)
+"""What a test of equality must have seen to be worth anything; each chunk of seeds holds all of it."""
+
+
+class Witness:
+    """Looks over the twin's shoulder and counts what it sees."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.seen: Counter[str] = Counter()
+        self.patch = patch
+        self.around(TwinReplica, "_preempt", self.preempted)
+        self.around(TwinReplica, "_victim", self.victim)
+        self.around(TwinReplica, "_swap_in", self.swapped_in)
+        self.around(TwinReplica, "deliver", self.delivered)
+        self.around(TwinReplica, "stretch", self.stretched)
+        self.around(TwinReplica, "abort", self.aborted)
+        self.around(TwinReplica, "_start_step", self.started)
+        self.around(ReferenceEngine, "close_cancelled", self.left)
+        self.around(FluidNetwork, "_solve", self.solved)
+
+    def around(self, kind: type, name: str, watch: Callable[..., Any]) -> None:
+        """Have a method of the twin watched."""
+        method = getattr(kind, name)
+        self.patch.setattr(kind, name, lambda *arguments: watch(method, *arguments))
+
+    def note(self, what: str, happened: object = True) -> None:
+        """Count a sight."""
+        assert what in SIGHTS
+        self.seen[what] += bool(happened)
+
+    def preempted(self, method: Callable[..., Any], replica: Any, leg: Any) -> Any:
+        extra = method(replica, leg)
+        self.note("preempted to swap" if leg.state == rows.SWAPPED else "preempted to recompute")
+        return extra
+
+    def victim(self, method: Callable[..., Any], replica: Any) -> Any:
+        leg = method(replica)
+        self.note("victim by rank, not by age", leg is not replica.running[-1])
+        return leg
+
+    def swapped_in(self, method: Callable[..., Any], replica: Any, *arguments: Any) -> Any:
+        before = len(replica.swapped)
+        answer = method(replica, *arguments)
+        self.note("swapped back in", len(replica.swapped) < before)
+        return answer
+
+    def delivered(self, method: Callable[..., Any], replica: Any, leg: Any) -> None:
+        self.note("overtaken by rank", any(other.rank > leg.rank for other in replica.waiting))
+        method(replica, leg)
+
+    def stretched(self, method: Callable[..., Any], replica: Any, speed: int) -> None:
+        self.note("stretched steps", replica.step is not None and speed != replica.speed)
+        method(replica, speed)
+
+    def aborted(self, method: Callable[..., Any], replica: Any, state: int) -> None:
+        self.note("crashes in mid-step", replica.step is not None)
+        method(replica, state)
+
+    def started(self, method: Callable[..., Any], replica: Any, decodes: list[Any], chunks: list[Any], *more: Any) -> None:
+        self.note("windows crossed", replica.window and any(leg.stored == replica.window for leg in decodes))
+        self.note("chunked prompts", any(leg.prefilled for leg in chunks))
+        self.note("images", more[0])
+        method(replica, decodes, chunks, *more)
+
+    def left(self, method: Callable[..., Any], engine: Any, leg: Any) -> None:
+        self.note("cancelled in the batch")
+        method(engine, leg)
+
+    def solved(self, method: Callable[..., Any], network: Any) -> None:
+        method(network)
+        self.note("throttled streams", any(flow.rate < flow.demand for flow in network.flows))
+        crowd = Counter(link for flow in network.flows for link in flow.path)
+        narrow = [f for f in network.flows if len(f.path) > 1 and max(crowd[link] for link in f.path) > 1]
+        self.note(
+            "contention over several hops",
+            any(not f.demand and f.rate < min(network.capacities[link] for link in f.path) for f in narrow),
+        )
+
+    def read(self, account: random_systems.Result, arrivals: NDArray[np.void], story: random_systems.Story) -> None:
+        """Count what the records tell."""
+        requests, legs = account.requests, account.legs
+        if len(legs):
+            self.note("hedges", (legs["kind"] == rows.HEDGE).any())
+            self.note("retries", (legs["kind"] == rows.RETRY).any())
+            self.note("lost legs", (legs["outcome"] == rows.LOST).any())
+            for at, replica in story.drains:
+                late = (legs["replica"] == replica) & (legs["finished"] > at) & (legs["outcome"] == rows.COMPLETED)
+                self.note("ended after its replica began to drain", late.any())
+        if len(requests):
+            status = requests["status"]
+            self.note("failed", (status == rows.R_FAILED).any())
+            self.note("abandoned", (status == rows.R_ABANDONED).any())
+            self.note("rejected", (status == rows.R_REJECTED).any())
+            self.note("unfinished at the horizon", (status == rows.R_UNFINISHED).any())
+        self.note("arrivals at one instant", (np.diff(arrivals["at"]) == 0).any())
+        self.note("clock stops between arrivals", story.ticks)
+
+
+def compare(seeds: range, patch: pytest.MonkeyPatch) -> tuple[dict[int, list[str]], Counter[str]]:
+    """What differs, by seed, and what was seen."""
+    witness = Witness(patch)
+    differing = {}
+    for seed in seeds:
+        twin = random_systems.run_reference(seed)
+        _, arrivals, story = random_systems.random_system(seed)
+        witness.read(twin, arrivals, story)
+        found = random_systems.differences(twin, random_systems.run_kernel(seed))
+        if found:
+            differing[seed] = found
+    return differing, witness.seen
+
+
+@pytest.mark.parametrize("first", range(0, 500, CHUNK))
+def test_kernel_equals_twin_on_random_systems(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every integer, view, decision and order of ends is the same, over systems in which everything happens."""
+    differing, seen = compare(range(first, first + CHUNK), monkeypatch)
+    assert differing == {}
+    assert [what for what in SIGHTS if not seen[what]] == []
+
+
+@pytest.mark.verification
+@pytest.mark.parametrize("first", range(500, 10_500, 500))
+def test_kernel_equals_twin_on_ten_thousand_random_systems(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same over another 10,000 systems."""
+    differing, _ = compare(range(first, first + 500), monkeypatch)
+    assert differing == {}
+
+
+def test_differences_are_seen() -> None:
+    """The comparison itself tells accounts apart: in a picosecond, a nanojoule, an order, a view."""
+    account = random_systems.run_reference(3)
+    for table, column in (("requests", "finished"), ("requests", "compute_nj"), ("legs", "share_ps")):
+        other = random_systems.run_reference(3)
+        getattr(other, table)[column][0] += 1
+        assert any(column in text for text in random_systems.differences(account, other))
+    other = random_systems.run_reference(3)
+    other.requests["cost_usd"][0] *= 1 + 1e-11
+    assert any("cost_usd" in text for text in random_systems.differences(account, other))
+    other = random_systems.run_reference(3)
+    other.ended.reverse()
+    assert any("order" in text for text in random_systems.differences(account, other))
+    other = random_systems.run_reference(3)
+    other.seen.pop()
+    assert any("decisions" in text for text in random_systems.differences(account, other))
+    other = random_systems.run_reference(3)
+    other.totals["busy_ps"][0] += 1
+    assert any("busy_ps" in text for text in random_systems.differences(account, other))
