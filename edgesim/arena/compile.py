@@ -65,8 +65,23 @@ def is_cold() -> bool:
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile a helper of the kernel: no cache and no Python door of its own, errors as numpy has them."""
-    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return _numba.njit(**options)(function)  # type: ignore[no-any-return]
+    helper = _numba.njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    if JIT:
+        _compile_once(helper)
+    return helper  # type: ignore[no-any-return]
+
+
+def _compile_once(helper: Any) -> None:
+    """Compile one version for integers, not one for every constant that a caller passes: half the time in all."""
+    from numba.core.types import unliteral
+
+    template = helper.get_call_template
+
+    def plain(arguments: Any, keywords: Any) -> Any:
+        plain_keywords = {name: unliteral(kind) for name, kind in keywords.items()}
+        return template(tuple(unliteral(kind) for kind in arguments), plain_keywords)
+
+    helper.get_call_template = plain
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
