@@ -43,9 +43,9 @@ def timed(run: Callable[[], int], repeat: int) -> float:
 
 def simulated(requests: int, *sets: str, out: bool = False, scenario: Path = SCENARIO) -> Callable[[], int]:
     """A run through the public API; with `out` all its files are written."""
+    loaded = load(str(scenario), [f"scenario.requests={requests}", *sets])
 
     def run() -> int:
-        loaded = load(str(scenario), [f"scenario.requests={requests}", *sets])
         if not out:
             edgesim.simulate(loaded)
             return requests
@@ -146,7 +146,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--requests", type=int, default=400_000)
+    parser.add_argument("--requests", type=int, default=500_000)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--scale", action="store_true", help="also compare 1,000 replicas with 10")
     parser.add_argument(
