@@ -1,0 +1,17 @@
+"""What all tests share: the kernel is compiled once, before workers start to race for it."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernel in the process that hands out the tests; its workers then find it in the cache."""
+    if hasattr(session.config, "workerinput") or not getattr(session.config.option, "numprocesses", None):
+        return
+    from edgesim.arena.compile import is_cold
+
+    if is_cold():
+        import edgesim
+
+        edgesim.simulate("quickstart", sets=["scenario.duration=1 s", "scenario.warmup=0 s"])
