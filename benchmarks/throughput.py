@@ -15,8 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from edgesim.results.folder import peak_rss_mib
 from edgesim.scenario import load
 from edgesim.serving.engine import KernelEngine
 from edgesim.simulation import Simulation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SCENARIO = Path(__file__).parent / "scenarios" / "sixteen.yaml"
 
@@ -76,7 +79,7 @@ def bare(requests: int) -> Callable[[], int]:
     for chunk in chunks:
         chunk["origin"] = (turn + np.arange(len(chunk))) % replicas
         turn += len(chunk)
-    from edgesim.policies.router import Nearest  # noqa: PLC0415
+    from edgesim.policies.router import Nearest
 
     def run() -> int:
         engine = KernelEngine(system, simulation.front, lambda _: None, None, [Nearest()], ranked=False)

@@ -111,7 +111,7 @@ class Simulation:
                 lambda record: self._take_requests(record.reshape(1)),
                 (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
             )
-        from edgesim.serving.engine import KernelEngine  # noqa: PLC0415 - the twin needs no compiler
+        from edgesim.serving.engine import KernelEngine
 
         engine = KernelEngine(
             system,
@@ -126,7 +126,7 @@ class Simulation:
 
     def _compilable(self) -> Sequence[Policy]:
         """Router, admission and scheduler if the kernel can decide by itself, and it pays to compile them."""
-        from edgesim.serving.compiled import compiled_form  # noqa: PLC0415
+        from edgesim.serving.compiled import compiled_form
 
         policies = self.policies
         plain = self.front.plain_admission and not policies.listens

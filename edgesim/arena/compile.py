@@ -12,9 +12,11 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SOURCES = ("arena", "network", "serving", "policies")
@@ -47,14 +49,17 @@ def cache_folder() -> Path:
 def _configure() -> Any:
     """Import numba with its cache pointed at our folder."""
     import numba
+    from numba.core import config
 
-    if not numba.config.DISABLE_JIT:
-        numba.config.CACHE_DIR = str(cache_folder())
+    settings: Any = config
+
+    if not settings.DISABLE_JIT:
+        settings.CACHE_DIR = str(cache_folder())
     return numba
 
 
 _numba = _configure()
-JIT: bool = not _numba.config.DISABLE_JIT
+JIT: bool = not os.environ.get("NUMBA_DISABLE_JIT", "").strip("0 ")
 """False when NUMBA_DISABLE_JIT asks for plain Python: same results, slowly."""
 
 
@@ -73,7 +78,9 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _compile_once(helper: Any) -> None:
     """Compile one version for integers, not one for every constant that a caller passes: half the time in all."""
-    from numba.core.types import unliteral
+    from numba.core import types
+
+    unliteral: Any = types.unliteral
 
     template = helper.get_call_template
 

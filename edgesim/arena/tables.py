@@ -145,7 +145,7 @@ if JIT:
             itemsize=size,
             meminfo=None,
         )
-        return array._getvalue()  # noqa: SLF001 - numba's own way to close a proxy
+        return array._getvalue()
 
     @intrinsic  # type: ignore[misc]
     def _as_state(_typing: Any, address: Any) -> Any:

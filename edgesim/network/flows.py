@@ -15,6 +15,7 @@ from edgesim.arena.compile import kernel
 from edgesim.arena.rows import E_FLOW_END, E_WAKE, FLOW, NONE, STREAM
 
 PER_RATE = 1e-15
+LONGEST = 4e18  # [ps] beyond every run, and still within 63 bits when added to a time of one
 CORE = 1
 RIM = 2
 
@@ -31,7 +32,7 @@ def load_link(s, link, rate):
 
 @kernel
 def saturated(row):
-    """Is less than one rate unit a flow left? (Cautious: more links count as full than must.)"""
+    """Tell whether less than one rate unit a flow is left; cautiously, more links count as full than must."""
     return row.capacity - row.allotted < row.flow_count + row.stream_count
 
 
@@ -183,7 +184,7 @@ def set_rate(s, f, rate):
     flow.epoch += 1
     flow.direct = 0
     if flow.kind != STREAM:
-        lasts = int(math.ceil(flow.remaining * 1e15 / float(rate)))
+        lasts = int(math.ceil(min(flow.remaining * 1e15 / float(rate), LONGEST)))
         flow.finish = control.now + max(lasts, 0)
 
 

@@ -8,16 +8,22 @@ keep it, and the rest go on. Capacity left over is less than one millibyte per s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-import simpy
+from typing import TYPE_CHECKING, Any, cast
 
 from edgesim.arena.rows import FLOW
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import simpy
+
 PER_RATE = 1e-15
 """Bytes that one millibyte per second moves in one picosecond."""
+
+
+LONGEST = 4e18
+"""What takes longer is as good as endless [ps]."""
 
 
 def priority(klass: int, key: int) -> int:
@@ -31,7 +37,7 @@ LAST = priority(9, 0)
 def happen(env: simpy.Environment, delay: int, order: int, action: Callable[[], None]) -> None:
     """Let SimPy call an action after a delay [ps], in the order that a priority gives it within its instant."""
     event = env.event()
-    event._ok, event._value = True, None  # noqa: SLF001 - SimPy has no public scheduling by priority
+    event._ok, event._value = True, None
     event.callbacks.append(lambda _: action())
     env.schedule(event, priority=cast("Any", order), delay=delay)
 
@@ -116,7 +122,7 @@ class FluidNetwork:
                 flow.rate = rate
                 flow.version += 1
                 if flow.ended is not None:
-                    lasts = math.ceil(flow.remaining * 1e15 / float(rate))
+                    lasts = math.ceil(min(flow.remaining * 1e15 / float(rate), LONGEST))
                     flow.finish = int(self.env.now) + max(lasts, 0)
                     self._schedule_end(flow)
         self._account()

@@ -179,14 +179,14 @@ def address_of(policy: Policy) -> int:
 
 def _door(function: Any, role: int) -> Any:
     """A C function of four integers around a compiled policy."""
-    from numba import cfunc, njit  # noqa: PLC0415 - only compiled runs pay
+    from numba import cfunc, njit
 
     policy = njit(error_model="numpy")(function)
     first = role * PARAMETERS
 
     if role == 0:
 
-        def door(address, slot, offset, length):  # noqa: ANN001, ANN202 - numba infers types
+        def door(address, slot, offset, length):
             s = unpack(address)
             if length == 0:
                 return -1 - NO_REPLICA
@@ -197,7 +197,7 @@ def _door(function: Any, role: int) -> Any:
 
     else:
 
-        def door(address, slot, place, _unused):  # noqa: ANN001, ANN202
+        def door(address, slot, place, _unused):
             s = unpack(address)
             parameters = s.parameters[first : first + PARAMETERS]
             answer = policy(s, s.requests[slot], s.candidates[place], parameters, s.keys[role])
@@ -210,7 +210,7 @@ def _door(function: Any, role: int) -> Any:
 
 def numbers_of(policy: Policy) -> list[float]:
     """A policy's parameters as floats, in the order of their declaration; others than numbers count as 0."""
-    from dataclasses import fields  # noqa: PLC0415
+    from dataclasses import fields
 
     values = [getattr(policy, field.name) for field in fields(policy)]  # type: ignore[arg-type]
     numbers = [float(value) if isinstance(value, int | float) else 0.0 for value in values]

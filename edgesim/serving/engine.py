@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from edgesim.serving.compiled import PARAMETERS, address_of, numbers_of
 from edgesim.serving.system import FOREVER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from edgesim.policies import Policy
@@ -50,7 +51,7 @@ class KernelEngine:
         self.emit_request, self.emit_leg = emit_request, emit_leg
         self.arena = Arena()
         self.next_event: Callable[[], int] = lambda: FOREVER
-        self.arrived: Callable[[int], None] = lambda owner: None
+        self.arrived: Callable[[int], None] = lambda _: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
         self._submitted = 0
         self._spare_asked: list[int] = []

@@ -5,11 +5,8 @@ from __future__ import annotations
 import struct
 import time
 from array import array
-from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from edgesim.arena import rows
 from edgesim.errors import PolicyError
@@ -36,6 +33,9 @@ from edgesim.serving.views import (
 from edgesim.streams import uniform
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy as np
     from numpy.typing import NDArray
 
     from edgesim.policies import Admission, Router, Scheduler
@@ -174,19 +174,19 @@ class PolicyFront:
         if not looks:
             return decision.Refuse(decision.NO_REPLICA)
         request, system = self._request, self.system
-        request._cells, request._base = cells, base  # noqa: SLF001 - the front owns its looks
+        request._cells, request._base = cells, base
         system.now_ps = now
         self._asked = asked = self._asked + 1
         router = self._router
         started = time.perf_counter() if not asked % SAMPLE else 0.0
-        request._oracle = system._oracle = self._oracle  # noqa: SLF001
+        request._oracle = system._oracle = self._oracle
         try:
             answer = self._route(request, looks, system)
         except Exception as error:
             raise blame(router, error, request, now * S) from error
         if started:
             self.seconds["router"] += (time.perf_counter() - started) * SAMPLE
-        if answer.__class__ is not ReplicaLook or looks[0]._board is not answer._board:  # type: ignore[union-attr]  # noqa: SLF001
+        if answer.__class__ is not ReplicaLook or looks[0]._board is not answer._board:
             return self._other(router, answer, looks, request, now)
         place = answer.place
         if self.absent or place >= len(looks) or looks[place] is not answer:
@@ -217,7 +217,7 @@ class PolicyFront:
         """Ask admission and scheduler about what the router chose."""
         admission, scheduler = self._admission, self._scheduler
         if admission is not None:
-            request._oracle = self.system._oracle = admission.oracle  # noqa: SLF001
+            request._oracle = self.system._oracle = admission.oracle
             try:
                 verdict = admission.admit(request, looks[0], self.system)
             except Exception as error:
@@ -227,7 +227,7 @@ class PolicyFront:
                 return self._unsent(verdict)
         rank = 0
         if scheduler is not None:
-            request._oracle = self.system._oracle = scheduler.oracle  # noqa: SLF001
+            request._oracle = self.system._oracle = scheduler.oracle
             try:
                 value = scheduler.rank(request, looks[0], self.system)
             except Exception as error:

@@ -9,11 +9,9 @@ decode finds no block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import simpy
 
 from edgesim.arena import rows
 from edgesim.network.fluid import FluidNetwork, happen, priority
@@ -23,6 +21,9 @@ from edgesim.serving.reference_replica import Leg, TwinReplica
 from edgesim.serving.system import System, message_delay
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import simpy
     from numpy.typing import NDArray
 
 ASK_FIELDS = rows.REQUEST.names or ()
@@ -110,7 +111,7 @@ class ReferenceEngine:
         self.submitted = self.sequence = self.events = 0
         self.closing = False
         self.transfers = self.last = self.arrived_requests = 0
-        self.arrived: Callable[[int], None] = lambda owner: None
+        self.arrived: Callable[[int], None] = lambda _: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
 
     # -- the clock ----------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgesim.arena import rows
@@ -11,6 +10,8 @@ from edgesim.policies.answers import Estimate
 from edgesim.serving.decision import BOARD_COLUMNS, FREE_BLOCKS, OUTSTANDING, QUEUE, RUNNING, STATE, TOKENS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from edgesim.costs.step import StepCost
     from edgesim.policies.views import ReplicaView, RequestView
 
@@ -56,47 +57,47 @@ class RequestLook:
         self._cells, self._base = cells, base
 
     @property
-    def id(self) -> int:  # noqa: D102 - the contract is RequestView's
+    def id(self) -> int:
         return self._cells[self._base + ID]
 
     @property
-    def workload(self) -> str:  # noqa: D102
+    def workload(self) -> str:
         return self._workloads[self._cells[self._base + WORKLOAD]].name
 
     @property
-    def session(self) -> int:  # noqa: D102
+    def session(self) -> int:
         return self._cells[self._base + SESSION]
 
     @property
-    def origin(self) -> str:  # noqa: D102
+    def origin(self) -> str:
         return self._node_name(self._cells[self._base + ORIGIN])
 
     @property
-    def origin_tier(self) -> str:  # noqa: D102
+    def origin_tier(self) -> str:
         return self._node_tier(self._cells[self._base + ORIGIN])
 
     @property
-    def tenant(self) -> str:  # noqa: D102
+    def tenant(self) -> str:
         return self._workloads[self._cells[self._base + WORKLOAD]].tenant
 
     @property
-    def privacy(self) -> str:  # noqa: D102
+    def privacy(self) -> str:
         return self._workloads[self._cells[self._base + WORKLOAD]].privacy
 
     @property
-    def priority(self) -> int:  # noqa: D102
+    def priority(self) -> int:
         return self._cells[self._base + PRIORITY]
 
     @property
-    def prompt_tokens(self) -> int:  # noqa: D102
+    def prompt_tokens(self) -> int:
         return self._cells[self._base + PROMPT]
 
     @property
-    def predicted_output_tokens(self) -> int:  # noqa: D102
+    def predicted_output_tokens(self) -> int:
         return self._cells[self._base + PREDICTED]
 
     @property
-    def images(self) -> int:  # noqa: D102
+    def images(self) -> int:
         return self._cells[self._base + IMAGES]
 
     @property
@@ -105,20 +106,20 @@ class RequestLook:
         return self._cells[self._base + BYTES_UP]
 
     @property
-    def arrived_at(self) -> float:  # noqa: D102
+    def arrived_at(self) -> float:
         return self._cells[self._base + ARRIVED] * S
 
     @property
-    def deadline_at(self) -> float | None:  # noqa: D102
+    def deadline_at(self) -> float | None:
         span = self._cells[self._base + DEADLINE]
         return (self._cells[self._base + ARRIVED] + span) * S if span else None
 
     @property
-    def attempts(self) -> int:  # noqa: D102
+    def attempts(self) -> int:
         return self._cells[self._base + ATTEMPTS]
 
     @property
-    def output_tokens(self) -> int:  # noqa: D102
+    def output_tokens(self) -> int:
         if not self._oracle:
             raise PolicyError(
                 "no controller knows the length of a reply beforehand; read predicted_output_tokens, or set "
@@ -160,11 +161,11 @@ class ReplicaLook:
     down_pj: int
 
     @property
-    def queue_length(self) -> int:  # noqa: D102 - the contract is ReplicaView's
+    def queue_length(self) -> int:
         return self._board[self._queue]
 
     @property
-    def running(self) -> int:  # noqa: D102
+    def running(self) -> int:
         return self._board[self._running]
 
     @property
@@ -173,15 +174,15 @@ class ReplicaLook:
         return self._board[self._state] == rows.ON
 
     @property
-    def outstanding_requests(self) -> int:  # noqa: D102
+    def outstanding_requests(self) -> int:
         return self._board[self._outstanding]
 
     @property
-    def outstanding_tokens(self) -> int:  # noqa: D102
+    def outstanding_tokens(self) -> int:
         return self._board[self._tokens]
 
     @property
-    def free_kv_tokens(self) -> int:  # noqa: D102
+    def free_kv_tokens(self) -> int:
         return self._board[self._free_blocks] * self.block_size
 
 
@@ -194,7 +195,7 @@ class Looks(list[ReplicaLook]):
         Args:
             name: "queue_length", "running", "outstanding_requests" or "outstanding_tokens".
         """
-        board: Any = self[0]._board  # noqa: SLF001 - its own rows
+        board: Any = self[0]._board
         column: list[int] = board[COLUMNS[name] : len(self) * BOARD_COLUMNS : BOARD_COLUMNS].tolist()
         return column
 

@@ -1,7 +1,7 @@
 """Run random systems on a kernel of which one line was replaced in memory; a script, since imports are patched.
 
-Reads a JSON list of mutants (module, line, instead, seeds) from standard input and writes, as JSON, for each of
-them what told the kernel from its twin (an empty list: nothing did). A mutant without a line leaves all as it is.
+Reads a JSON list of mutants (module, line, instead, seeds as pairs of a kind and a number) from standard input and
+writes, as JSON, for each of them what told the kernel from its twin (an empty list: nothing did). A mutant without a line leaves all as it is.
 Needs NUMBA_DISABLE_JIT=1, so that the kernel is plain Python.
 """
 
@@ -11,13 +11,14 @@ import importlib
 import json
 import signal
 import sys
+from contextlib import nullcontext
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-ROOMS = ("edgesim.arena", "edgesim.network", "edgesim.serving", "edgesim.verify", "random_systems")
+ROOMS = ("edgesim.arena", "edgesim.network", "edgesim.serving", "edgesim.verify", "stories", "storms")
 """Imported afresh for every mutant."""
 
 PATIENCE = 20
@@ -29,6 +30,7 @@ class Surgeon(MetaPathFinder):
 
     def __init__(self, module: str, line: str, instead: str) -> None:
         self.module, self.line, self.instead = module, line, instead
+        self.operated = False
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname != self.module:
@@ -52,6 +54,7 @@ class Patient(SourceFileLoader):
         found = [i for i, line in enumerate(lines) if line.strip() == self.surgeon.line]
         if len(found) != 1:
             sys.exit(f"{self.path} has the line {self.surgeon.line!r} {len(found)} times; a mutant needs it once")
+        self.surgeon.operated = True
         margin = lines[found[0]][: -len(self.surgeon.line)]
         lines[found[0]] = margin + self.surgeon.instead
         return compile("\n".join(lines) + "\n", self.path, "exec")
@@ -62,33 +65,45 @@ def hang(_number: int, _frame: FrameType | None) -> None:
     raise TimeoutError
 
 
+def differences(kind: str, seed: int) -> list[str]:
+    """What tells kernel and twin apart on one random system, storm or network."""
+    if kind == "network":
+        found: list[str] = importlib.import_module("stories").differences(seed, streams=True)
+        return found
+    systems = importlib.import_module("edgesim.verify.random_systems")
+    with importlib.import_module("storms").brewing(systems) if kind == "storm" else nullcontext():
+        found = systems.differences(systems.run_reference(seed), systems.run_kernel(seed))
+    return found
+
+
 def tell_apart(mutant: dict[str, Any]) -> list[str]:
-    """The first difference that one of a mutant's seeds shows."""
+    """What a mutant's seeds show, up to the first `enough` that show something."""
     for name in list(sys.modules):
         if name.startswith(ROOMS):
             del sys.modules[name]
     surgeon = Surgeon(mutant["module"], mutant["line"], mutant["instead"]) if mutant.get("line") else None
     if surgeon:
         sys.meta_path.insert(0, surgeon)
-    try:
-        systems = importlib.import_module("edgesim.verify.random_systems")
-        for seed in mutant["seeds"]:
-            signal.alarm(PATIENCE)
-            try:
-                found = systems.differences(systems.run_reference(seed), systems.run_kernel(seed))
-            except Exception as error:  # noqa: BLE001 - a kernel that falls over is told apart, too
-                found = [f"{type(error).__name__}: {error}"]
-            signal.alarm(0)
-            if found:
-                return [f"seed {seed}: {found[0]}"]
-    finally:
-        if surgeon:
-            sys.meta_path.remove(surgeon)
-    if surgeon and not hasattr(sys.modules.get(mutant["module"]), "__file__"):
-        sys.exit(f"the kernel never imported {mutant['module']}")
-    return []
+    told: list[str] = []
+    for kind, seed in mutant["seeds"]:
+        signal.alarm(PATIENCE)
+        try:
+            found = differences(kind, seed)
+        except Exception as error:  # noqa: BLE001 - a kernel that falls over is told apart, too
+            found = [f"{type(error).__name__}: {error}"]
+        signal.alarm(0)
+        if found:
+            told.append(f"{kind} {seed}: {found[0]}")
+        if len(told) == mutant.get("enough", 1):
+            break
+    if surgeon:
+        sys.meta_path.remove(surgeon)
+        if not surgeon.operated:
+            sys.exit(f"the kernel never imported {surgeon.module}")
+    return told
 
 
 if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "network")]
     signal.signal(signal.SIGALRM, hang)
     json.dump([tell_apart(mutant) for mutant in json.load(sys.stdin)], sys.stdout)

@@ -86,7 +86,7 @@ def test_replicas_that_are_not_up_are_left_to_the_python_tier(monkeypatch: pytes
     assert (compiled_tier["status"] == 2).any()
 
 
-def _last(view, request, candidates, parameters, key):  # noqa: ANN001, ANN202
+def _last(view, request, candidates, parameters, key):
     return len(candidates) - 1 if parameters[0] > 0.5 else 0
 
 
@@ -100,7 +100,7 @@ def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch) -
         far: bool = True
         compiled_route = compiled(_last)
 
-        def route(self, request, candidates, view):  # noqa: ANN001, ANN202
+        def route(self, request, candidates, view):
             return candidates[-1 if self.far else 0]
 
     kept = Kept()
@@ -120,7 +120,7 @@ def test_the_kernel_draws_what_streams_draw() -> None:
     from edgesim.serving.compiled import uniform as compiled_uniform
 
     @njit
-    def ask(key, request, index):  # noqa: ANN001, ANN202
+    def ask(key, request, index):
         return compiled_uniform(key, request, index)
 
     for key, request, index in [(1, 2, 3), (2**63 + 5, 10**9, 65537), (2**64 - 1, 0, 0)]:

@@ -1,0 +1,359 @@
+"""Random small systems and stories, to hold the kernel against its twin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import simpy
+
+from edgesim.arena import rows
+from edgesim.costs.step import StepCost
+from edgesim.serving import decision
+from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.system import System
+
+MS = 10**9
+
+
+def step_cost(random: np.random.Generator, max_seqs: int, max_tokens: int, style: int) -> StepCost:
+    """A made-up cost with ties, branch changes and power caps in reach; style 0 has round numbers."""
+
+    def numbers(*shape: int, low: int, high: int) -> np.ndarray:
+        return random.integers(low, high, shape).astype(np.int64)
+
+    unit = MS if style == 0 else 1
+    scale = 1 if style == 0 else MS
+    decode = np.zeros((max_seqs + 1, 8), np.int64)
+    mixed = np.zeros((max_tokens + 1, 8), np.int64)
+    for table, per in ((decode, 3), (mixed, 2)):
+        count = np.arange(len(table))
+        for column in range(2):
+            base = int(random.integers(1, 8 * scale)) * unit
+            table[:, column] = base + count * int(random.integers(0, per * scale)) * unit
+        for column in range(2, 6):
+            table[:, column] = int(random.integers(1, 10**6)) + count * int(random.integers(0, 10**5))
+        table[:, 6:] = count[:, None] * 3 + 1
+        table[0] = 0
+    big = 1 if style == 0 else 1000
+    decode_coef = numbers(2, 8, low=0, high=3 * big) * (unit // 10 if style == 0 else 1)
+    mixed_coef = numbers(8, 8, low=0, high=2 * big) * (unit // 100 if style == 0 else 1)
+    return StepCost(
+        decode_table=decode,
+        decode_coef=decode_coef,
+        mixed_table=mixed,
+        mixed_coef=mixed_coef,
+        stream_rate=int(random.integers(1000, 500_000)),
+        kv_block_bytes=int(random.random() > 0.1),
+        kv_blocks=0,
+        swap_ps_per_block=int(random.integers(0, 3)) * unit,
+        base_mw=int(random.integers(1, 10**5)),
+        idle_mw=1000,
+        calibration="made up",
+        error_band=0.0,
+    )
+
+
+@dataclass
+class Story:
+    """What happens besides the arrivals."""
+
+    failures: list[tuple[int, int]] = field(default_factory=list)
+    repairs: list[tuple[int, int]] = field(default_factory=list)
+    speeds: list[tuple[int, int, int]] = field(default_factory=list)
+    ticks: int = 0
+    drains: list[tuple[int, int]] = field(default_factory=list)
+
+
+def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
+    """A system, its arrivals and a story."""
+    random = np.random.default_rng(seed)
+    style = int(random.integers(0, 2))
+    count = int(random.integers(1, 5))
+    costs, replicas, windows = [], np.zeros(count, rows.REPLICA), []
+    for i, replica in enumerate(replicas):
+        seqs = int(random.choice([1, 2, 3, 4, 8]))
+        tokens = seqs + int(random.choice([0, 1, 5, 16, 64]))
+        cost = step_cost(random, seqs, tokens, style)
+        costs.append(cost)
+        windows.append(int(random.choice([0, 0, 5, 12])))
+        replica["cost"] = i
+        replica["node"] = i
+        replica["max_num_seqs"], replica["max_tokens"] = seqs, tokens
+        replica["block_size"] = int(random.choice([1, 2, 4, 16]))
+        replica["total_blocks"] = int(random.integers(20, 60)) if replica["block_size"] < 16 else int(random.integers(3, 9))
+        replica["watermark"] = int(random.integers(0, 3))
+        replica["swaps"] = int(random.random() < 0.4)
+        replica["swap_blocks"] = int(random.integers(0, 40))
+        replica["context_limit"] = 64
+        replica["state"], replica["speed"] = rows.ON, int(random.choice([1000, 1000, 700, 1300]))
+        replica["encoder"] = int(random.random() < 0.05)
+        replica["usd_per_ps"], replica["usd_per_nj"], replica["gram_per_nj"] = 1e-15, 1e-14, 1e-13
+    origins = int(random.integers(1, 4))
+    link_count = int(random.integers(1, 6))
+    links = np.zeros(link_count, rows.LINK)
+    links["capacity"] = random.choice([10**6, 2 * 10**6, 3 * 10**6, 10**7, 10**8], link_count)
+    pool: list[int] = []
+    candidates = []
+    places = np.zeros((origins, 2), np.int64)
+    for origin in range(origins):
+        places[origin, 0] = len(candidates)
+        for r in range(count):
+            place = np.zeros(1, rows.CANDIDATE)[0]
+            place["replica"] = r
+            for way in ("up", "down"):
+                hops = int(random.integers(0, min(4, link_count + 1)))
+                if way == "down" and int(place["up_hops"]) == 0:
+                    hops = 0
+                elif way == "down":
+                    hops = max(hops, 1)
+                path = random.permutation(link_count)[:hops]
+                place[way] = len(pool)
+                pool += [int(link) for link in path]
+                place[f"{way}_hops"] = hops
+                place[f"{way}_latency"] = int(random.integers(0, 3)) * MS * 5 if hops else 0
+                place[f"{way}_narrow"] = int(min(links["capacity"][path], default=1))
+                place[f"{way}_overhead"] = int(random.choice([0, 40, 100]))
+                place[f"{way}_pj"] = int(random.integers(0, 10**6))
+                place[f"{way}_egress"] = 1e-9
+            candidates.append(place)
+        places[origin, 1] = len(candidates) - places[origin, 0]
+    flows = int(random.integers(1, 4))
+    workloads = np.zeros(flows, rows.WORKLOAD)
+    workloads["streams"] = random.integers(0, 2, flows)
+    workloads["bytes_per_token"] = random.choice([4, 50, 400], flows)
+    workloads["retries"] = random.integers(0, 3, flows)
+    workloads["backoff"] = random.integers(0, 3, flows) * 10 * MS
+    workloads["notify"] = random.integers(0, 2, flows)
+    end = int(random.choice([10**14, 10**12, 2 * 10**11]))
+    system = System(
+        links=links, replicas=replicas, costs=costs, candidates=np.array(candidates), places=places, classes=1,
+        paths=np.array(pool or [0], np.int64), workloads=workloads, end=end, windows=windows,
+    )  # fmt: skip
+    return system, random_arrivals(random, origins, flows, style), random_story(random, count, end)
+
+
+def random_arrivals(random: np.random.Generator, origins: int, workloads: int, style: int) -> np.ndarray:
+    """Arrivals with many ties and bursts."""
+    n = int(random.integers(1, 50))
+    arrivals = np.zeros(n, rows.ARRIVAL)
+    gap = int(random.choice([0, 1, 5, 50])) * MS
+    if style == 0:
+        arrivals["at"] = np.sort(random.integers(0, 1 + n, n)) * gap
+    else:
+        arrivals["at"] = np.sort(random.integers(0, 1 + n * gap, n))
+    arrivals["origin"] = random.integers(0, origins, n)
+    arrivals["workload"] = random.integers(0, workloads, n)
+    arrivals["session"] = -1
+    arrivals["prompt"] = random.integers(1, int(random.choice([4, 20, 40])), n)
+    arrivals["output"] = random.integers(1, int(random.choice([2, 8, 30])), n)
+    arrivals["predicted"] = random.integers(1, 20, n)
+    arrivals["bytes_up"] = random.choice([10, 1400, 5000, 20_000], n)
+    arrivals["images"] = random.integers(0, 2, n)
+    arrivals["priority"] = random.integers(0, 3, n)
+    if random.random() < 0.3:
+        arrivals["patience"] = random.integers(0, 3, n) * 20 * MS
+    return arrivals
+
+
+def random_story(random: np.random.Generator, replicas: int, end: int) -> Story:
+    """Crashes, repairs, speeds and idle ticks."""
+    story = Story()
+    span = min(end, 2 * 10**12)
+
+    def moment() -> int:
+        return int(random.integers(0, max(1, span // MS))) * MS if random.random() < 0.5 else int(random.integers(0, span))
+
+    for r in range(replicas):
+        if random.random() < 0.3:
+            at = moment()
+            story.failures.append((at, r))
+            if random.random() < 0.5:
+                story.repairs.append((at + int(random.integers(1, 100)) * MS, r))
+        for _ in range(int(random.integers(0, 3))):
+            story.speeds.append((moment(), r, int(random.choice([500, 900, 1000, 1500]))))
+        if random.random() < 0.1:
+            story.drains.append((moment(), r))
+    story.ticks = int(random.choice([0, 0, 3, 17])) * MS
+    return story
+
+
+class MadeUpFront:
+    """Decides by a pure function of the request and of what the board shows, so that views are compared, too."""
+
+    def __init__(self, system: System, seed: int, *, ranked: bool) -> None:
+        self.system, self.seed, self.ranked = system, seed, ranked
+        self.engine = None
+        self.ended_requests: list[int] = []
+        self.seen: list[tuple[int, ...]] = []
+        names = rows.REQUEST.names
+        self.fields = {name: names.index(name) for name in names}
+
+    def decide(self, cells, base, board, now):  # noqa: ANN001, ANN201
+        get = lambda name: cells[base + self.fields[name]]  # noqa: E731
+        offset, length = self.system.candidate_range(get("origin"), get("workload"))
+        view = tuple(board[i] for i in range(length * decision.BOARD_COLUMNS))
+        self.seen.append((now, get("request"), *view))
+        on = [i for i in range(length) if view[6 * i + decision.STATE] == rows.ON]
+        draw = (get("request") * 7919 + self.seed * 104729 + get("attempts")) % 100
+        if draw < 3:
+            return decision.Refuse(decision.NO_REPLICA)
+        if draw < 6 and get("backoff") == 0:
+            return decision.Wait(now + 3 * MS)
+        if not on:
+            if draw % 2:
+                return decision.Refuse(decision.NO_REPLICA)
+            on = list(range(length))
+        best = min(on, key=lambda i: (view[6 * i + 3], view[6 * i + 2] - view[6 * i + 4], (i + draw) % length))
+        rank = get("priority") if self.ranked else 0
+        if draw > 90 and len(on) > 1:
+            return decision.Dispatch(tuple(dict.fromkeys([best, on[draw % len(on)]])), rank)
+        return decision.Dispatch((best,), rank)
+
+    def ended(self, record):  # noqa: ANN001, ANN201
+        self.ended_requests.append(int(record["request"]))
+        if int(record["request"]) % 4 == 0 and len(self.ended_requests) < 30:
+            arrival = np.zeros(1, rows.ARRIVAL)[0]
+            for name in ("origin", "workload", "session", "prompt"):
+                arrival[name] = record[name]
+            arrival["output"], arrival["predicted"], arrival["bytes_up"] = 3, 5, 300
+            finished = max(int(record["finished"]), self.engine.now)
+            arrival["at"] = finished + (int(record["request"]) % 3) * MS
+            self.engine.submit(arrival)
+
+
+def tell(env: simpy.Environment, story: Story, engine, until: int) -> None:  # noqa: ANN001
+    """Enter a story's happenings into a SimPy clock."""
+
+    def at(when: int, action, *arguments) -> None:  # noqa: ANN001, ANN002
+        if when < until:
+            event = env.timeout(when)
+            event.callbacks.append(lambda _: action(*arguments))
+
+    for when, r in story.failures:
+        at(when, engine.fail, r)
+    for when, r in story.repairs:
+        at(when, engine.set_state, r, rows.ON)
+    for when, r in story.drains:
+        at(when, engine.set_state, r, rows.DRAINING)
+    for when, r, speed in story.speeds:
+        at(when, engine.set_speed, r, speed)
+
+
+@dataclass
+class Result:
+    """Everything that is compared."""
+
+    requests: np.ndarray
+    legs: np.ndarray
+    seen: list[tuple[int, ...]]
+    ended: list[int]
+    totals: dict[str, list[float]]
+    carried: list[float]
+
+
+TOTALS = (
+    "busy_ps", "steps", "tokens", "compute_nj", "unattributed_ps", "wasted_nj", "peak_blocks", "preemptions",
+    "served", "mflop", "kib",
+)  # fmt: skip
+
+
+def run_reference(seed: int) -> Result:
+    """The twin's account of a random system."""
+    system, arrivals, story = random_system(seed)
+    env = simpy.Environment(0)
+    front = MadeUpFront(system, seed, ranked=bool(seed % 2))
+    requests: list[np.ndarray] = []
+    legs: list[np.ndarray] = []
+    engine = front.engine = ReferenceEngine(env, system, front, requests.append, legs.append)
+    tell(env, story, engine, system.end)
+    engine.feed(iter([arrivals]))
+    env.run(until=system.end)
+    engine.finish()
+    totals = {name: [getattr(r, name) for r in engine.replicas] for name in TOTALS}
+    return Result(
+        np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
+        engine.network.carried_until(engine.now),
+    )  # fmt: skip
+
+
+def run_kernel(seed: int) -> Result:
+    """The kernel's account of the same."""
+    from edgesim.serving.engine import KernelEngine
+
+    system, arrivals, story = random_system(seed)
+    env = simpy.Environment(0)
+    front = MadeUpFront(system, seed, ranked=bool(seed % 2))
+    requests: list[np.ndarray] = []
+    legs: list[np.ndarray] = []
+    engine = front.engine = KernelEngine(
+        system, front, lambda r: requests.append(r.copy()), lambda r: legs.append(r.copy()), ranked=bool(seed % 2)
+    )
+    tell(env, story, engine, system.end)
+    if story.ticks:
+        def tick():  # noqa: ANN202
+            while env.now < 10**12:
+                yield env.timeout(story.ticks)
+        env.process(tick())
+    cut = len(arrivals) // 2
+    engine.feed(iter([arrivals[:cut], arrivals[cut:]] if cut else [arrivals]))
+    from edgesim.serving.loop import NEVER
+
+    while True:
+        following = env.peek()
+        horizon = min(int(following) if following != float("inf") else NEVER, system.end)
+        engine.advance(horizon)
+        if horizon == system.end:
+            break
+        while env.peek() == horizon:
+            env.step()
+    engine.finish()
+    table = engine.arena.tables["replicas"]
+    links = engine.arena.tables["links"]
+    carried = [
+        float(link["carried"]) + float(link["allotted"]) * float(engine.now - link["settled_at"]) * 1e-15 for link in links
+    ]
+    empty = np.zeros(0, requests[0].dtype) if requests else np.zeros(0)
+    return Result(
+        np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, front.seen,
+        front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried,
+    )  # fmt: skip
+
+
+def differences(a: Result, b: Result) -> list[str]:
+    """What differs between two accounts, in words."""
+    found: list[str] = []
+    if a.seen != b.seen:
+        for x, y in zip(a.seen, b.seen, strict=False):
+            if x != y:
+                found.append(f"views differ first at {x} != {y}")
+                break
+        else:
+            found.append(f"decisions: {len(a.seen)} != {len(b.seen)}")
+    if a.ended != b.ended:
+        found.append(f"ends in another order: {a.ended} != {b.ended}")
+    for what, left, right in (("requests", a.requests, b.requests), ("legs", a.legs, b.legs)):
+        if len(left) != len(right):
+            found.append(f"{what}: {len(left)} != {len(right)} rows")
+            continue
+        if not len(left):
+            continue
+        keys = ["request"] if what == "requests" else ["request", "leg"]
+        left, right = np.sort(left, order=keys), np.sort(right, order=keys)
+        for name in left.dtype.names:
+            same = left[name] == right[name]
+            if left.dtype[name].kind == "f":
+                same = np.abs(left[name] - right[name]) <= 1e-12 * np.maximum(1e-30, np.abs(left[name]))
+            if not same.all():
+                i = int(np.flatnonzero(~same)[0])
+                found.append(f"{what}.{name}[{left['request'][i]}]: {left[name][i]} != {right[name][i]}")
+    for name in TOTALS:
+        for x, y in zip(a.totals[name], b.totals[name], strict=True):
+            if abs(x - y) > (1e-9 * abs(x) if name in ("mflop", "kib") else 0):
+                found.append(f"total {name}: {a.totals[name]} != {b.totals[name]}")
+                break
+    for x, y in zip(a.carried, b.carried, strict=True):
+        if abs(x - y) > 1e-9 * max(1.0, abs(x)):
+            found.append(f"carried: {a.carried} != {b.carried}")
+            break
+    return found
