@@ -76,6 +76,32 @@ def audit(records: NDArray[np.void], outcome: Outcome) -> Iterator[Check]:
         yield Check(f"{name.upper()} of the busiest replica", "<= 1", f"{most:.3f}", "exact", most <= 1)
 
 
+def transport(simulation: Any, records: NDArray[np.void]) -> Iterator[Check]:
+    """Bytes, network energy, money and carbon of requests with one leg, anew from the scenario and the topology."""
+    system, topology = simulation.fleet.system, simulation.topology
+    workload = simulation.scenario.workloads["chat"]
+    single = records[(records["status"] == 0) & (records["legs"] == 1)]
+    wrong = {"bytes_up": 0.0, "bytes_down": 0.0, "network_nj": 0.0, "cost_usd": 0.0, "carbon_g": 0.0}
+    for record in single:
+        replica = system.replicas[record["replica"]]
+        up = down = energy = 0
+        egress = 0.0
+        if replica["node"] != record["origin"]:
+            path = topology.path(int(record["origin"]), int(replica["node"]))
+            up = int(record["prompt"]) * workload.bytes_per_token + path.overhead
+            down = int(record["output"]) * (workload.bytes_per_token + path.overhead)
+            energy = up * path.energy_pj_up // 1000 + down * path.energy_pj_down // 1000
+            egress = up * path.egress_usd_up + down * path.egress_usd_down
+        usd = record["share_ps"] * replica["usd_per_ps"] + record["compute_nj"] * replica["usd_per_nj"] + egress
+        grams = (record["compute_nj"] + energy) * replica["gram_per_nj"]
+        for name, expected in (
+            ("bytes_up", up), ("bytes_down", down), ("network_nj", energy), ("cost_usd", usd), ("carbon_g", grams),
+        ):  # fmt: skip
+            wrong[name] = max(wrong[name], abs(float(record[name]) - float(expected)) / max(1.0, abs(float(expected))))
+    for name, most in wrong.items():
+        yield Check(f"{name} of requests, computed anew", "0 off", f"{most:.2g} off", "1e-12", most <= 1e-12)
+
+
 def money(simulation: Any, records: NDArray[np.void], outcome: Outcome) -> Check:
     """Dollars of requests and of idling against price times time, energy and bytes, computed anew."""
     replicas = simulation.fleet.system.replicas
@@ -106,6 +132,7 @@ def checks() -> Iterator[Check]:
     records = kept.records
     yield from audit(records, outcome)
     yield money(simulation, records, outcome)
+    yield from transport(simulation, records)
     seen = records[records["first_token"] >= 0]
     slack = (seen["first_token"] - seen["arrived"]) / PS - fastest_prefill(seen["prompt"])
     yield Check("no TTFT beats the roofline", ">= 0 s", f"{slack.min():.4g} s", "exact", bool(slack.min() >= 0))
