@@ -252,7 +252,7 @@ class Simulation:
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica serve, drain, fail or stop (states of `edgesim.arena.rows`)."""
         before = int(self._states()[replica])
-        if before != rows.OFF and before != rows.FAILED:
+        if before not in {rows.OFF, rows.FAILED}:
             self._on_ps[replica] += self._now_ps - self._state_since[replica]
         self._state_since[replica] = self._now_ps
         self.front.absent += (state != rows.ON) - (before != rows.ON)

@@ -58,4 +58,4 @@ def test_python_blocks_run(number: int, tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["run", "scenarios/quickstart.yaml", *arguments])
         assert done.exit_code == 0, done.output
         return
-    exec(compile(PYTHON[number], f"README block {number}", "exec"), {"__name__": "readme"})  # noqa: S102
+    exec(compile(PYTHON[number], f"README block {number}", "exec"), {"__name__": "readme"})

@@ -208,7 +208,7 @@ class TestRegister:
 
             @register("nearest")
             class Nearest(Router):
-                def route(self, request, candidates, view):  # noqa: ARG002
+                def route(self, request, candidates, view):
                     return candidates[0]
 
         assert caught.value.help == "register it under another name"

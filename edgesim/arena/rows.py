@@ -92,7 +92,8 @@ LINK: Final = _row(
 
 FLOW_ROW: Final = _row(
     # path in the pool of paths, propagation after the last byte, rate and demand [mB/s] (demand 0: elastic)
-    "kind owner key path hops latency rate demand since finish epoch direct home mark frozen choked fresh used next_free",
+    "kind owner key path hops latency rate demand since finish epoch direct home mark frozen choked fresh"
+    " used next_free",
     # bytes still to send, bytes at the start
     "remaining total",
 )

@@ -10,7 +10,7 @@ from edgesim.records import PHASES
 from edgesim.verify.check import PS, Check, close, exact, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from numpy.typing import NDArray
 
@@ -20,9 +20,24 @@ SETS: dict[str, Any] = {
     "scenario": {"name": "books", "seed": 4, "duration": "2 min"},
     "topology": {
         "nodes": {
-            "phone": {"tier": "device", "count": 20, "accelerator": "snapdragon-8-gen3", "carbon": "100 gCO2/kWh"},
-            "edge": {"tier": "edge", "accelerator": "nvidia-l4", "price": "0.8 $/h", "electricity": "0.2 $/kWh"},
-            "cloud": {"tier": "cloud", "accelerator": "nvidia-a100-80gb-sxm", "accelerators": 2, "grid": "germany"},
+            "phone": {
+                "tier": "device",
+                "count": 20,
+                "accelerator": "snapdragon-8-gen3",
+                "carbon": "100 gCO2/kWh",
+            },
+            "edge": {
+                "tier": "edge",
+                "accelerator": "nvidia-l4",
+                "price": "0.8 $/h",
+                "electricity": "0.2 $/kWh",
+            },
+            "cloud": {
+                "tier": "cloud",
+                "accelerator": "nvidia-a100-80gb-sxm",
+                "accelerators": 2,
+                "grid": "germany",
+            },
         },
         "links": [
             {"between": ["phone", "edge"], "kind": "wifi-6"},
@@ -48,7 +63,7 @@ SETS: dict[str, Any] = {
 """A run in which everything occurs: all tiers, abandonment, a crash and retries."""
 
 
-def crash(simulation: Any) -> Iterator[Any]:
+def crash(simulation: Any) -> Generator[Any, Any, Any]:
     """Fail a replica for half a minute."""
     yield simulation.after(30)
     simulation.fail_replica("cloud/llama-3.1-8b[0]")
@@ -66,11 +81,17 @@ def audit(records: NDArray[np.void], outcome: Outcome) -> Iterator[Check]:
     off = int(np.abs(phases - (ended["finished"] - ended["arrived"])).max())
     yield exact("phases add up to end-to-end [ps]", 0, off)
     compute = int(totals.replicas["compute_nj"].sum())
-    yield exact("joules of requests = joules of the fleet's steps [nJ]", compute, int(records["compute_nj"].sum()))
+    yield exact(
+        "joules of requests = joules of the fleet's steps [nJ]", compute, int(records["compute_nj"].sum())
+    )
     owned = int(records["share_ps"].sum()) + int(totals.replicas["unattributed_ps"].sum())
-    yield exact("busy time = shares of requests + rounding [ps]", int(totals.replicas["busy_ps"].sum()), owned)
+    yield exact(
+        "busy time = shares of requests + rounding [ps]", int(totals.replicas["busy_ps"].sum()), owned
+    )
     on = int(totals.replicas["on_ps"].sum())
-    yield exact("time on = busy + idle [ps]", on, int((totals.replicas["busy_ps"] + totals.replicas["idle_ps"]).sum()))
+    yield exact(
+        "time on = busy + idle [ps]", on, int((totals.replicas["busy_ps"] + totals.replicas["idle_ps"]).sum())
+    )
     for name in ("mfu", "mbu"):
         most = float(totals.replicas[name].max())
         yield Check(f"{name.upper()} of the busiest replica", "<= 1", f"{most:.3f}", "exact", most <= 1)
@@ -92,12 +113,16 @@ def transport(simulation: Any, records: NDArray[np.void]) -> Iterator[Check]:
             down = int(record["output"]) * (workload.bytes_per_token + path.overhead)
             energy = up * path.energy_pj_up // 1000 + down * path.energy_pj_down // 1000
             egress = up * path.egress_usd_up + down * path.egress_usd_down
-        usd = record["share_ps"] * replica["usd_per_ps"] + record["compute_nj"] * replica["usd_per_nj"] + egress
+        usd = (
+            record["share_ps"] * replica["usd_per_ps"] + record["compute_nj"] * replica["usd_per_nj"] + egress
+        )
         grams = (record["compute_nj"] + energy) * replica["gram_per_nj"]
         for name, expected in (
             ("bytes_up", up), ("bytes_down", down), ("network_nj", energy), ("cost_usd", usd), ("carbon_g", grams),
         ):  # fmt: skip
-            wrong[name] = max(wrong[name], abs(float(record[name]) - float(expected)) / max(1.0, abs(float(expected))))
+            wrong[name] = max(
+                wrong[name], abs(float(record[name]) - float(expected)) / max(1.0, abs(float(expected)))
+            )
     for name, most in wrong.items():
         yield Check(f"{name} of requests, computed anew", "0 off", f"{most:.2g} off", "1e-12", most <= 1e-12)
 
@@ -117,14 +142,15 @@ def fastest_prefill(prompt: NDArray[np.int64]) -> NDArray[np.float64]:
 
     1.24 billion parameters of Llama-3.2-1B on a 45 TOPS phone, 8.03 of Llama-3.1-8B on 624 TOPS (A100, int8 peak).
     """
-    return np.minimum(2 * 0.97e9 * prompt / 45e12, 2 * 6.9e9 * prompt / 624e12)
+    least: NDArray[np.float64] = np.minimum(2 * 0.97e9 * prompt / 45e12, 2 * 6.9e9 * prompt / 624e12)
+    return least
 
 
 def checks() -> Iterator[Check]:
     """All of them."""
-    from edgesim.scenario import load  # noqa: PLC0415
-    from edgesim.simulation import Simulation  # noqa: PLC0415
-    from edgesim.verify.check import Kept  # noqa: PLC0415
+    from edgesim.scenario import load
+    from edgesim.simulation import Simulation
+    from edgesim.verify.check import Kept
 
     kept = Kept()
     simulation = Simulation(load(SETS), processes=[crash])
@@ -135,7 +161,9 @@ def checks() -> Iterator[Check]:
     yield from transport(simulation, records)
     seen = records[records["first_token"] >= 0]
     slack = (seen["first_token"] - seen["arrived"]) / PS - fastest_prefill(seen["prompt"])
-    yield Check("no TTFT beats the roofline", ">= 0 s", f"{slack.min():.4g} s", "exact", bool(slack.min() >= 0))
+    yield Check(
+        "no TTFT beats the roofline", ">= 0 s", f"{slack.min():.4g} s", "exact", bool(slack.min() >= 0)
+    )
     yield from overload()
     yield from repeatable()
 
@@ -172,7 +200,7 @@ def repeatable() -> Iterator[Check]:
     """The same seed gives the same records, and an idle SimPy process changes nothing."""
     short = {**SETS, "scenario": {**SETS["scenario"], "duration": "30 s"}}
 
-    def idle(simulation: Any) -> Iterator[Any]:
+    def idle(simulation: Any) -> Generator[Any, Any, Any]:
         while True:
             yield simulation.after(0.1)
 
@@ -181,6 +209,8 @@ def repeatable() -> Iterator[Check]:
     yield exact("an idle 10 Hz process changes no row", True, bool(np.array_equal(first, beside)))
     twin = run(short, engine="reference")[0]
     same = all(
-        np.array_equal(first[name], twin[name]) for name in first.dtype.names or () if first.dtype[name].kind == "i"
+        np.array_equal(first[name], twin[name])
+        for name in first.dtype.names or ()
+        if first.dtype[name].kind == "i"
     )
     yield exact("kernel = twin on a scenario of three tiers", True, same)

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 def twins(systems: int) -> Iterator[Check]:
     """Kernel and twin on random systems."""
-    wrong = []
-    for seed in range(systems):
-        if found := differences(run_reference(seed), run_kernel(seed)):
-            wrong.append(f"system {seed}: {found[0]}")
+    wrong = [
+        f"system {seed}: {found[0]}"
+        for seed in range(systems)
+        if (found := differences(run_reference(seed), run_kernel(seed)))
+    ]
     measured = wrong[0] if wrong else "equal to the bit"
-    yield Check(f"kernel = twin on {systems:,} random systems", "equal", measured, "joules, dollars 1e-12", not wrong)
+    yield Check(
+        f"kernel = twin on {systems:,} random systems", "equal", measured, "joules, dollars 1e-12", not wrong
+    )
 
 
 def checks(systems: int) -> Iterator[Check]:
@@ -43,12 +46,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     given = parser.parse_args(list(arguments))
     started, cold = time.perf_counter(), is_cold()
     found: list[Check] = []
-    from edgesim.report import console  # noqa: PLC0415 - rich, for the progress
+    from edgesim.report import console
 
     errors = console.console(stderr=True)
     with errors.status("checking"):
         for check in checks(given.systems):
-            found.append(check)
+            found += [check]
             if errors.is_terminal:
                 errors.log(f"{'✓' if check.passed else '✗'} {check.name}")
     if given.json:
@@ -66,7 +69,10 @@ def main(arguments: Sequence[str] = ()) -> int:
 def _print(found: Sequence[Check]) -> None:
     """A table of plain text."""
     head = ("", "check", "expected", "measured", "tolerance")
-    lines = [head, *(("ok" if c.passed else "FAILED", c.name, c.expected, c.measured, c.tolerance) for c in found)]
+    lines = [
+        head,
+        *(("ok" if c.passed else "FAILED", c.name, c.expected, c.measured, c.tolerance) for c in found),
+    ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))

@@ -49,7 +49,10 @@ class Kept:
 
 
 def run(
-    scenario: Mapping[str, Any], processes: Sequence[Callable[[Simulation], Any]] = (), *, engine: str = "auto"
+    scenario: Mapping[str, Any],
+    processes: Sequence[Callable[[Simulation], Any]] = (),
+    *,
+    engine: str = "auto",
 ) -> tuple[NDArray[np.void], Outcome]:
     """Run a scenario through the engine users run; answers its records and totals."""
     kept = Kept()
@@ -60,7 +63,9 @@ def run(
 def close(name: str, expected: float, measured: float, allowed: float, unit: str, how: str) -> Check:
     """A check that two figures agree within an allowed distance."""
     passed = abs(measured - expected) <= allowed
-    return Check(name, f"{expected:.6g} {unit}", f"{measured:.6g} {unit}", f"±{allowed:.2g} {unit} ({how})", passed)
+    return Check(
+        name, f"{expected:.6g} {unit}", f"{measured:.6g} {unit}", f"±{allowed:.2g} {unit} ({how})", passed
+    )
 
 
 def exact(name: str, expected: object, measured: object) -> Check:

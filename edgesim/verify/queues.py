@@ -110,7 +110,9 @@ def checks(requests: int = 40_000) -> Iterator[Check]:
     )
 
 
-def _law(name: str, expected: float, scenario: dict[str, Any], rate: float, step: float = STEP) -> Iterator[Check]:
+def _law(
+    name: str, expected: float, scenario: dict[str, Any], rate: float, step: float = STEP
+) -> Iterator[Check]:
     """Sojourn time against theory, and Little's law on the same run by sampling the number present."""
     present: list[int] = []
 
@@ -129,4 +131,11 @@ def _law(name: str, expected: float, scenario: dict[str, Any], rate: float, step
     throughput = len(records) / done
     number, spread = mean_of(np.array(present, np.float64))
     little = throughput * float(sojourn.mean())
-    yield close(f"Little's law, {scenario['scenario']['name']}", little, number, spread + 0.02 * little, "requests", "99 %")
+    yield close(
+        f"Little's law, {scenario['scenario']['name']}",
+        little,
+        number,
+        spread + 0.02 * little,
+        "requests",
+        "99 %",
+    )

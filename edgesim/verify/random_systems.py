@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
@@ -12,6 +13,11 @@ from edgesim.costs.step import StepCost
 from edgesim.serving import decision
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.system import System
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
 
 MS = 10**9
 
@@ -81,7 +87,9 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         replica["node"] = i
         replica["max_num_seqs"], replica["max_tokens"] = seqs, tokens
         replica["block_size"] = int(random.choice([1, 2, 4, 16]))
-        replica["total_blocks"] = int(random.integers(20, 60)) if replica["block_size"] < 16 else int(random.integers(3, 9))
+        replica["total_blocks"] = (
+            int(random.integers(20, 60)) if replica["block_size"] < 16 else int(random.integers(3, 9))
+        )
         replica["watermark"] = int(random.integers(0, 3))
         replica["swaps"] = int(random.random() < 0.4)
         replica["swap_blocks"] = int(random.integers(0, 40))
@@ -94,7 +102,7 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
     links = np.zeros(link_count, rows.LINK)
     links["capacity"] = random.choice([10**6, 2 * 10**6, 3 * 10**6, 10**7, 10**8], link_count)
     pool: list[int] = []
-    candidates = []
+    candidates: list[np.void] = []
     places = np.zeros((origins, 2), np.int64)
     for origin in range(origins):
         places[origin, 0] = len(candidates)
@@ -162,7 +170,11 @@ def random_story(random: np.random.Generator, replicas: int, end: int) -> Story:
     span = min(end, 2 * 10**12)
 
     def moment() -> int:
-        return int(random.integers(0, max(1, span // MS))) * MS if random.random() < 0.5 else int(random.integers(0, span))
+        return (
+            int(random.integers(0, max(1, span // MS))) * MS
+            if random.random() < 0.5
+            else int(random.integers(0, span))
+        )
 
     for r in range(replicas):
         if random.random() < 0.3:
@@ -183,15 +195,17 @@ class MadeUpFront:
 
     def __init__(self, system: System, seed: int, *, ranked: bool) -> None:
         self.system, self.seed, self.ranked = system, seed, ranked
-        self.engine = None
+        self.engine: Any = None
         self.ended_requests: list[int] = []
         self.seen: list[tuple[int, ...]] = []
-        names = rows.REQUEST.names
+        names = rows.REQUEST.names or ()
         self.fields = {name: names.index(name) for name in names}
 
-    def decide(self, cells, base, board, now):  # noqa: ANN001, ANN201
-        get = lambda name: cells[base + self.fields[name]]  # noqa: E731
-        offset, length = self.system.candidate_range(get("origin"), get("workload"))
+    def decide(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> decision.Answer:
+        def get(name: str) -> int:
+            return cells[base + self.fields[name]]
+
+        _, length = self.system.candidate_range(get("origin"), get("workload"))
         view = tuple(board[i] for i in range(length * decision.BOARD_COLUMNS))
         self.seen.append((now, get("request"), *view))
         on = [i for i in range(length) if view[6 * i + decision.STATE] == rows.ON]
@@ -204,13 +218,15 @@ class MadeUpFront:
             if draw % 2:
                 return decision.Refuse(decision.NO_REPLICA)
             on = list(range(length))
-        best = min(on, key=lambda i: (view[6 * i + 3], view[6 * i + 2] - view[6 * i + 4], (i + draw) % length))
+        best = min(
+            on, key=lambda i: (view[6 * i + 3], view[6 * i + 2] - view[6 * i + 4], (i + draw) % length)
+        )
         rank = get("priority") if self.ranked else 0
         if draw > 90 and len(on) > 1:
             return decision.Dispatch(tuple(dict.fromkeys([best, on[draw % len(on)]])), rank)
         return decision.Dispatch((best,), rank)
 
-    def ended(self, record):  # noqa: ANN001, ANN201
+    def ended(self, record: NDArray[np.void]) -> None:
         self.ended_requests.append(int(record["request"]))
         if int(record["request"]) % 4 == 0 and len(self.ended_requests) < 30:
             arrival = np.zeros(1, rows.ARRIVAL)[0]
@@ -222,10 +238,10 @@ class MadeUpFront:
             self.engine.submit(arrival)
 
 
-def tell(env: simpy.Environment, story: Story, engine, until: int) -> None:  # noqa: ANN001
+def tell(env: simpy.Environment, story: Story, engine: Any, until: int) -> None:
     """Enter a story's happenings into a SimPy clock."""
 
-    def at(when: int, action, *arguments) -> None:  # noqa: ANN001, ANN002
+    def at(when: int, action: Callable[..., None], *arguments: int) -> None:
         if when < until:
             event = env.timeout(when)
             event.callbacks.append(lambda _: action(*arguments))
@@ -287,13 +303,19 @@ def run_kernel(seed: int) -> Result:
     requests: list[np.ndarray] = []
     legs: list[np.ndarray] = []
     engine = front.engine = KernelEngine(
-        system, front, lambda r: requests.append(r.copy()), lambda r: legs.append(r.copy()), ranked=bool(seed % 2)
+        system,
+        front,
+        lambda r: requests.append(r.copy()),
+        lambda r: legs.append(r.copy()),
+        ranked=bool(seed % 2),
     )
     tell(env, story, engine, system.end)
     if story.ticks:
-        def tick():  # noqa: ANN202
+
+        def tick() -> Generator[Any, Any, Any]:
             while env.now < 10**12:
                 yield env.timeout(story.ticks)
+
         env.process(tick())
     cut = len(arrivals) // 2
     engine.feed(iter([arrivals[:cut], arrivals[cut:]] if cut else [arrivals]))
@@ -311,7 +333,8 @@ def run_kernel(seed: int) -> Result:
     table = engine.arena.tables["replicas"]
     links = engine.arena.tables["links"]
     carried = [
-        float(link["carried"]) + float(link["allotted"]) * float(engine.now - link["settled_at"]) * 1e-15 for link in links
+        float(link["carried"]) + float(link["allotted"]) * float(engine.now - link["settled_at"]) * 1e-15
+        for link in links
     ]
     empty = np.zeros(0, requests[0].dtype) if requests else np.zeros(0)
     return Result(
@@ -340,7 +363,7 @@ def differences(a: Result, b: Result) -> list[str]:
             continue
         keys = ["request"] if what == "requests" else ["request", "leg"]
         left, right = np.sort(left, order=keys), np.sort(right, order=keys)
-        for name in left.dtype.names:
+        for name in left.dtype.names or ():
             same = left[name] == right[name]
             if left.dtype[name].kind == "f":
                 same = np.abs(left[name] - right[name]) <= 1e-12 * np.maximum(1e-30, np.abs(left[name]))
@@ -348,12 +371,12 @@ def differences(a: Result, b: Result) -> list[str]:
                 i = int(np.flatnonzero(~same)[0])
                 found.append(f"{what}.{name}[{left['request'][i]}]: {left[name][i]} != {right[name][i]}")
     for name in TOTALS:
-        for x, y in zip(a.totals[name], b.totals[name], strict=True):
-            if abs(x - y) > (1e-9 * abs(x) if name in ("mflop", "kib") else 0):
+        for one, other in zip(a.totals[name], b.totals[name], strict=True):
+            if abs(one - other) > (1e-9 * abs(one) if name in ("mflop", "kib") else 0):
                 found.append(f"total {name}: {a.totals[name]} != {b.totals[name]}")
                 break
-    for x, y in zip(a.carried, b.carried, strict=True):
-        if abs(x - y) > 1e-9 * max(1.0, abs(x)):
+    for one, other in zip(a.carried, b.carried, strict=True):
+        if abs(one - other) > 1e-9 * max(1.0, abs(one)):
             found.append(f"carried: {a.carried} != {b.carried}")
             break
     return found

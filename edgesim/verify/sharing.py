@@ -70,7 +70,7 @@ def kernel_rates(capacities: Sequence[int], paths: Sequence[Sequence[int]]) -> l
 class First:
     """Sends everything to the first candidate."""
 
-    def decide(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> int:  # noqa: ARG002
+    def decide(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> int:
         """Answer the first candidate."""
         return 0
 
@@ -86,12 +86,17 @@ def checks(graphs: int = 1000) -> Iterator[Check]:
         links = int(random.integers(1, 9))
         capacities = random.integers(10**6, 10**10, links).tolist()
         paths = [
-            random.permutation(links)[: random.integers(1, links + 1)].tolist() for _ in range(random.integers(1, 15))
+            random.permutation(links)[: random.integers(1, links + 1)].tolist()
+            for _ in range(random.integers(1, 15))
         ]
         for got, want in zip(kernel_rates(capacities, paths), exact_shares(capacities, paths), strict=True):
             worst = max(worst, abs(got - want))
     yield Check(
-        f"max-min on {graphs:,} graphs", "exact water-filling", f"off by {float(worst):.3g} mB/s", "20 mB/s", worst < 20
+        f"max-min on {graphs:,} graphs",
+        "exact water-filling",
+        f"off by {float(worst):.3g} mB/s",
+        "20 mB/s",
+        worst < 20,
     )
     yield from pipe()
 

@@ -1,7 +1,7 @@
 """Semantic checks: what is well written and still cannot work."""
 
 # Messages stand whole beside what causes them.
-# ruff: noqa: E501, ISC004
+# ruff: noqa: ISC004
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Distributions as scenarios write them."""
 
 # Messages stand whole beside what causes them.
-# ruff: noqa: E501
 
 from __future__ import annotations
 

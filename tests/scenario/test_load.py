@@ -1,7 +1,7 @@
 """Loading: every mistake is found, at its place, in one go, and in plain words."""
 
 # Messages stand whole beside what causes them.
-# ruff: noqa: E501, ISC004
+# ruff: noqa: ISC004
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Scenarios on top of scenarios: `extends:` and `--set`."""
 
 # Messages stand whole beside what causes them.
-# ruff: noqa: E501, ISC004
+# ruff: noqa: ISC004
 
 from __future__ import annotations
 

@@ -29,7 +29,14 @@ def records(name: str, *sets: str) -> np.ndarray:
 
 def test_the_scenarios_are_those_the_readme_lists() -> None:
     """Six of them, also as packaged ones."""
-    assert NAMES == ["campus-2000", "edge-vs-cloud", "peer-edges", "quickstart", "sensor-overload", "trace-replay"]
+    assert NAMES == [
+        "campus-2000",
+        "edge-vs-cloud",
+        "peer-edges",
+        "quickstart",
+        "sensor-overload",
+        "trace-replay",
+    ]
     assert set(NAMES) <= set(packaged())
 
 
@@ -46,7 +53,9 @@ def test_each_opens_with_what_it_shows_and_a_drawing(name: str) -> None:
 def test_each_runs_from_the_command_line(name: str, tmp_path: Path) -> None:
     """Shortened, with all files written and every request accounted for."""
     sets = [] if name == "trace-replay" else ["-s", "scenario.duration=20 s", "-s", "scenario.warmup=0 s"]
-    done = CliRunner().invoke(main, ["run", str(SCENARIOS / f"{name}.yaml"), *sets, "-o", str(tmp_path / "run")])
+    done = CliRunner().invoke(
+        main, ["run", str(SCENARIOS / f"{name}.yaml"), *sets, "-o", str(tmp_path / "run")]
+    )
     assert done.exit_code == 0, done.output
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     counts = summary["requests"]
