@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PACKAGE = Path(__file__).resolve().parent.parent
-SOURCES = ("arena", "network", "serving", "policies")
+SOURCES = ("arena", "network", "serving", "policies", "records.py")
 
 
 def cache_folder() -> Path:
@@ -29,7 +29,7 @@ def cache_folder() -> Path:
 
     digest = hashlib.sha256()
     for room in SOURCES:
-        for source in sorted((PACKAGE / room).glob("*.py")):
+        for source in sorted((PACKAGE / room).glob("*.py")) or [PACKAGE / room]:
             digest.update(source.name.encode())
             digest.update(source.read_bytes())
     flags = os.environ.get("NUMBA_BOUNDSCHECK", ""), os.environ.get("NUMBA_OPT", "")

@@ -80,7 +80,7 @@ def test_order(arena: Arena, deeds: list[Any]) -> None:
 
 def test_classes_come_before_keys(arena: Arena) -> None:
     """At one instant: arrivals, deliveries, flow ends, timers, boundaries; keys decide only within a class."""
-    assert [rows.ARRIVE, rows.DELIVER, rows.FLOW, rows.TIMER, rows.BOUNDARY] == list(range(5))
+    assert list(range(5)) == [rows.ARRIVE, rows.DELIVER, rows.FLOW, rows.TIMER, rows.BOUNDARY]
     extremes = [(klass, key) for klass in range(5) for key in (-(1 << 50), -1, 0, 1, 1 << 52)]
     orders = [rank(klass, key) for klass, key in extremes]
     assert orders == sorted(orders)

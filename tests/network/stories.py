@@ -91,7 +91,11 @@ def tell_by_twin(capacities: list[int], deeds: list[Deed], until: int) -> Accoun
             account.sent.append((deed.key, net.stop(flows.pop(deed.key))))
         else:
             flows[deed.key] = net.start(
-                deed.path, float(deed.nbytes), deed.key, None if deed.demand else lambda: come(deed), deed.demand
+                deed.path,
+                float(deed.nbytes),
+                deed.key,
+                None if deed.demand else lambda: come(deed),
+                deed.demand,
             )
 
     def come(deed: Deed) -> None:
@@ -154,7 +158,9 @@ def tell_by_kernel(capacities: list[int], deeds: list[Deed], until: int) -> Acco
         table = engine.arena.tables["flows"]
         account.rates.append(
             {
-                keys[int(i)] if table[i]["kind"] == rows.STREAM else int(table[i]["owner"]): int(table[i]["rate"])
+                keys[int(i)] if table[i]["kind"] == rows.STREAM else int(table[i]["owner"]): int(
+                    table[i]["rate"]
+                )
                 for i in np.flatnonzero(table["used"])
             }
         )

@@ -53,7 +53,9 @@ class Patient(SourceFileLoader):
         lines = Path(self.path).read_text().splitlines()
         found = [i for i, line in enumerate(lines) if line.strip() == self.surgeon.line]
         if len(found) != 1:
-            sys.exit(f"{self.path} has the line {self.surgeon.line!r} {len(found)} times; a mutant needs it once")
+            sys.exit(
+                f"{self.path} has the line {self.surgeon.line!r} {len(found)} times; a mutant needs it once"
+            )
         self.surgeon.operated = True
         margin = lines[found[0]][: -len(self.surgeon.line)]
         lines[found[0]] = margin + self.surgeon.instead

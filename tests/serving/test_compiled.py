@@ -109,7 +109,8 @@ def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch) -
     assert run.engine.control["router"]
     monkeypatch.setattr(Farthest, "compiled_route", None)
     assert np.array_equal(
-        np.sort(np.concatenate(kept.chunks), order="request"), records("farthest-for-tests", 10**9, monkeypatch)
+        np.sort(np.concatenate(kept.chunks), order="request"),
+        records("farthest-for-tests", 10**9, monkeypatch),
     )
 
 

@@ -38,16 +38,32 @@ def step_cost(sequences: int, tokens: int, **more: int) -> StepCost:
     mixed[1:, 0] = [20 * MS + 2 * n * MS for n in range(1, tokens + 1)]
     mixed[1:, 2] = [n * MJ for n in range(1, tokens + 1)]
     decode[:, 4] = mixed[:, 4] = 10**15
-    facts = {"kv_blocks": 0, "swap_ps_per_block": 0, "base_mw": 0, "idle_mw": 0, "stream_rate": 90_000, **more}
+    facts = {
+        "kv_blocks": 0,
+        "swap_ps_per_block": 0,
+        "base_mw": 0,
+        "idle_mw": 0,
+        "stream_rate": 90_000,
+        **more,
+    }
     return StepCost(
         decode_table=decode, decode_coef=np.zeros((2, 8), np.int64), mixed_table=mixed,
         mixed_coef=np.zeros((8, 8), np.int64), kv_block_bytes=1, calibration="by hand", error_band=0.0, **facts,
     )  # fmt: skip
 
 
-def system(replicas: int = 1, *, far: bool = False, cost: dict[str, int] | None = None, **settings: int) -> System:
+def system(
+    replicas: int = 1, *, far: bool = False, cost: dict[str, int] | None = None, **settings: int
+) -> System:
     """Some equal replicas; far ones lie behind a link of 1 MB/s and 5 ms with 40 B overhead a message."""
-    facts = {"max_num_seqs": 4, "max_tokens": 16, "block_size": 4, "total_blocks": 100, "context_limit": 64, **settings}
+    facts = {
+        "max_num_seqs": 4,
+        "max_tokens": 16,
+        "block_size": 4,
+        "total_blocks": 100,
+        "context_limit": 64,
+        **settings,
+    }
     table = np.zeros(replicas, rows.REPLICA)
     for name, value in facts.items():
         if name in (rows.REPLICA.names or ()):
@@ -111,11 +127,17 @@ def tell(request: pytest.FixtureRequest) -> Tell:
             engine = ReferenceEngine(clock, built, front, requests.append, legs.append)
         else:
             engine = KernelEngine(
-                built, front, lambda r: requests.extend(r.copy()), lambda r: legs.extend(r.copy()), ranked=False
+                built,
+                front,
+                lambda r: requests.extend(r.copy()),
+                lambda r: legs.extend(r.copy()),
+                ranked=False,
             )
         for at, name, arguments in deeds or []:
             event = clock.timeout(at * MS)
-            event.callbacks.append(lambda _, name=name, arguments=arguments: getattr(engine, name)(*arguments))
+            event.callbacks.append(
+                lambda _, name=name, arguments=arguments: getattr(engine, name)(*arguments)
+            )
         engine.feed(iter([arrivals]))
         if request.param == "twin":
             clock.run(until=end)
@@ -127,7 +149,9 @@ def tell(request: pytest.FixtureRequest) -> Tell:
                 while clock.peek() == horizon:
                     clock.step()
         engine.finish()
-        replicas = engine.replicas if request.param == "twin" else engine.arena.tables["replicas"].view(np.recarray)
+        replicas = (
+            engine.replicas if request.param == "twin" else engine.arena.tables["replicas"].view(np.recarray)
+        )
         requests.sort(key=lambda row: row["request"])
         legs.sort(key=lambda row: (row["request"], row["leg"]))
         for row in requests:
@@ -148,7 +172,13 @@ def test_one_request(tell: Tell) -> None:
     told = tell(system(), asks({"at": 3, "prompt": 10, "output": 3}))
     (row,) = told.requests
     assert row["status"] == rows.R_COMPLETED
-    assert ms(row, "arrived", "first_scheduled", "first_token_server", "first_token", "finished") == [3, 3, 43, 65, 65]
+    assert ms(row, "arrived", "first_scheduled", "first_token_server", "first_token", "finished") == [
+        3,
+        3,
+        43,
+        65,
+        65,
+    ]
     assert ms(row, "queue", "prefill", "decode", "stall") == [0, 40, 22, 0]
     # 10 prompt tokens at 1 mJ, two decodes at 0.5 mJ; it had the replica for itself all the time
     assert row["compute_nj"] == 11 * MJ
@@ -255,7 +285,9 @@ def test_preemption_by_swap(tell: Tell) -> None:
 @pytest.mark.parametrize(("patience", "leaves"), [(30, True), (40, True), (41, False)])
 def test_patience(tell: Tell, patience: int, leaves: bool) -> None:
     """A client leaves that has no token in time; its leg stays in the batch until the step ends."""
-    told = tell(system(streams=1), asks({"at": 0, "prompt": 10, "output": 3, "patience": patience}), end=45 * MS)
+    told = tell(
+        system(streams=1), asks({"at": 0, "prompt": 10, "output": 3, "patience": patience}), end=45 * MS
+    )
     (row,) = told.requests
     if leaves:
         assert row["status"] == rows.R_ABANDONED
@@ -301,7 +333,9 @@ def test_hedge(tell: Tell) -> None:
     """Two legs run; the first token of the fast one cancels the slow one, which leaves at its step's end."""
     built = system(2)
     built.replicas["speed"][1] = 2 * rows.FULL_SPEED
-    told = tell(built, asks({"at": 0, "prompt": 10, "output": 3}), decide=lambda attempts: decision.Dispatch((0, 1)))
+    told = tell(
+        built, asks({"at": 0, "prompt": 10, "output": 3}), decide=lambda attempts: decision.Dispatch((0, 1))
+    )
     (row,) = told.requests
     # at double speed: 20 ms and twice 5.5 ms; the slow one is in its 40 ms
     assert ms(row, "prefill", "decode", "finished") == [20, 11, 31]
