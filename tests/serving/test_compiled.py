@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from edgesim import simulation
 from edgesim.arena.compile import JIT
 from edgesim.policies import Router, compiled, register
+from edgesim.registry import registries
 from edgesim.scenario import load
 from edgesim.streams import uniform
 
@@ -90,7 +93,14 @@ def _last(view, request, candidates, parameters, key):
     return len(candidates) - 1 if parameters[0] > 0.5 else 0
 
 
-def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """Leave no policy of this file behind for other tests."""
+    yield
+    registries["router"].forget(__name__)
+
+
+def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch, forget: None) -> None:
     """A router of one's own with `compiled_route` is called by the kernel, with its parameters."""
 
     @register("farthest-for-tests")
