@@ -65,16 +65,17 @@ def story(seed: int, *, streams: bool) -> tuple[list[int], list[Deed]]:
     capacities = [int(c) for c in random.choice(CAPACITIES, count)]
     deeds: list[Deed] = []
     span = int(random.choice([1, 20, 200, 3000]))
-    for key in range(int(random.integers(2, 40))):
+    crowd = int(random.choice([5, 12, 40]))
+    for key in range(int(random.integers(2, crowd))):
         path = tuple(int(x) for x in random.permutation(count)[: random.integers(1, min(count, 5) + 1)])
         at = int(random.integers(0, span + 1)) * 10 * MS
         if random.random() < 0.3:
             at += int(random.integers(0, 10 * MS))
-        size = int(random.choice(SIZES))
+        size = int(random.choice(SIZES)) if crowd == 40 else int(random.integers(5000, 200_000))
         deed = Deed(at, key, path, size, latency=int(random.integers(0, 3)) * 5 * MS)
         if streams and random.random() < 0.5:
             deed.demand = int(random.choice([500, 90_000, 400_000, 10**6]))
-            deeds.append(Deed(at + int(random.integers(0, 2000)) * MS, key, stops=True))
+            deeds.append(Deed(at + int(random.integers(0, 20_000)) * MS, key, stops=True))
         deeds.append(deed)
     deeds.sort(key=lambda deed: (deed.at, deed.stops, deed.key))
     return capacities, deeds
