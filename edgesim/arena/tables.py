@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgesim.arena.compile import JIT, kernel
-from edgesim.arena.state import TYPES, State
+from edgesim.arena.state import LINE, TYPES, State
 
 if JIT:
     import operator
@@ -148,6 +148,28 @@ if JIT:
         return array._getvalue()
 
     @intrinsic  # type: ignore[misc]
+    def prefetch(_typing: Any, table: Any, _index: Any) -> Any:
+        """Ask for a row's cache lines ahead of its use; nothing else happens."""
+
+        def code(_context: Any, builder: Any, sig: Any, arguments: Any) -> Any:
+            kind = sig.args[0]
+            byte = ir.IntType(8).as_pointer()
+            half = ir.IntType(32)
+            hint = builder.module.declare_intrinsic(
+                "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte, half, half, half])
+            )
+            start = builder.add(
+                _cell(builder, arguments[0], 2 * kind.place),
+                builder.mul(arguments[1], ir.Constant(WORD, kind.size)),
+            )
+            for offset in range(0, kind.size, LINE):
+                line = builder.inttoptr(builder.add(start, ir.Constant(WORD, offset)), byte)
+                builder.call(hint, [line, half(1), half(3), half(1)])  # to write, keep, data
+            return _context.get_dummy_value()
+
+        return types.none(table, types.int64), code
+
+    @intrinsic  # type: ignore[misc]
     def _as_state(_typing: Any, address: Any) -> Any:
         """An address as a state."""
 
@@ -162,6 +184,9 @@ if JIT:
         return _as_state(address)
 
 else:
+
+    def prefetch(table: Any, index: int) -> None:
+        """Plain Python has no use for cache lines."""
 
     def unpack(address: int) -> State:
         """The tables behind an address list, as numpy records over the same memory."""

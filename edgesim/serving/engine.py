@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgesim.arena import rows
-from edgesim.arena.state import Arena
+from edgesim.arena.state import Arena, blank, longer
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
 from edgesim.serving.compiled import PARAMETERS, address_of, numbers_of
@@ -82,7 +82,7 @@ class KernelEngine:
     def _lay_out(self) -> None:
         """Allocate every table from the system's rows."""
         system, put = self.system, self.arena.put
-        control = np.zeros(1, rows.CONTROL)
+        control = blank(1, rows.CONTROL)
         replicas = system.replicas.copy()
         links = system.links.copy()
         for name in ("flows", "streams", "wake", "residual", "active"):
@@ -105,15 +105,15 @@ class KernelEngine:
         put("costs", costs)
         put("tables", tables)
         put("replicas", replicas)
-        put("running", np.zeros(int(replicas["max_num_seqs"].sum()) + 1, rows.SLOT))
+        put("running", blank(int(replicas["max_num_seqs"].sum()) + 1, rows.SLOT))
         put("residues", np.zeros(int(replicas["block_size"].sum()) + 1, np.int64))
-        put("request_rows", np.zeros(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
-        put("leg_rows", np.zeros((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
+        put("request_rows", blank(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
+        put("leg_rows", blank((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
         widest = int(system.places[:, 1].max()) if len(system.places) else 1
         put("board", np.zeros(max(widest, 1) * decision.BOARD_COLUMNS, np.int64))
         put("listed", np.zeros(64, np.int64))
-        put("arrivals", np.zeros(1, rows.ARRIVAL))
-        put("asked", np.zeros(1, rows.ARRIVAL))
+        put("arrivals", blank(1, rows.ARRIVAL))
+        put("asked", blank(1, rows.ARRIVAL))
         put("dirty", np.zeros(len(links) + 1, np.int64))
         put("touched", np.zeros(len(links) + 1, np.int64))
         for name, kind in (("legs", rows.LEG), ("requests", rows.REQUEST), ("flows", rows.FLOW_ROW)):
@@ -160,7 +160,7 @@ class KernelEngine:
             control[head] = old
         if name == "flows":
             self.arena.put(
-                "hops", _extended(self.arena.tables.get("hops"), length * int(control["longest_path"]))
+                "hops", longer(self.arena.tables.get("hops"), length * int(control["longest_path"]), rows.HOP)
             )
             self.arena.put("moved", np.zeros(length, np.int64))
 
@@ -171,7 +171,7 @@ class KernelEngine:
             + 2 * (len(tables["links"]) + len(tables["replicas"]))
             + 8 * int(control["batch_limit"])
         )
-        self.arena.put("heap", _extended(tables.get("heap"), max(need, 2 * int(control["heap"])), rows.EVENT))
+        self.arena.put("heap", longer(tables.get("heap"), max(need, 2 * int(control["heap"])), rows.EVENT))
 
     def _grow(self) -> None:
         """Double what is short of room."""
@@ -350,12 +350,12 @@ class KernelEngine:
         self.flush()
         tables = self.arena.tables
         if len(tables["request_rows"]) < count + loop.MARGIN:
-            self.arena.put("request_rows", np.zeros(2 * count + loop.MARGIN, REQUEST_RECORD))
-            self.arena.put("leg_rows", np.zeros(2 * count + loop.MARGIN, LEG_RECORD))
+            self.arena.put("request_rows", blank(2 * count + loop.MARGIN, REQUEST_RECORD))
+            self.arena.put("leg_rows", blank(2 * count + loop.MARGIN, LEG_RECORD))
         if len(tables["listed"]) < count:
             self.arena.put("listed", np.zeros(2 * count, np.int64))
         if int(self.control["heap"]) + 4 * count + 64 > len(tables["heap"]):
-            self.arena.put("heap", _extended(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
+            self.arena.put("heap", longer(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
         self._renew_views()
 
     def transfer(self, owner: int, link: int, latency: int, nbytes: int) -> None:
@@ -412,18 +412,9 @@ def _words(table: NDArray[Any]) -> memoryview:
     return memoryview(table.view(np.int64))  # type: ignore[arg-type]
 
 
-def _extended(old: NDArray[Any] | None, length: int, kind: np.dtype = rows.HOP) -> NDArray[Any]:
-    """A longer copy of a table."""
-    table = np.zeros(length, kind)
-    if old is not None:
-        count = min(len(old), length)
-        table[:count] = old[:count]
-    return table
-
-
 def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
     """All step costs' tables in one pool, and where they lie."""
-    costs = np.zeros(len(system.costs), rows.COST)
+    costs = blank(len(system.costs), rows.COST)
     parts: list[NDArray[np.int64]] = []
     length = 0
     for row, cost, window in zip(costs, system.costs, system.windows, strict=True):
