@@ -31,7 +31,7 @@ from edgesim.arena.rows import (
     TRANSIT,
     USER,
 )
-from edgesim.arena.tables import unpack
+from edgesim.arena.tables import prefetch, unpack
 from edgesim.network.flows import end_flow, solve, start_flow, wake
 from edgesim.serving.batch import boundary
 from edgesim.serving.decision import PATIENCE, TOO_LONG
@@ -52,6 +52,10 @@ MARGIN = 8
 """Rows of each pool that must be free before an event is taken."""
 
 NEVER = (1 << 62) - 1
+
+FEW = 64
+"""Events in a calendar so small that the cache holds all they touch."""
+
 CHUNK_KEY = 1 << 40
 
 if JIT:
@@ -297,6 +301,21 @@ def lacks_room(s):
 
 
 @kernel
+def foresee(s):
+    """Fetch what the coming step boundaries will touch; with many replicas it has long left the cache.
+
+    The next event's replica came in while it was second or third in line, so that its first leg is within reach.
+    """
+    top = s.heap[0]
+    if top.kind == E_BOUNDARY:
+        prefetch(s.legs, s.running[s.replicas[top.arg].slots].leg)
+    for i in range(1, 3):
+        entry = s.heap[i]
+        if entry.kind == E_BOUNDARY:
+            prefetch(s.replicas, entry.arg)
+
+
+@kernel
 def loop(s, address, horizon):
     """Let the arena run up to, and without, the horizon; answers why it stopped."""
     control = s.control[0]
@@ -343,6 +362,8 @@ def loop(s, address, horizon):
             arg = top.arg
             epoch = top.epoch
             drop_first(s)
+            if control.heap > FEW:
+                foresee(s)
         happen(s, address, kind, arg, epoch)
 
 
