@@ -75,6 +75,11 @@ class Policies(Section):
     admission: Policy = Field(
         default={"kind": "accept-all"}, description="Lets requests in, or refuses them."
     )
+    candidates: int = Field(
+        default=64,
+        ge=1,
+        description="Replicas that a router may choose from: so many of the nearest, and all as near as the last.",
+    )
     retry: Retry = Field(
         default=Retry(), description="What happens when a replica fails and an attempt is lost."
     )

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 MILLIBYTES = 1000
 J_PER_KWH = 3.6e6
 HOURS_PS = 3600 * rows.PS
-CANDIDATES = 64
-"""Replicas that an origin considers, unless the router is compiled: the nearest ones."""
-
 SERVED_AT_HOME = 0
 """LLM class of requests that a SimPy process hands to a replica of its own node."""
 
@@ -55,18 +52,17 @@ class Fleet:
     prices: Sequence[float]
 
 
-def build(scenario: Scenario, topology: Topology, *, limit: int | None = CANDIDATES) -> Fleet:
+def build(scenario: Scenario, topology: Topology) -> Fleet:
     """Build the fleet of one replication.
 
     Args:
         scenario: The validated scenario.
         topology: Its nodes and links.
-        limit: Most candidates of an origin; None: all.
     """
     step_costs = [_step_cost(scenario, deployment) for deployment in scenario.deployments]
     table, deployment_of, names = _replicas(scenario, topology, step_costs)
     classes, llm_class = _llm_classes(scenario)
-    places, candidates, pool = _places(scenario, topology, table, deployment_of, classes, limit)
+    places, candidates, pool = _places(scenario, topology, table, deployment_of, classes)
     workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
     for row, workload in zip(workloads, scenario.workloads.values(), strict=False):
         row["streams"] = int(workload.stream)
@@ -177,7 +173,6 @@ def _places(
     table: NDArray[np.void],
     deployment_of: Sequence[int],
     classes: Sequence[str | None],
-    limit: int | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np.int64]]:
     """Candidates of every origin: for each LLM class the replicas it may use, nearest first."""
     deployments = scenario.deployments
@@ -208,9 +203,8 @@ def _places(
         for klass, llm in enumerate(classes[1:], start=1):
             wanted = np.ones(len(llm_of), np.bool_) if llm is None else llm_of == llm
             own = here[~for_all[here] & wanted[here]]
-            others = ways.nearest(
-                row, table["node"], for_all & wanted, None if limit is None else limit - len(own)
-            )
+            limit = scenario.policies.candidates - len(own)
+            others = ways.nearest(row, table["node"], for_all & wanted, limit)
             put(
                 origin,
                 klass,
@@ -266,15 +260,19 @@ class _Ways:
         return narrow
 
     def nearest(
-        self, row: int, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], limit: int | None
+        self, row: int, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], limit: int
     ) -> NDArray[np.int64]:
-        """Replicas in order of latency, hops and index."""
+        """Replicas in order of latency, hops and index: `limit` of them, and those no farther than the last."""
         if not self.width:
             return np.zeros(0, np.int64)
         replicas = np.flatnonzero(allowed)
         at = row * self.width + np.array([self.column[int(node)] for node in nodes[replicas]], np.int64)
         replicas, at = replicas[self.reachable[at]], at[self.reachable[at]]
-        return replicas[np.argsort(self.order[at], kind="stable")][:limit]
+        order = np.argsort(self.order[at], kind="stable")
+        if limit < len(order):  # those as near as the last one that fits stay, too
+            farthest = self.order[at][order[limit - 1]] if limit > 0 else -1
+            order = order[: np.count_nonzero(self.order[at] <= farthest)]
+        return replicas[order]
 
     def candidates(self, row: int, nodes: NDArray[np.int64], replicas: NDArray[np.int64]) -> NDArray[np.void]:
         """Candidate rows of replicas, from an origin."""

@@ -1,0 +1,45 @@
+"""The fleet offers each origin the replicas that its router may choose from."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgesim.scenario import load
+from edgesim.simulation import Simulation
+
+SCENARIO = {
+    "scenario": {"name": "candidates", "requests": 10},
+    "topology": {
+        "nodes": {
+            "users": {"tier": "device"},
+            "box": {"tier": "edge", "accelerator": "nvidia-l4", "accelerators": 2},
+            "servers": {"tier": "cloud", "accelerator": "nvidia-l4", "accelerators": 5},
+            "far": {"tier": "cloud", "accelerator": "nvidia-l4"},
+        },
+        "links": [
+            {"between": ["users", "box"], "latency": "3 ms", "bandwidth": "50 Mbps"},
+            {"between": ["box", "servers"], "latency": "10 ms", "bandwidth": "1 Gbps"},
+            {"between": ["servers", "far"], "latency": "10 ms", "bandwidth": "1 Gbps"},
+        ],
+    },
+    "deployments": [
+        {"llm": "qwen2.5-1.5b", "on": "box", "replicas": 2},
+        {"llm": "qwen2.5-1.5b", "on": "servers", "replicas": 5},
+        {"llm": "qwen2.5-1.5b", "on": "far"},
+    ],
+    "workloads": {
+        "chat": {
+            "from": "users",
+            "arrivals": {"kind": "poisson", "rate": "1/s"},
+            "prompt_tokens": 100,
+            "output_tokens": 10,
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(1, 2), (2, 2), (3, 7), (7, 7), (8, 8), (64, 8)])
+def test_a_limit_keeps_all_replicas_that_are_as_near_as_its_last(limit: int, kept: int) -> None:
+    """Equals are not told apart by their number: leaving some out would overload the others."""
+    system = Simulation(load(SCENARIO | {"policies": {"candidates": limit}})).fleet.system
+    assert system.places[0, 1] == kept
