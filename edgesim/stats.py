@@ -56,6 +56,14 @@ class Distribution:
     max: float | None = None
 
 
+_NAMES: Final = tuple(Distribution.__dataclass_fields__)
+
+
+def numbers_of(found: Distribution) -> dict[str, float | None]:
+    """A distribution as a dictionary."""
+    return {name: getattr(found, name) for name in _NAMES}  # a summary has thousands: `asdict` is slow
+
+
 def percentiles(values: NDArray[np.float64], percents: Sequence[float] = PERCENTILES) -> list[float]:
     """Answer exact percentiles, interpolated linearly between neighbours; reorders `values` in place.
 
@@ -66,7 +74,10 @@ def percentiles(values: NDArray[np.float64], percents: Sequence[float] = PERCENT
     last = len(values) - 1
     places = [last * percent / 100 for percent in percents]
     neighbours = sorted({n for place in places for n in (math.floor(place), math.ceil(place))})
-    values.partition(neighbours)
+    start = 0
+    for neighbour in neighbours:  # one after the other: numpy's quick selection knows a single place
+        values[start:].partition(neighbour - start)
+        start = neighbour + 1
     found = []
     for place in places:
         low, high = float(values[math.floor(place)]), float(values[math.ceil(place)])

@@ -87,8 +87,17 @@ def is_run(folder: Path) -> bool:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write JSON at once or not at all, so that a reader never sees half a file."""
     scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    scratch.write_text(_layout(content, "") + "\n", encoding="utf-8")
     scratch.replace(path)
+
+
+def _layout(content: object, indent: str) -> str:
+    """JSON with what holds nothing nested on one line, which is easier to read and faster to write."""
+    if not (isinstance(content, dict) and any(isinstance(value, dict) for value in content.values())):
+        return json.dumps(content, allow_nan=False)
+    inner = indent + " "
+    lines = (f"{inner}{json.dumps(key)}: {_layout(value, inner)}" for key, value in content.items())
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def read_json(path: Path) -> Json:

@@ -1,4 +1,4 @@
-"""Metrics of requests, overall and by group: one pass over the columns of a metric, one metric in memory."""
+"""Metrics of requests, overall and by group: few passes over the columns, few metrics in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgesim.results.columns import ROW_GROUP
 from edgesim.stats import Distribution, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from edgesim.results.source import Source
 
     Codes = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.int32]
+
+AT_ONCE = 8_000_000
+"""Values that may lie in memory at the same time while metrics are described."""
 
 
 def stretches(rows: int) -> Iterator[slice]:
@@ -139,27 +142,28 @@ class Layout:
 
 
 def describe_groups(
-    source: Source, metric: Metric, selected: NDArray[np.bool_], layouts: Sequence[Layout]
-) -> dict[tuple[str, str], Distribution]:
-    """Describe a metric of the selected rows for all groups of all layouts."""
-    columns = [np.empty(layout.rows) for layout in layouts]
-    start = 0
-    for values in _selected_values(source, metric, selected):
-        for layout, column in zip(layouts, columns, strict=True):
-            layout.put(values, start, column)
-        start += len(values)
-    found: dict[tuple[str, str], Distribution] = {}
-    for layout, column in zip(layouts, columns, strict=True):
-        found |= layout.describe(column)
+    source: Source, metrics: Mapping[str, Metric], selected: NDArray[np.bool_], layouts: Sequence[Layout]
+) -> dict[str, dict[tuple[str, str], Distribution]]:
+    """Describe metrics of the selected rows for all groups of all layouts: as many in a pass as fit in memory."""
+    together = max(1, AT_ONCE // max(1, sum(layout.rows for layout in layouts)))
+    found: dict[str, dict[tuple[str, str], Distribution]] = {}
+    names = list(metrics)
+    for first in range(0, len(names), together):
+        part = {name: metrics[name] for name in names[first : first + together]}
+        columns = {name: [np.empty(layout.rows) for layout in layouts] for name in part}
+        row = start = 0
+        for block in source.numbers(
+            sorted({column for metric in part.values() for column in metric.columns})
+        ):
+            chosen = selected[row : row + len(next(iter(block.values())))]
+            for name, metric in part.items():
+                values = metric.formula(block)[chosen]
+                for layout, column in zip(layouts, columns[name], strict=True):
+                    layout.put(values, start, column)
+            row += len(chosen)
+            start += int(chosen.sum())
+        for name in part:
+            found[name] = {}
+            for layout in layouts:
+                found[name] |= layout.describe(columns[name].pop(0))
     return found
-
-
-def _selected_values(
-    source: Source, metric: Metric, selected: NDArray[np.bool_]
-) -> Iterator[NDArray[np.float64]]:
-    """Compute a metric block by block, for the selected rows."""
-    row = 0
-    for columns in source.numbers(metric.columns):
-        values = metric.formula(columns)
-        yield values[selected[row : row + len(values)]]
-        row += len(values)

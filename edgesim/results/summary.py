@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from edgesim.results.columns import NJ_PER_J, PS_PER_S
 from edgesim.results.groups import describe_groups
 from edgesim.results.slo import verdicts
 from edgesim.results.stability import verdict
-from edgesim.stats import Distribution
+from edgesim.stats import Distribution, numbers_of
 
 if TYPE_CHECKING:
     from edgesim.outcome import RunInfo, Totals
@@ -48,7 +48,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
     requests = census(source, info)
     orders = layouts(requests)
     selected = requests.selected
-    found = {name: describe_groups(source, metric, selected, orders) for name, metric in METRICS.items()}
+    found = describe_groups(source, METRICS, selected, orders)
     metrics = _metrics(found, "", "")
     added = sums(source, requests)
     window = info.duration_s - info.warmup_s
@@ -76,8 +76,9 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
 
 def _metrics(found: Distributions, by: str, name: str) -> Json:
     """All metrics of one group."""
+    nothing = Distribution(0)
     return {
-        metric: {"unit": METRICS[metric].unit, **asdict(groups.get((by, name), Distribution(0)))}
+        metric: {"unit": METRICS[metric].unit} | numbers_of(groups.get((by, name), nothing))
         for metric, groups in found.items()
     }
 
