@@ -42,4 +42,5 @@ SCENARIO = {
 def test_a_limit_keeps_all_replicas_that_are_as_near_as_its_last(limit: int, kept: int) -> None:
     """Equals are not told apart by their number: leaving some out would overload the others."""
     system = Simulation(load(SCENARIO | {"policies": {"candidates": limit}})).fleet.system
-    assert system.places[0, 1] == kept
+    users, chat = 0, 1
+    assert system.places[users * system.classes + chat, 1] == kept
