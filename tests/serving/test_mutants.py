@@ -1,0 +1,462 @@
+"""Every small mistake in the kernel is noticed: one line of it is replaced, and random systems tell it from its twin."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import edgesim
+
+CALENDAR = "edgesim.arena.calendar"
+FLOWS = "edgesim.network.flows"
+BATCH = "edgesim.serving.batch"
+LEGS = "edgesim.serving.legs"
+LOOP = "edgesim.serving.loop"
+OPERATIONS = "edgesim.serving.operations"
+PLAN = "edgesim.serving.plan"
+
+
+class Mutant(NamedTuple):
+    """A line of the kernel, what stands there instead, and seeds of a kind of story that notice it."""
+
+    mistake: str
+    module: str
+    line: str
+    instead: str
+    kind: str
+    seeds: tuple[int, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "equal times come in any order",
+        CALENDAR,
+        "return entry.when < when or (entry.when == when and entry.order < order)",
+        "return entry.when < when",
+        "storm",
+        (1,),
+    ),
+    Mutant(
+        "the later child moves up",
+        CALENDAR,
+        "if child + 1 < size and before(s.heap, child + 1, s.heap[child].when, s.heap[child].order):",
+        "if child + 1 < size and not before(s.heap, child + 1, s.heap[child].when, s.heap[child].order):",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "classes weigh nothing within an instant",
+        CALENDAR,
+        "return (klass << CLASS_SHIFT) + KEY_BIAS + key",
+        "return KEY_BIAS + key",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "the last entry is dropped with the first",
+        CALENDAR,
+        "copy(s.heap, hole, size)",
+        "copy(s.heap, hole, hole)",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a link carries at its new rate before it has it",
+        FLOWS,
+        "row.settled_at = now",
+        "row.settled_at = now + 1",
+        "system",
+        (1,),
+    ),
+    Mutant(
+        "a leaving flow keeps its rate",
+        FLOWS,
+        "load_link(s, link, -flow.rate)",
+        "load_link(s, link, 0)",
+        "network",
+        (0,),
+    ),
+    Mutant(
+        "a finished flow leaves no room to others",
+        FLOWS,
+        "if full and row.flow_count + row.throttled > 0:",
+        "if False:",
+        "network",
+        (1,),
+    ),
+    Mutant(
+        "a level is rounded up",
+        FLOWS,
+        "level = s.links[best].residual // s.links[best].active",
+        "level = s.links[best].residual // s.links[best].active + 1",
+        "network",
+        (0,),
+    ),
+    Mutant(
+        "bytes sent are counted twice",
+        FLOWS,
+        "flow.remaining -= float(flow.rate) * float(control.now - flow.since) * PER_RATE",
+        "flow.remaining -= 2.0 * float(flow.rate) * float(control.now - flow.since) * PER_RATE",
+        "network",
+        (1,),
+    ),
+    Mutant(
+        "the youngest finishes first",
+        BATCH,
+        "return slot.finish < finish or (slot.finish == finish and slot.sequence < sequence)",
+        "return slot.finish < finish or (slot.finish == finish and slot.sequence > sequence)",
+        "storm",
+        (5,),
+    ),
+    Mutant(
+        "the token budget ignores the decodes",
+        BATCH,
+        "budget = replica.max_tokens - replica.decoding",
+        "budget = replica.max_tokens",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "the watermark is kept for nobody",
+        BATCH,
+        "return replica.free_blocks - need >= (replica.watermark if replica.running > 0 else 0)",
+        "return replica.free_blocks - need >= 0",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "the first by rank is preempted",
+        BATCH,
+        "if s.legs[i].rank > s.legs[worst].rank:",
+        "if s.legs[i].rank < s.legs[worst].rank:",
+        "storm",
+        (5,),
+    ),
+    Mutant(
+        "a preempted leg forgets its tokens",
+        BATCH,
+        "leg.target = leg.prompt + leg.generated",
+        "leg.target = leg.prompt",
+        "storm",
+        (4,),
+    ),
+    Mutant(
+        "swapping in is free",
+        BATCH,
+        "extra += leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block",
+        "extra += 0",
+        "storm",
+        (6,),
+    ),
+    Mutant(
+        "a prefill in the batch counts itself once more",
+        BATCH,
+        "pairs += n * done + n * (n + 1) // 2",
+        "pairs += n * done + n * (n - 1) // 2",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "swapped legs get only one block back",
+        BATCH,
+        "replica.free_swap += leg.swap_blocks",
+        "replica.free_swap += 1",
+        "storm",
+        (6,),
+    ),
+    Mutant(
+        "the last token of a long prompt is sampled twice",
+        BATCH,
+        "sampled += 1 if done + n == leg.target else 0",
+        "sampled += 1",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "blocks are rounded down",
+        LEGS,
+        "return -(-tokens // replica.block_size)",
+        "return tokens // replica.block_size",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a message takes no time", LEGS, "return -(-nbytes * MB_PS // narrowest)", "return 0", "storm", (0,)
+    ),
+    Mutant(
+        "equal ranks overtake",
+        LEGS,
+        "while after != NONE and s.legs[after].rank > leg.rank:",
+        "while after != NONE and s.legs[after].rank >= leg.rank:",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "an arriving leg waits for the whole plan",
+        LEGS,
+        "elif first and replica.swapped == 0 and replica.running < replica.max_num_seqs:",
+        "elif False:",
+        "storm",
+        (1,),
+    ),
+    Mutant("hedges are kept after a first token", LEGS, "if other != i:", "if False:", "storm", (0,)),
+    Mutant("a cancelled leg remains outstanding", LEGS, "if leg.state != REPLY:", "if False:", "storm", (1,)),
+    Mutant(
+        "a cancelled upload counts all its bytes",
+        LEGS,
+        "leg.bytes_up = int(math.floor(sent))",
+        "pass",
+        "storm",
+        (2,),
+    ),
+    Mutant(
+        "one retry less",
+        LEGS,
+        "if request.attempts <= workload.retries:",
+        "if request.attempts < workload.retries:",
+        "storm",
+        (1,),
+    ),
+    Mutant(
+        "a reply's remainder is the whole reply",
+        LEGS,
+        "unsent -= stop_flow(s, leg.flow)",
+        "stop_flow(s, leg.flow)",
+        "system",
+        (26,),
+    ),
+    Mutant(
+        "patience outlasts a first token",
+        LOOP,
+        "if request.status >= 0 or 0 <= request.first_token <= control.now:",
+        "if request.status >= 0:",
+        "storm",
+        (1,),
+    ),
+    Mutant("stale boundaries happen", LOOP, "if s.replicas[arg].epoch == epoch:", "if True:", "storm", (0,)),
+    Mutant(
+        "a flow's latency is forgotten",
+        LOOP,
+        "when = s.control[0].now + flow.latency",
+        "when = s.control[0].now",
+        "storm",
+        (7,),
+    ),
+    Mutant(
+        "arrivals come behind what happens at their time",
+        LOOP,
+        "if at < when or (at == when and s.heap[0].order > order_of(ARRIVE, CHUNK_KEY - 1)):",
+        "if at < when:",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "what is queued is not seen by policies",
+        LOOP,
+        "queued = replica.waiting + replica.swapped + replica.transit",
+        "queued = replica.waiting + replica.swapped",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "ghosts are seen in the batch",
+        LOOP,
+        "running = replica.running - replica.ghosts",
+        "running = replica.running",
+        "storm",
+        (5,),
+    ),
+    Mutant(
+        "the tokens of a plan are not seen while it runs",
+        LOOP,
+        "tokens -= done * replica.decoding",
+        "tokens -= 0",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "the sum of a series misses a term",
+        PLAN,
+        "return k * first + slope * (k * (k - 1) // 2)",
+        "return k * first + slope * ((k - 1) * (k - 2) // 2)",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a plan outlives its branch",
+        PLAN,
+        "k = min(k, steps_while(time0 - time1, time_slope - slope1))",
+        "pass",
+        "system",
+        (6,),
+    ),
+    Mutant(
+        "a plan outlives its cap",
+        PLAN,
+        "k = min(k, steps_while(cap - nj, cap_slope - nj_slope))",
+        "pass",
+        "system",
+        (9,),
+    ),
+    Mutant(
+        "a plan takes blocks that are not there",
+        PLAN,
+        "start_plan(s, r, reach_of_blocks(s, replica, k))",
+        "start_plan(s, r, k)",
+        "storm",
+        (1,),
+    ),
+    Mutant(
+        "a cut ends one step late",
+        PLAN,
+        "steps = steps_before(replica, s.control[0].now - replica.plan_start) + 1",
+        "steps = steps_before(replica, s.control[0].now - replica.plan_start) + 2",
+        "storm",
+        (1,),
+    ),
+    Mutant(
+        "a window is one wider",
+        PLAN,
+        "total += min(context + 1, window)",
+        "total += min(context + 1, window + 1)",
+        "storm",
+        (1,),
+    ),
+    Mutant(
+        "energy is not capped",
+        PLAN,
+        "replica.plan_nj = min(nj, cap) + extra * cost.base_mw // 1_000_000",
+        "replica.plan_nj = nj + extra * cost.base_mw // 1_000_000",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "swap time is not booked",
+        PLAN,
+        "replica.plan_base = ps + extra",
+        "replica.plan_base = ps",
+        "storm",
+        (6,),
+    ),
+    Mutant(
+        "a slow replica is as fast as ever",
+        PLAN,
+        "return value * FULL_SPEED // speed",
+        "return value",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a slow replica saves base power",
+        PLAN,
+        "return energy + (slow_time - time) * base_mw // 1_000_000",
+        "return energy",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "an unfinished step is no waste", PLAN, "replica.wasted_nj += each_nj * tokens", "pass", "storm", (0,)
+    ),
+    Mutant(
+        "a crash's unfinished chunks cost nothing",
+        OPERATIONS,
+        "leg.compute_nj += (replica.cum_nj - nj) * leg.chunk",
+        "leg.compute_nj += 0",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a crashed replica's blocks stay taken",
+        OPERATIONS,
+        "replica.free_blocks = replica.total_blocks",
+        "replica.free_blocks = replica.free_blocks // 2",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a slow-down starts the step again",
+        OPERATIONS,
+        "rest = (ends - now) * replica.speed // speed",
+        "rest = (ends - started) * replica.speed // speed",
+        "storm",
+        (0,),
+    ),
+    Mutant(
+        "a slow-down forgets the energy of the steps before",
+        OPERATIONS,
+        "replica.plan_nj += replica.plan_nj_slope * done",
+        "pass",
+        "storm",
+        (3,),
+    ),
+    Mutant("a ghost is reported as lost", OPERATIONS, "if leg.cancelled:", "if False:", "storm", (23,)),
+    Mutant(
+        "unfinished uploads count all their bytes",
+        OPERATIONS,
+        "leg.bytes_up = int(math.floor(sent))",
+        "pass",
+        "storm",
+        (0,),
+    ),
+)
+
+GROUP = 9
+SCRIPT = Path(__file__).with_name("mutated.py")
+
+
+def operate(patients: list[dict[str, object]]) -> list[list[str]]:
+    """What tells each mutated kernel from its twin, in a process of its own where the kernel is plain Python."""
+    told = subprocess.run(
+        [sys.executable, str(SCRIPT)],
+        input=json.dumps(patients),
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(Path(edgesim.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    answer: list[list[str]] = json.loads(told.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("first", range(0, len(MUTANTS), GROUP))
+def test_mutants_are_caught(first: int) -> None:
+    """A kernel with one wrong line differs from the twin on a story known to notice; survivors are named."""
+    group = MUTANTS[first : first + GROUP]
+    answers = operate(
+        [
+            {
+                "module": m.module,
+                "line": m.line,
+                "instead": m.instead,
+                "seeds": [(m.kind, seed) for seed in m.seeds],
+            }
+            for m in group
+        ]
+    )
+    assert [m.mistake for m, told in zip(group, answers, strict=True) if not told] == []
+
+
+def test_the_kernel_itself_passes() -> None:
+    """The same stories, in the same harness, find nothing wrong with the kernel as it is."""
+    seeds = sorted({(m.kind, seed) for m in MUTANTS for seed in m.seeds})
+    assert operate([{"seeds": seeds}]) == [[]]
+
+
+def test_there_are_many_mutants_of_every_part() -> None:
+    """At least twenty, none of them twice, and some in each file of the kernel."""
+    assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
+    parts = [CALENDAR, FLOWS, BATCH, LEGS, LOOP, OPERATIONS, PLAN]
+    assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
+
+
+def test_a_line_that_is_gone_is_noticed() -> None:
+    """A mutant whose line the kernel no longer has, or has twice, is an error, not a pass."""
+    with pytest.raises(AssertionError, match="0 times; a mutant needs it once"):
+        operate([{"module": PLAN, "line": "no such line", "instead": "pass", "seeds": [("storm", 0)]}])
