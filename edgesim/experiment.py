@@ -143,6 +143,11 @@ class Plan:
         started = time.perf_counter()
         manifest = self._manifest()
         if self.folder is not None:
+            folders.check(self.folder, force=self.force)
+        first: Replication | None = self.build(
+            self.scenario, 0
+        )  # may fail: nothing is replaced or written before
+        if self.folder is not None:
             folders.prepare(self.folder, force=self.force)
             (self.folder / SCENARIO).write_text(self.scenario.resolved_yaml(), encoding="utf-8")
             folders.write_json(self.folder / MANIFEST, manifest)
@@ -150,7 +155,8 @@ class Plan:
         state, failure = "finished", None
         for number in range(self.replications):
             try:
-                ended = self._replicate(number, watch, manifest)
+                ended = self._replicate(number, watch, manifest, first)
+                first = None  # its memory is free for the next one
             except KeyboardInterrupt:  # between simulating and summarising: the tables are whole
                 ended = Ended(None, "interrupted", None)
             if ended.run is not None:
@@ -185,10 +191,10 @@ class Plan:
             engine=self.scenario.engine,
         )
 
-    def _replicate(self, number: int, watch: Watch, manifest: Json) -> Ended:
-        """Run one replication and summarise it."""
+    def _replicate(self, number: int, watch: Watch, manifest: Json, built: Replication | None) -> Ended:
+        """Run one replication, built before or now, and summarise it."""
         try:
-            simulation = self.build(self.scenario, number)
+            simulation = built or self.build(self.scenario, number)
         except Exception as error:  # noqa: BLE001 - raised again once the manifest says so
             return Ended(None, "failed", error)
         tables = self.scenario.output.tables

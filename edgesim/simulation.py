@@ -76,7 +76,7 @@ class Simulation:
         self.end = self.fleet.system.end
         self._sink: Sink | None = None
         self._ended = False
-        self._done = self._asked_by_users = 0
+        self._done = 0
         self._state_since = np.zeros(len(self.fleet.names), np.int64)
         self._on_ps = np.zeros(len(self.fleet.names), np.int64)
         self._backlog: list[tuple[float, int]] = []
@@ -208,12 +208,6 @@ class Simulation:
         ended = max(int(record["finished"]), self._now_ps)
         row = users.after(int(record["session"]), int(record["turn"]), ended)
         if row is not None:
-            self._ask(row)
-
-    def _ask(self, row: Any) -> None:
-        limit = self.scenario.scenario.requests
-        if limit is None or self._asked_by_users < limit:
-            self._asked_by_users += 1
             self.engine.submit(row)
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -312,7 +306,7 @@ class Simulation:
         self._sink = sink
         for users in self.workload.users:
             for row in users.first():
-                self._ask(row)
+                self.engine.submit(row)
         self.engine.feed(self._chunks())
         if isinstance(self.engine, ReferenceEngine):
             self._run_reference(progress)

@@ -108,7 +108,7 @@ CANDIDATE: Final = _row(
 )
 """A replica as seen from one origin: paths both ways, narrowest capacity [mB/s], overhead [B], energy [pJ/B]."""
 
-WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm")
+WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm limited")
 
 COST: Final = _row(
     "decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens"
@@ -166,7 +166,7 @@ SLOT: Final = _row("finish sequence leg")
 EVENT: Final = _row("when order kind arg epoch")
 
 CONTROL: Final = _row(
-    "now horizon end stop stop_arg arrivals arrival_next exhausted requests legs sequence transfers heap"
+    "now horizon end limit stop stop_arg arrivals arrival_next exhausted requests legs sequence transfers heap"
     " free_request free_leg free_flow active_requests active_legs active_flows"
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
     " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"

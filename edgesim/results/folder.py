@@ -41,37 +41,51 @@ def default_folder(base: Path, scenario: str, digest: str) -> Path:
     return folder
 
 
-def prepare(folder: Path, *, force: bool = False) -> None:
-    """Make an empty run folder.
+def check(folder: Path, *, force: bool = False) -> None:
+    """Make sure that a run folder can be made, without touching anything.
 
     Args:
         folder: Where to.
-        force: Empty it if it holds an earlier run; nothing else is ever deleted.
+        force: An earlier run there may be replaced.
 
     Raises:
-        ResultsError: Something else is in the way.
+        ResultsError: Something is in the way.
     """
     for parent in (folder, *folder.parents):
         if parent.exists() and not parent.is_dir():
             raise ResultsError(
                 f"cannot write results to '{folder}': '{parent}' is a file; choose another folder"
             )
-    try:
-        if folder.is_dir() and any(folder.iterdir()):
-            _empty(folder, force=force)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
-
-
-def _empty(folder: Path, *, force: bool) -> None:
-    """Delete an earlier run."""
+    if not (folder.is_dir() and any(folder.iterdir())):
+        return
     if not is_run(folder):
         raise ResultsError(
             f"cannot write results to '{folder}': it is not empty and holds no run; choose another folder"
         )
     if not force:
         raise ResultsError(f"'{folder}' holds an earlier run; --force replaces it")
+
+
+def prepare(folder: Path, *, force: bool = False) -> None:
+    """Make an empty run folder; the files of an earlier run go, if they may, and nothing else.
+
+    Args:
+        folder: Where to.
+        force: An earlier run there may be replaced.
+
+    Raises:
+        ResultsError: Something else is in the way.
+    """
+    check(folder, force=force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _empty(folder)
+    except OSError as error:
+        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
+
+
+def _empty(folder: Path) -> None:
+    """Delete an earlier run."""
     for entry in folder.iterdir():
         if entry.name in _OURS or entry.suffix == ".parquet":
             entry.unlink()

@@ -27,7 +27,9 @@ class Settings(Section):
         default=None, description="Simulated time after which the run ends."
     )
     requests: Count | None = Field(
-        default=None, description="Number of requests after which no more are asked.", examples=[10_000]
+        default=None,
+        description="Number of requests, of all workloads together, after which no more are asked.",
+        examples=[10_000],
     )
     warmup: Seconds = Field(
         default=0.0, description="Requests that arrive before this are left out of the metrics."
@@ -131,7 +133,6 @@ class Slo(Section):
 
     ttft: TimeTarget | None = Field(default=None, description="Time to first token.")
     tpot: TimeTarget | None = Field(default=None, description="Time per output token after the first.")
-    itl: TimeTarget | None = Field(default=None, description="Gaps between tokens.")
     e2e: TimeTarget | None = Field(default=None, description="End-to-end latency.")
     queue_time: TimeTarget | None = Field(default=None, description="Time in a replica's queue.")
     network_time: TimeTarget | None = Field(default=None, description="Time on the network.")

@@ -94,7 +94,7 @@ class KernelEngine:
         control["classes"] = system.classes
         control["longest_path"] = max(longest, 8)
         control["batch_limit"] = limit
-        control["end"] = system.end
+        control["end"], control["limit"] = system.end, system.limit
         control["max_demand"] = _largest_demand(system)
         put("control", control)
         put("links", links)
@@ -226,7 +226,7 @@ class KernelEngine:
             self.arena.put("arrivals", chunk)
             control["arrivals"] = len(chunk)
 
-    def submit(self, arrival: NDArray[np.void]) -> None:
+    def submit(self, arrival: np.void) -> None:
         """Enter one arrival at its time, which must not have passed."""
         if not self._spare_asked:
             asked = self.arena.tables["asked"]

@@ -70,6 +70,7 @@ def build(scenario: Scenario, topology: Topology) -> Fleet:
         row["retries"] = scenario.policies.retry.attempts
         row["backoff"] = round(scenario.policies.retry.backoff * rows.PS)
         row["llm"] = llm_class[workload.llm]
+        row["limited"] = 1
     workloads[-1]["notify"] = 1
     workloads[-1]["llm"] = SERVED_AT_HOME
     links = np.zeros(topology.link_count, rows.LINK)
@@ -85,6 +86,7 @@ def build(scenario: Scenario, topology: Topology) -> Fleet:
         paths=pool,
         workloads=workloads,
         end=FOREVER if duration is None else round(duration * rows.PS),
+        limit=scenario.scenario.requests or FOREVER,
         windows=[cost.window for cost in step_costs],
     )
     return Fleet(

@@ -146,6 +146,8 @@ def send(s, slot, place, rank):
 def arrive(s, address, arrival):
     """A request is asked: give it a row and decide."""
     control = s.control[0]
+    if control.requests >= control.limit and s.workloads[arrival.workload].limited:
+        return
     slot = control.free_request
     request = s.requests[slot]
     control.free_request = request.next_free

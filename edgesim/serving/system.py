@@ -31,6 +31,7 @@ class System:
         paths: Pool of link ids that `up` and `down` of the candidates point into.
         workloads: WORKLOAD rows.
         end: The run stops here [ps].
+        limit: So many requests are taken from the workloads that say `limited`; later ones are never asked.
         windows: Sliding window of each step cost [tokens]; 0: none.
     """
 
@@ -43,6 +44,7 @@ class System:
     paths: NDArray[np.int64]
     workloads: NDArray[np.void]
     end: int = FOREVER
+    limit: int = FOREVER
     windows: Sequence[int] = field(default_factory=list)
     transfers: dict[tuple[int, int], tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
 

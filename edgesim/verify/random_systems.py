@@ -138,6 +138,8 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         links=links, replicas=replicas, costs=costs, candidates=np.array(candidates), places=places, classes=1,
         paths=np.array(pool or [0], np.int64), workloads=workloads, end=end, windows=windows,
     )  # fmt: skip
+    if seed % 5 == 4:
+        workloads["limited"][0], system.limit = 1, 2 + seed % 41
     return system, random_arrivals(random, origins, flows, style), random_story(random, count, end)
 
 

@@ -64,8 +64,8 @@ class Workload:
         names: Names of the scenario's workloads; a request's `workload` is a position in it.
         users: Those whose requests wait for earlier ones: closed-loop users and later turns of sessions.
         until: No request arrives at or after this time [ps].
-        limit: At most this many requests arrive in all, None for no limit. Chunks keep to it; whoever asks
-            `users` has to count.
+        limit: At most this many requests arrive in all, None for no limit. Chunks alone keep to it; where users
+            ask, too, the engine counts.
     """
 
     names: tuple[str, ...]

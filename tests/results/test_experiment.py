@@ -197,15 +197,20 @@ def test_a_broken_engine_does_not_hide_the_first_error(tmp_path: Path, fakes: Mo
     assert summary["engine"]["simulated_s"] == pytest.approx(20.0)
 
 
-def test_what_cannot_be_built_is_a_failed_run(tmp_path: Path) -> None:
-    """An error before the first event leaves a manifest that says so."""
+def test_what_cannot_be_built_writes_nothing(tmp_path: Path) -> None:
+    """An error before the first event leaves the folder, and an earlier run in it, as they were."""
 
     def build(*_: Any) -> Any:
         raise PolicyError("no")
 
     with pytest.raises(PolicyError):
         Plan(scenario(), tmp_path / "run", build=build).run()
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["exit_state"] == "failed"
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    with pytest.raises(PolicyError):
+        Plan(scenario(), tmp_path / "run", force=True, build=build).run()
+    assert (tmp_path / "run" / "manifest.json").read_text() == "{}"
 
 
 def test_nothing_runs_if_the_folder_cannot_be_written(tmp_path: Path, fakes: ModuleType) -> None:

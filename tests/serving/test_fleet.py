@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edgesim import simulate
 from edgesim.scenario import load
 from edgesim.simulation import Simulation
 
@@ -44,3 +45,19 @@ def test_a_limit_keeps_all_replicas_that_are_as_near_as_its_last(limit: int, kep
     system = Simulation(load(SCENARIO | {"policies": {"candidates": limit}})).fleet.system
     users, chat = 0, 1
     assert system.places[users * system.classes + chat, 1] == kept
+
+
+@pytest.mark.parametrize("engine", ["kernel", "reference"])
+def test_a_limit_on_requests_counts_those_of_all_workloads(engine: str) -> None:
+    """Open workloads and users share it: the first so many in order of time are asked."""
+    users = {
+        **SCENARIO["workloads"]["chat"],
+        "arrivals": {"kind": "closed-loop", "users": 3, "think_time": "1 s"},
+    }
+    asked = {"chat": SCENARIO["workloads"]["chat"], "users": users}
+    found = simulate(
+        SCENARIO | {"scenario": {"name": "shared", "requests": 60}, "workloads": asked}, engine=engine
+    )
+    counts = found.requests["workload"].value_counts()
+    assert counts.sum() == 60
+    assert min(counts["chat"], counts["users"]) > 10
