@@ -206,7 +206,7 @@ class Simulation:
         if users is None:
             return
         ended = max(int(record["finished"]), self._now_ps)
-        row = users.after(int(record["session"]), int(record["turn"]), ended)
+        row: Any = users.after(int(record["session"]), int(record["turn"]), ended)
         if row is not None:
             self.engine.submit(row)
 

@@ -226,7 +226,7 @@ class KernelEngine:
             self.arena.put("arrivals", chunk)
             control["arrivals"] = len(chunk)
 
-    def submit(self, arrival: np.void) -> None:
+    def submit(self, arrival: NDArray[np.void]) -> None:
         """Enter one arrival at its time, which must not have passed."""
         if not self._spare_asked:
             asked = self.arena.tables["asked"]

@@ -146,12 +146,12 @@ class ReferenceEngine:
         self._arrive(row)
         self._next_arrival()
 
-    def submit(self, arrival: np.void) -> None:
+    def submit(self, arrival: NDArray[np.void]) -> None:
         """Enter one arrival at its time, which must not have passed."""
         self.submitted += 1
         self.at(int(arrival["at"]), rows.ARRIVE, CHUNK_KEY + self.submitted, lambda: self._arrive(arrival))
 
-    def _arrive(self, arrival: np.void) -> None:
+    def _arrive(self, arrival: NDArray[np.void]) -> None:
         limited = self.system.workloads[int(arrival["workload"])]["limited"]
         if limited and self.arrived_requests >= self.system.limit:
             return
