@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim import __version__
-from edgesim.errors import EdgesimError, ResultsError
+from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
     from edgesim.report.progress import ProgressBar
@@ -156,10 +156,8 @@ def run(
         _announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
-    except ResultsError:  # nothing has run
-        raise
     except (Exception, KeyboardInterrupt):
-        if (folder / "requests.parquet").exists() or (folder / "rep-000").exists():
+        if plan.begun:
             click.echo(f"what was finished until then is in {folder}", err=True)
         raise
     if as_json:

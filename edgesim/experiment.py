@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -108,7 +108,7 @@ def build(scenario: Scenario, replication: int, processes: Sequence[Process] = (
     return cast("Replication", Simulation(scenario, replication, processes))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """The replications of a scenario, about to run one after the other.
 
@@ -121,6 +121,7 @@ class Plan:
         force: Replace an earlier run in that folder.
         command: How it was asked for; by default the command line.
         build: Scenario and number of the replication -> what runs.
+        begun: Whether the folder holds this run, and no earlier one.
     """
 
     scenario: Scenario
@@ -128,6 +129,7 @@ class Plan:
     force: bool = False
     command: str = ""
     build: Build = build
+    begun: bool = field(default=False, init=False)
 
     @property
     def replications(self) -> int:
@@ -151,6 +153,7 @@ class Plan:
             folders.prepare(self.folder, force=self.force)
             (self.folder / SCENARIO).write_text(self.scenario.resolved_yaml(), encoding="utf-8")
             folders.write_json(self.folder / MANIFEST, manifest)
+            self.begun = True
         runs: list[Run] = []
         state, failure = "finished", None
         for number in range(self.replications):
