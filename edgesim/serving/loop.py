@@ -373,6 +373,8 @@ def loop(s, address, horizon):
 def send_one(s, slot, place, rank, first):
     """Send one of several legs of a request; answers whether the place could hold it."""
     request = s.requests[slot]
+    if request.used == 0 or request.status >= 0:
+        return 0  # it has failed with its first leg, at a replica that was down
     kind = HEDGE
     if first:
         kind = RETRY if request.attempts else FIRST

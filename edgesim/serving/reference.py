@@ -181,6 +181,8 @@ class ReferenceEngine:
             ask.attempts += 1
             sent = False
             for place in answer.places:
+                if ask.status >= 0:
+                    break  # it has failed with its first leg, at a replica that was down
                 sent |= self._dispatch(ask, offset + place, kind, answer.rank)
                 kind = rows.HEDGE
             if not sent:

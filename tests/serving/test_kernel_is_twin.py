@@ -183,6 +183,14 @@ def test_kernel_equals_twin_on_ten_thousand_random_systems(
     assert differing == {}
 
 
+def test_a_request_that_failed_with_its_first_leg_is_sent_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hedge whose first leg meets a replica that is down ends there; ten thousand systems found it once."""
+    differing, _ = compare(range(10_150, 10_151), monkeypatch)
+    assert differing == {}
+
+
 def test_differences_are_seen() -> None:
     """The comparison itself tells accounts apart: in a picosecond, a nanojoule, an order, a view."""
     account = random_systems.run_reference(3)
