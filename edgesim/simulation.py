@@ -168,6 +168,7 @@ class Simulation:
             for policy in self.policies.all
             if policy.oracle
         ]
+        notes += [note for cost in found for note in cost.notes]
         return RunInfo(
             workloads=[*names, "by-process"],
             tenants=[*(facts.tenant for facts in self._facts), "default"],

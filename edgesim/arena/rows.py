@@ -112,6 +112,10 @@ WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm limit
 
 COST: Final = _row(
     "decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens"
+    # measured costs: knots of the decode segments (0: costs are not measured), tables by tokens and by sampled tokens
+    " knots knot_count linear head image cap_mw"
+    # the grid of attention, and the axes of its four dimensions
+    " grid chunk_axis past_axis sequence_axis context_axis chunk_count past_count sequence_count context_count"
 )
 """Where a step cost's tables lie in the pools, and its scalars."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edgesim.costs.linear import Coefficients, linear_step_cost
+from edgesim.costs.profile import profile_step_cost, read
 from edgesim.costs.roofline import Efficiency, step_cost
 from edgesim.errors import Problem, ScenarioError
 
@@ -76,10 +77,19 @@ def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike,
     if accelerator is None:
         problem = Problem(
             ("costs",),
-            "roofline costs need an accelerator",
+            f"{costs.kind} costs need an accelerator",
             "name the node's accelerator, or use kind: linear",
         )
         raise ScenarioError([problem])
+    if costs.kind == "profile":
+        return profile_step_cost(
+            accelerator,
+            llm,
+            read(costs.path),
+            step_overhead=costs.step_overhead,
+            sequence_overhead=costs.sequence_overhead,
+            **shared,
+        )
     given = Efficiency(
         compute_efficiency=costs.compute_efficiency,
         memory_efficiency=costs.memory_efficiency,

@@ -96,6 +96,13 @@ def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given:
     )
 
 
+def ideal_machine(accelerator: Accelerator, weights: str, tensor_parallel: int) -> Machine:
+    """A replica that reaches all its peaks and adds no overhead: no step takes less."""
+    everything = Efficiency(1.0, 1.0, 1.0, 0.0, 0.0)
+    ideal = machine(replace(accelerator, quantised_efficiency=1.0), weights, tensor_parallel, everything)
+    return replace(ideal, sequence_overhead=0.0)
+
+
 def _first(given: float | None, default: float) -> float:
     return default if given is None else given
 
@@ -189,6 +196,15 @@ def with_stream_rate(cost: StepCost) -> StepCost:
     return replace(cost, stream_rate=max(1, 1000 * PS // cost.decode_ps(1, STREAM_CONTEXT)))
 
 
+def flops_and_bytes(
+    speed: Machine, llm: Llm, kv: str, most: int
+) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """FLOPs of steps of 0 to `most` tokens and of each feature of a step, and the bytes of the same."""
+    _, flops, traffic = _rows(speed, llm, kv, most)
+    _, each_flops, each_traffic = _feature_rows(speed, llm, kv)
+    return (flops, each_flops), (traffic, each_traffic)
+
+
 Rows = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.float64]"]
 """Times [ps], FLOPs and bytes of many rows or features."""
 
@@ -237,6 +253,11 @@ def _all_reduce(speed: Machine, llm: Llm, tokens: NDArray[np.float64]) -> NDArra
 
 def _coefficients(speed: Machine, llm: Llm, kv: str, power: Power, unit: int) -> NDArray[np.int64]:
     """Cost one unit of each feature of a mixed step."""
+    return columns(*_feature_rows(speed, llm, kv), power, unit)
+
+
+def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
+    """Time, FLOPs and bytes of one unit of each feature of a mixed step."""
     cached = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel) / llm.layers
     seconds, flops, traffic = [], [], []
     for layers in work.layers_by_reach(llm):
@@ -251,17 +272,17 @@ def _coefficients(speed: Machine, llm: Llm, kv: str, power: Power, unit: int) ->
         flops += [decode, pair, 0]
         traffic += [read, read * 0.0, read]
     head = work.head_flops(llm)
-    seconds += [head / speed.linear + speed.sequence_overhead, _image_seconds(speed, llm)]
+    seconds += [head / speed.linear + speed.sequence_overhead, image_seconds(speed, llm)]
     flops += [head, work.image_flops(llm)]
     traffic += [0.0, _image_bytes(speed, llm)]
     ps = up(np.array(seconds) * PS)
-    return columns(ps, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64), power, unit)
+    return ps, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
 
 
 def _image_bytes(speed: Machine, llm: Llm) -> float:
     return llm.vision.params * work.weight_bytes(speed.weights) if llm.vision else 0.0
 
 
-def _image_seconds(speed: Machine, llm: Llm) -> float:
+def image_seconds(speed: Machine, llm: Llm) -> float:
     """Time to encode one image; encoders run image by image here, as engines mostly do."""
     return max(work.image_flops(llm) / speed.linear, _image_bytes(speed, llm) / speed.weight_stream)

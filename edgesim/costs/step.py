@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgesim.costs.measured import Measured
+
 PS: Final = 10**12
 """Picoseconds in a second."""
 
@@ -85,6 +87,9 @@ class StepCost:
         peak_flops: Of all accelerators of the replica together [FLOP/s].
         peak_bandwidth: Of all accelerators of the replica together [B/s].
         weights_bytes: Bytes of the weights.
+        cap_mw: Most power [mW]; only with `measured`.
+        measured: Measured times; the tables then hold what the peaks allow, and the energy beside the base power.
+        notes: What a report should say about these costs.
     """
 
     decode_table: NDArray[np.int64]
@@ -106,6 +111,9 @@ class StepCost:
     peak_flops: float = 0.0
     peak_bandwidth: float = 0.0
     weights_bytes: int = 0
+    cap_mw: int = 0
+    measured: Measured | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def max_num_seqs(self) -> int:
@@ -119,6 +127,9 @@ class StepCost:
 
     def decode(self, sequences: int, context: int, window_context: int | None = None) -> Step:
         """Cost a step that only decodes; contexts are sums, this step's token included."""
+        if self.measured is not None:
+            base, slope = self.measured.segments[sequences, self.measured.segment(sequences, context)]
+            return _step(base, slope[None, :], (context,))
         local = context if window_context is None else window_context
         return _step(self.decode_table[sequences], self.decode_coef, (context, local))
 
@@ -134,8 +145,12 @@ class StepCost:
         window_prefill_read: int = 0,
         sampled: int = 0,
         images: int = 0,
+        chunks: Sequence[tuple[int, int]] = (),
     ) -> Step:
-        """Cost a step that holds a prompt or a chunk of one; `tokens` counts decoding sequences, too."""
+        """Cost a step that holds a prompt or a chunk of one; `tokens` counts decoding sequences, too.
+
+        Measured costs want to know each of the chunks: its tokens, and those of its prompt before it.
+        """
         features = (
             decode_context,
             prefill_pairs,
@@ -146,7 +161,13 @@ class StepCost:
             sampled,
             images,
         )
-        return _step(self.mixed_table[tokens], self.mixed_coef, features)
+        step = _step(self.mixed_table[tokens], self.mixed_coef, features, capped=self.measured is None)
+        if self.measured is None:
+            return step
+        decodes = tokens - sum(size for size, _ in chunks)
+        ps = max(step.ps, self.measured.mixed_ps(tokens, sampled, images, chunks, decodes, decode_context))
+        nj = min(step.nj + ps // 1000 * self.base_mw // 1000, ps // 1000 * self.cap_mw // 1000)
+        return step._replace(ps=ps, nj=nj)
 
     def prefill(self, tokens: int, cached: int = 0, images: int = 0, *, last: bool = True) -> Step:
         """Cost a step that reads one chunk of a prompt alone.
@@ -167,6 +188,7 @@ class StepCost:
             window_prefill_read=local_read,
             sampled=int(last),
             images=images,
+            chunks=((tokens, cached),),
         )
 
     def pairs(self, tokens: int, cached: int = 0) -> tuple[int, int]:
@@ -200,7 +222,9 @@ class StepCost:
         return total
 
 
-def _step(row: NDArray[np.int64], coef: NDArray[np.int64], features: Sequence[int]) -> Step:
+def _step(
+    row: NDArray[np.int64], coef: NDArray[np.int64], features: Sequence[int], *, capped: bool = True
+) -> Step:
     """Evaluate one step in plain integers."""
     columns = [int(value) for value in row]
     for feature, rates in zip(features, coef, strict=True):
@@ -209,7 +233,8 @@ def _step(row: NDArray[np.int64], coef: NDArray[np.int64], features: Sequence[in
                 columns[column] += feature * int(rate)
     bound_by_memory = columns[1] > columns[0]
     branch = int(bound_by_memory)
-    return Step(columns[branch], min(columns[2 + branch], columns[4 + branch]), columns[6], columns[7])
+    nj = min(columns[2 + branch], columns[4 + branch]) if capped else columns[2]
+    return Step(columns[branch], nj, columns[6], columns[7])
 
 
 def work_unit(peak_flops: float) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.errors import Problem
+from edgesim.errors import Problem, ScenarioError
 from edgesim.units import format_gigabytes
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_patterns(scenario),
         *_placement(scenario),
         *_memory(scenario),
+        *_profiles(scenario),
         *_reachability(scenario),
         *_lengths(scenario),
     ]
@@ -124,6 +126,25 @@ def _misfit(scenario: Scenario, deployment: Deployment, result: Any) -> tuple[st
         usable = format_gigabytes(result.available)
         text += f", {usable} of it usable, and {whole} are needed with working memory and one sequence"
     return text, f"use {result.suggestion}" if result.suggestion else ""
+
+
+def _profiles(scenario: Scenario) -> Iterator[Problem]:
+    """Measured costs must be there, and of what is deployed."""
+    for index, deployment in enumerate(scenario.deployments):
+        accelerator = scenario.topology.nodes[deployment.on].accelerator
+        if deployment.costs.kind != "profile" or accelerator is None:
+            continue
+        from edgesim.costs import profile  # noqa: PLC0415 - brings numpy, which few scenarios need to be checked
+
+        llm = scenario.llm(deployment.llm)
+        try:
+            found = profile.read(deployment.costs.path)
+            profile.check(
+                found, accelerator, llm, deployment.weights or llm.weights, deployment.tensor_parallel
+            )
+        except ScenarioError as error:
+            for problem in error.problems:
+                yield replace(problem, path=("deployments", index, *problem.path))
 
 
 def _reachability(scenario: Scenario) -> Iterator[Problem]:

@@ -74,7 +74,25 @@ class Linear(Section):
         return self
 
 
-Costs = Annotated[Roofline | Linear, Field(discriminator="kind"), *short({"enum": ["roofline"]}, "kind")]
+class Profile(Section):
+    """Step times from measured kernel times, interpolated."""
+
+    kind: Literal["profile"] = Field(description="Step times from measured kernel times.")
+    path: str = Field(
+        description="Profile file, as `edgesim calibrate costs` writes it.", examples=["a100-llama.json"]
+    )
+    step_overhead: Seconds | None = Field(
+        default=None, description="Host time added by each step; by default the profile's."
+    )
+    sequence_overhead: Seconds | None = Field(
+        default=None,
+        description="Host time added by each sequence of a step that emits a token; by default the profile's.",
+    )
+
+
+Costs = Annotated[
+    Roofline | Linear | Profile, Field(discriminator="kind"), *short({"enum": ["roofline"]}, "kind")
+]
 
 
 class Deployment(Section):
@@ -110,6 +128,11 @@ class Deployment(Section):
     swap_space: Bytes = Field(default=4 * 2**30, description="Host memory for swapped KV.")
     memory_utilisation: Share = Field(
         default=0.9, description="Share of the accelerator's memory that may be used."
+    )
+    kv_tokens: Count | None = Field(
+        default=None,
+        description="Size of the KV cache, as the engine reports it; by default what memory leaves.",
+        examples=[41_408],
     )
     context: Count | None = Field(
         default=None, description="Longest sequence in tokens; by default the LLM's.", examples=[8192]

@@ -163,10 +163,14 @@ def _with_plugins(entry: Entry, plugins: Sequence[str]) -> Entry:
     return Entry({**entry.value, "plugins": Entry([*items, *new], place, place)}, entry.place, entry.key)
 
 
+FILES = {("workloads",), ("deployments",)}
+"""Sections in which the key `path` names a file."""
+
+
 def _with_absolute_paths(entry: Entry) -> Entry:
-    """Resolve the paths of traces, value files and plugins against the file (or argument) that names them."""
+    """Resolve the paths of traces, value files, profiles and plugins against the file (or argument) that names them."""
     for path, item in list(walk(entry)):
-        is_path = path[:1] == ("plugins",) or (path[:1] == ("workloads",) and path[-1:] == ("path",))
+        is_path = path[:1] == ("plugins",) or (path[:1] in FILES and path[-1:] == ("path",))
         if is_path and isinstance(item.value, str):
             item.value = os.path.normpath(item.place.text.folder / item.value)
     return entry

@@ -22,6 +22,7 @@ from edgesim.serving.legs import (
     open_stream,
     reply,
 )
+from edgesim.serving.measured import attention_alone, attention_of
 from edgesim.serving.plan import advance, blocks_wanted, book, plan_decode, plan_mixed
 
 
@@ -313,6 +314,9 @@ def price_mixed(s, r, images, extra):
     window_read = 0
     sampled = replica.decoding
     tokens = replica.decoding
+    measured = s.costs[replica.cost].knot_count > 0
+    longest = NONE
+    alone = 0
     i = replica.partial
     while i != NONE:
         leg = s.legs[i]
@@ -321,6 +325,10 @@ def price_mixed(s, r, images, extra):
             done = leg.prefilled
             tokens += n
             sampled += 1 if done + n == leg.target else 0
+            if measured:
+                alone += attention_alone(s, s.costs[replica.cost], n, done)
+                if longest == NONE or n > s.legs[longest].chunk:
+                    longest = i
             if replica.encoder:
                 pairs += n * n
                 read += n
@@ -334,7 +342,17 @@ def price_mixed(s, r, images, extra):
         i = leg.next
     features = (decode_context, pairs, read, window_decode, window_pairs, window_read, sampled, images)
     assert len(features) == MIXED_FEATURES
-    plan_mixed(s, r, tokens, features, extra)
+    attention = 0
+    if measured:
+        cost = s.costs[replica.cost]
+        n = s.tables[cost.chunk_axis]
+        done = 0
+        if longest != NONE:
+            n = s.legs[longest].chunk
+            done = s.legs[longest].prefilled
+            alone -= attention_alone(s, cost, n, done)
+        attention = attention_of(s, cost, n, done, replica.decoding, decode_context) + alone
+    plan_mixed(s, r, tokens, features, extra, attention)
 
 
 @kernel

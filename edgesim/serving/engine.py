@@ -425,9 +425,33 @@ def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         row["stream_rate"], row["swap_ps_per_block"] = cost.stream_rate, cost.swap_ps_per_block
         row["image_tokens"] = cost.tokens_per_image
         row["base_mw"], row["window"], row["kv"] = cost.base_mw, window, int(cost.kv_block_bytes > 0)
+        row["cap_mw"] = cost.cap_mw
         parts += [
             np.ravel(t) for t in (cost.decode_table, cost.decode_coef, cost.mixed_table, cost.mixed_coef)
         ]
+        if cost.measured is not None:
+            found = cost.measured
+            row["knot_count"], row["image"] = len(found.knots), found.image
+            for name, table in (
+                ("decode", found.segments),
+                ("knots", found.knots),
+                ("linear", found.linear),
+                ("head", found.head),
+                ("grid", found.attention),
+                ("chunk_axis", found.chunks),
+                ("past_axis", found.pasts),
+                ("sequence_axis", found.sequences),
+                ("context_axis", found.contexts),
+            ):
+                row[name] = length
+                parts.append(np.ravel(table))
+                length += table.size
+            for name, count in zip(
+                ("chunk_count", "past_count", "sequence_count", "context_count"),
+                found.attention.shape,
+                strict=True,
+            ):
+                row[name] = count
     return np.concatenate(parts).astype(np.int64), costs
 
 

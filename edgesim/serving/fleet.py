@@ -132,8 +132,11 @@ def _fill(part: NDArray[np.void], scenario: Scenario, deployment: Deployment, co
     node = scenario.topology.nodes[deployment.on]
     llm = scenario.llm(deployment.llm)
     part["max_num_seqs"], part["max_tokens"] = deployment.max_num_seqs, deployment.max_batched_tokens
-    part["block_size"], part["total_blocks"] = deployment.block_size, cost.kv_blocks
-    part["watermark"] = int(cost.kv_blocks * deployment.watermark)
+    blocks = cost.kv_blocks
+    if deployment.kv_tokens is not None and cost.kv_block_bytes:
+        blocks = deployment.kv_tokens // deployment.block_size
+    part["block_size"], part["total_blocks"] = deployment.block_size, blocks
+    part["watermark"] = int(blocks * deployment.watermark)
     if deployment.preemption == "swap" and cost.kv_block_bytes:
         part["swaps"] = 1
         part["swap_blocks"] = int(deployment.swap_space) // cost.kv_block_bytes

@@ -26,6 +26,7 @@ from edgesim.arena.rows import (
     TRAFFIC,
     WORK,
 )
+from edgesim.serving.measured import segment_of
 
 
 @kernel
@@ -153,6 +154,12 @@ def plan_decode(s, r, k):
         k = min(k, reach)
     row = cost.decode + batch * COST_COLUMNS
     coefficients = cost.decode + (cost.max_seqs + 1) * COST_COLUMNS
+    if cost.knot_count > 0:
+        at = segment_of(s, cost, batch, context)
+        row = cost.decode + 2 * (batch * cost.knot_count + at) * COST_COLUMNS
+        coefficients = row + COST_COLUMNS
+        if at + 1 < cost.knot_count:
+            k = min(k, s.tables[cost.knots + at + 1] - context // batch)
     fast = replica.speed == FULL_SPEED
     time0, time_slope = affine(
         s, row, coefficients, T_COMPUTE, context, windowed, batch, inside, replica, cost, fast
@@ -252,8 +259,11 @@ def mixed_value(s, row, coefficients, column, features, replica, cost, fast):
 
 
 @kernel
-def plan_mixed(s, r, tokens, features, extra):
-    """Plan one step with prefill chunks or swaps; `extra` is the time of the swaps."""
+def plan_mixed(s, r, tokens, features, extra, attention):
+    """Plan one step with prefill chunks or swaps.
+
+    `extra` is the time of the swaps; `attention`, where costs are measured, that of attention.
+    """
     replica = s.replicas[r]
     cost = s.costs[replica.cost]
     row = cost.mixed + tokens * COST_COLUMNS
@@ -267,6 +277,15 @@ def plan_mixed(s, r, tokens, features, extra):
         ps = other
     nj = mixed_value(s, row, coefficients, E_COMPUTE + branch, features, replica, cost, fast)
     cap = mixed_value(s, row, coefficients, C_COMPUTE + branch, features, replica, cost, fast)
+    if cost.knot_count > 0:
+        sampled, images = features[6], features[7]
+        time = (
+            s.tables[cost.linear + tokens] + s.tables[cost.head + sampled] + images * cost.image + attention
+        )
+        ps = max(ps, time * FULL_SPEED // replica.speed)
+        nj = mixed_value(s, row, coefficients, E_COMPUTE, features, replica, cost, True)
+        nj += ps // 1000 * cost.base_mw // 1000
+        cap = ps // 1000 * cost.cap_mw // 1000
     replica.plan_mixed = 1
     replica.plan_tokens = tokens
     replica.plan_base = ps + extra

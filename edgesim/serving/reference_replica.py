@@ -415,6 +415,11 @@ class TwinReplica:
 
     def _decode_step(self, decodes: list[Leg]) -> tuple[int, int, int, int]:
         context = sum(leg.stored + 1 for leg in decodes)
+        if self.cost.measured is not None:
+            measured, n = self.cost.measured, len(decodes)
+            at = sum(int(knot) * n <= context for knot in measured.knots[1:])
+            base, slope = ([int(cell) for cell in row] for row in measured.segments[n, at])
+            return self._price(base, [slope], [context])
         windowed = sum(self._clip(leg.stored + 1) for leg in decodes)
         cells = [int(cell) for cell in self.cost.decode_table[len(decodes)]]
         return self._price(
@@ -433,7 +438,32 @@ class TwinReplica:
         features[7] = images
         tokens = len(decodes) + sum(leg.chunk for leg in chunks)
         cells = [int(cell) for cell in self.cost.mixed_table[tokens]]
-        return self._price(cells, [[int(c) for c in row] for row in self.cost.mixed_coef], features)
+        coefficients = [[int(c) for c in row] for row in self.cost.mixed_coef]
+        if self.cost.measured is None:
+            return self._price(cells, coefficients, features)
+        return self._measured_price(cells, coefficients, features, chunks, len(decodes))
+
+    def _measured_price(
+        self,
+        cells: list[int],
+        coefficients: list[list[int]],
+        features: list[int],
+        chunks: list[Leg],
+        decodes: int,
+    ) -> tuple[int, int, int, int]:
+        """The same where times are measured: no less than the tables' roofline, and energy on top of base power."""
+        roof, _, work, traffic = self._price(cells, coefficients, features)
+        beside = cells[rows.E_COMPUTE] + sum(
+            row[rows.E_COMPUTE] * feature for row, feature in zip(coefficients, features, strict=True)
+        )
+        measured = self.cost.measured
+        assert measured is not None
+        tokens = decodes + sum(leg.chunk for leg in chunks)
+        sizes = [(leg.chunk, leg.prefilled) for leg in chunks]
+        time = measured.mixed_ps(tokens, features[6], features[7], sizes, decodes, features[0])
+        ps = max(roof, time * rows.FULL_SPEED // self.speed)
+        nj = beside + ps // 1000 * self.cost.base_mw // 1000
+        return ps, min(nj, ps // 1000 * self.cost.cap_mw // 1000), work, traffic
 
     def _clip(self, context: int) -> int:
         return min(context, self.window) if self.window else 0

@@ -223,6 +223,9 @@ class CostLook:
         """Time [ps] and energy [nJ] of a decode step."""
         row = self._decode[min(batch, self.max_num_seqs)]
         per = self._decode_context
+        if self._cost.measured is not None:
+            step = self._cost.decode(min(batch, self.max_num_seqs), context)
+            return step.ps, step.nj
         branch = int(row[1] + per[1] * context > row[0] + per[0] * context)
         ps = row[branch] + per[branch] * context
         nj = min(row[2 + branch] + per[2 + branch] * context, row[4 + branch] + per[4 + branch] * context)

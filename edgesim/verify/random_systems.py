@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from edgesim.arena import rows
+from edgesim.costs.measured import Measured
 from edgesim.costs.step import StepCost
 from edgesim.serving import decision
 from edgesim.serving.reference import ReferenceEngine
@@ -140,7 +141,42 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
     )  # fmt: skip
     if seed % 5 == 4:
         workloads["limited"][0], system.limit = 1, 2 + seed % 41
-    return system, random_arrivals(random, origins, flows, style), random_story(random, count, end)
+    arrivals, story = random_arrivals(random, origins, flows, style), random_story(random, count, end)
+    if seed % 16 == 15:
+        system.costs = [with_measured(random, cost) for cost in costs]
+        system.windows = [0] * count
+        system.replicas["encoder"] = 0
+    return system, arrivals, story
+
+
+def with_measured(random: np.random.Generator, cost: StepCost) -> StepCost:
+    """The same cost with made-up measured times, above its tables and below them."""
+
+    def axis(first: int, longest: int) -> NDArray[np.int64]:
+        steps = random.integers(1, longest, int(random.integers(1, 4)))
+        return np.concatenate([[first], first + np.cumsum(steps)])
+
+    def times(*shape: int) -> NDArray[np.int64]:
+        return random.integers(0, 60 * MS, shape) // 7
+
+    seqs, tokens = cost.max_num_seqs, cost.max_batched_tokens
+    axes = [axis(int(random.integers(1, 4)), 9), axis(0, 9), axis(0, 4), axis(int(random.integers(1, 9)), 12)]
+    knots = axis(0, 12)
+    segments = times(seqs + 1, len(knots), 2, 8)
+    segments[:, :, 1] //= 40
+    measured = Measured(
+        knots=knots,
+        segments=segments,
+        linear=times(tokens + 1),
+        head=times(seqs + 1),
+        image=int(random.integers(0, 9 * MS)),
+        chunks=axes[0],
+        pasts=axes[1],
+        sequences=axes[2],
+        contexts=axes[3],
+        attention=times(*map(len, axes)),
+    )
+    return replace(cost, measured=measured, cap_mw=int(random.integers(1, 10**6)))
 
 
 def random_arrivals(random: np.random.Generator, origins: int, workloads: int, style: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Calibration: from measurements of real engines to cost models that scenarios can name."""

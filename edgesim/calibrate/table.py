@@ -1,0 +1,128 @@
+"""Measurement files: CSV tables, plain or gzipped, whose wrong rows are reported by file and row."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edgesim.errors import Problem, ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MOST_PROBLEMS: Final = 10
+"""Wrong rows that are listed; one more line counts the others."""
+
+
+@dataclass
+class Table:
+    """A table of measurements.
+
+    Attributes:
+        path: The file.
+        columns: Values by column name; numbers where all of a column are numbers.
+        rows: Number of each row in the file, from 1 for the first behind the header.
+    """
+
+    path: Path
+    columns: dict[str, list[float] | list[str]]
+    rows: list[int] = field(default_factory=list)
+
+    def numbers(self, name: str) -> list[float]:
+        """A column of numbers."""
+        return [float(value) for value in self.columns[name]]
+
+    def words(self, name: str) -> list[str]:
+        """A column of words."""
+        return [str(value) for value in self.columns[name]]
+
+
+def text_of(path: Path) -> str:
+    """Text of a file that may be gzipped.
+
+    Raises:
+        ScenarioError: It cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (UnicodeDecodeError, EOFError) as error:
+        reason = str(error)
+    raise ScenarioError([Problem((), f"'{path}' cannot be read: {reason}")])
+
+
+def read_table(
+    path: Path, numbers: Sequence[str], words: Sequence[str] = (), *, key: Sequence[str] = ()
+) -> Table:
+    """Read columns of a CSV file.
+
+    Args:
+        path: The file.
+        numbers: Columns of finite numbers that are not negative.
+        words: Columns of text.
+        key: Columns that name a point; two rows of one point are refused.
+
+    Raises:
+        ScenarioError: A column is missing, or rows are wrong; all of them are told, by row.
+    """
+    reader = csv.DictReader(io.StringIO(text_of(path)))
+    has = [name.strip() for name in reader.fieldnames or ()]
+    missing = [name for name in (*numbers, *words) if name not in has]
+    if missing:
+        wanted = ", ".join((*numbers, *words))
+        text = f"the column '{missing[0]}' is missing; it has {', '.join(has) or 'no columns'}"
+        raise ScenarioError([Problem((), text, f"a table of this kind has {wanted}", file=str(path), line=1)])
+    columns: dict[str, list[float] | list[str]] = {name: [] for name in (*numbers, *words)}
+    problems: list[Problem] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for row, record in enumerate(reader, 1):
+        complaint = _complaint(record, numbers)
+        point = tuple(str(record[name]).strip() for name in key)
+        if not complaint and key and point in seen:
+            complaint = f"the same point as row {seen[point]}"
+        if complaint:
+            problems.append(Problem((), f"row {row}: {complaint}", file=str(path), line=reader.line_num))
+            continue
+        seen[point] = row
+        for name in numbers:
+            columns[name].append(float(record[name]))  # type: ignore[arg-type]
+        for name in words:
+            columns[name].append(str(record[name]).strip())  # type: ignore[arg-type]
+    if not problems and not seen:
+        problems = [Problem((), "the table holds no row", file=str(path))]
+    if problems:
+        raise ScenarioError(shortened(problems))
+    return Table(path, columns)
+
+
+def shortened(problems: list[Problem]) -> list[Problem]:
+    """The first problems, and how many more there are."""
+    more = len(problems) - MOST_PROBLEMS
+    if more <= 0:
+        return problems
+    last = problems[MOST_PROBLEMS]
+    return [*problems[:MOST_PROBLEMS], Problem((), f"and {more} more rows are wrong", file=last.file)]
+
+
+def _complaint(record: dict[str, str | None], numbers: Sequence[str]) -> str:
+    """What is wrong with a row."""
+    for name in numbers:
+        text = (record[name] or "").strip()
+        try:
+            value = float(text)
+        except ValueError:
+            return f"{name} {text!r} is not a number"
+        if not math.isfinite(value):
+            return f"{name} is {text}, which is no measurement"
+        if value < 0:
+            return f"{name} is {text}, which cannot be negative"
+    return ""
