@@ -33,6 +33,7 @@ REPLICA_TOTALS: Final = np.dtype(
             "idle_nj",
             "peak_kv_blocks",
             "kv_blocks",
+            "hit_tokens",
         )
     ]
     + [

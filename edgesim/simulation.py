@@ -12,6 +12,7 @@ from edgesim import topology, workload
 from edgesim.arena import rows
 from edgesim.errors import ScenarioError
 from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
+from edgesim.policies.checks import blame, check_rank
 from edgesim.registry import build as build_policy
 from edgesim.serving import fleet
 from edgesim.serving.clock import Clock
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import simpy
     from numpy.typing import NDArray
 
-    from edgesim.policies import Policy
+    from edgesim.policies import Cache, Policy, PrefixView
     from edgesim.scenario import Scenario
     from edgesim.serving.engine import KernelEngine
 
@@ -35,6 +36,7 @@ Process = Callable[["Simulation"], Generator[Any, Any, Any]]
 """A SimPy process of one's own: a generator function of the simulation."""
 
 COUNTED = (
+    "hit_tokens",
     "busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "wasted_nj", "compute_nj",
     "peak_blocks", "mflop", "kib",
 )  # fmt: skip
@@ -64,9 +66,11 @@ class Simulation:
         router, scheduler, admission = (
             build_policy(role, getattr(policies, role)) for role in ("router", "scheduler", "admission")
         )
-        self.policies = Policies(router, scheduler, admission, self.streams)
-        self.fleet = fleet.build(scenario, self.topology)
+        self.cache: Cache = build_policy("cache", policies.cache)
+        self.policies = Policies(router, scheduler, admission, self.cache, self.streams)
+        self.fleet = fleet.build(scenario, self.topology, self.cache.order)
         self.workload = workload.build(scenario, self.streams, self.topology)
+        self.fleet.system.hashes, self.fleet.system.next_uses = self.workload.hashes()
         self._facts = [
             WorkloadFacts(name, load.tenant, load.privacy) for name, load in scenario.workloads.items()
         ]
@@ -103,13 +107,14 @@ class Simulation:
     def _build_engine(self) -> KernelEngine | ReferenceEngine:
         system = self.fleet.system
         keep_legs = "legs" in self.scenario.output.tables
-        if self.scenario.engine == "reference":
+        if self.scenario.engine == "reference" or self._forced:
             return ReferenceEngine(
                 self.clock,
                 system,
                 self.front,
                 lambda record: self._take_requests(record.reshape(1)),
                 (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
+                self._rank_prefix if self.cache.order is None else None,
             )
         from edgesim.serving.engine import KernelEngine
 
@@ -123,6 +128,23 @@ class Simulation:
         )
         self.front.read_from(engine.board)
         return engine
+
+    @property
+    def _forced(self) -> str:
+        """What asks for the readable engine, if anything does."""
+        if self.cache.order is None and self.fleet.system.replicas["caching"].any():
+            return f"the cache policy {self.cache.kind!r}"
+        return ""
+
+    def _rank_prefix(self, prefix: PrefixView, now: int) -> float:
+        """Ask the cache policy."""
+        seconds_now = now / rows.PS
+        try:
+            answer = self.cache.rank(prefix, seconds_now)
+        except Exception as error:
+            raise blame(self.cache, error, None, seconds_now) from error
+        check_rank(self.cache, answer, None, seconds_now)
+        return answer
 
     def _compilable(self) -> Sequence[Policy]:
         """Router, admission and scheduler if the kernel can decide by itself, and it pays to compile them."""
@@ -169,6 +191,8 @@ class Simulation:
             if policy.oracle
         ]
         notes += [note for cost in found for note in cost.notes]
+        if self._forced:
+            notes.append(f"{self._forced} is Python: the readable engine ran")
         return RunInfo(
             workloads=[*names, "by-process"],
             tenants=[*(facts.tenant for facts in self._facts), "default"],
@@ -377,7 +401,7 @@ class Simulation:
         states = np.array(self._states())
         serving = (states != rows.OFF) & (states != rows.FAILED)
         found["on_ps"] = self._on_ps + np.where(serving, now - self._state_since, 0)
-        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions"):
+        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "hit_tokens"):
             found[name] = table[name]
         found["compute_nj"] = table["compute_nj"]
         found["peak_kv_blocks"], found["kv_blocks"] = table["peak_blocks"], system.replicas["total_blocks"]

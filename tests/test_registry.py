@@ -320,7 +320,7 @@ class TestPlugin:
             (
                 "from edgesim.policies import register\n\n@register('mine')\nclass Mine:\n    pass\n",
                 4,
-                "Mine, registered as 'mine', plays no role; derive it from Admission, Router or Scheduler",
+                "Mine, registered as 'mine', plays no role; derive it from Admission, Cache, Router or Scheduler",
             ),
         ],
     )

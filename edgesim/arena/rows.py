@@ -40,6 +40,8 @@ ARRIVAL: Final = np.dtype(
             "priority",  # smaller is more urgent
             "deadline",  # after arrival [ps]; 0: none
             "patience",  # for the first token [ps]; 0: endless
+            "hashes",  # where the names of its prompt's blocks begin in the pool
+            "hash_count",  # how many a trace gives; 0: its prompt is its own
         )
     ]
 )
@@ -108,7 +110,9 @@ CANDIDATE: Final = _row(
 )
 """A replica as seen from one origin: paths both ways, narrowest capacity [mB/s], overhead [B], energy [pJ/B]."""
 
-WORKLOAD: Final = _row("streams bytes_per_token retries backoff notify llm limited")
+WORKLOAD: Final = _row(
+    "streams bytes_per_token retries backoff notify llm limited shared hash_tokens carries"
+)
 
 COST: Final = _row(
     "decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens"
@@ -122,10 +126,11 @@ COST: Final = _row(
 REPLICA: Final = _row(
     # what it is
     "node tier llm cost max_num_seqs max_tokens block_size total_blocks watermark swaps swap_blocks context_limit"
-    " slots residues start_ps encoder"
+    " slots residues start_ps encoder caching cache_order"
     # how it is
     " state speed free_blocks free_swap waiting transit running decoding swapped partial counter context"
     " ghosts wait_head wait_tail run_head run_tail swap_head swap_tail assigned progress"
+    " cached idle_head idle_tail cache_clock made hit_tokens"
     # its plan: steps of the batch that runs, each `base + slope * j` long
     " planned plan_start plan_steps plan_base plan_slope plan_mixed plan_tokens plan_extra boundary epoch stormed"
     " plan_nj plan_nj_slope plan_below"
@@ -148,7 +153,9 @@ LEG: Final = _row(
     # phases
     " uplink queue prefill decode stall downlink preemptions swap_blocks"
     # the rest
-    " predicted images bytes_up bytes_down network_nj granted next_free spare",
+    " predicted images bytes_up bytes_down network_nj granted next_free held"
+    # what the prefix cache lends it
+    " covered cached spare1 spare2 spare3 spare4 spare5 spare6",
 )
 
 REQUEST: Final = _row(
@@ -160,9 +167,14 @@ REQUEST: Final = _row(
     # what came of it
     " first_scheduled first_token_server first_token finished replica hops generated preemptions"
     " decision backoff uplink queue prefill decode stall downlink"
-    " sent_up sent_down compute_nj network_nj share_ps",
+    " sent_up sent_down compute_nj network_nj share_ps hashes hash_count cached",
     "cost_usd carbon_g quality",
 )
+
+NODE: Final = _row(
+    "key replica parent children length users hits created rank next_use prev next link used next_free spare"
+)
+"""Cached blocks of one segment of prompts: `prev` and `next` order the idle ones, `link` chains a bucket."""
 
 SLOT: Final = _row("finish sequence leg")
 """A place in a replica's heap of decoding legs, the first to finish on top."""
@@ -174,5 +186,6 @@ CONTROL: Final = _row(
     " free_request free_leg free_flow active_requests active_legs active_flows"
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
     " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
+    " free_node active_nodes node_room caching"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

@@ -42,6 +42,10 @@ class State(NamedTuple):
     listed: Any
     parameters: Any
     keys: Any
+    nodes: Any
+    buckets: Any
+    hashes: Any
+    next_uses: Any
 
 
 def record_types() -> tuple[np.dtype, ...]:
@@ -51,7 +55,7 @@ def record_types() -> tuple[np.dtype, ...]:
     return (
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
         rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD, INT,
-        INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT,
+        INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT,
     )  # fmt: skip
 
 

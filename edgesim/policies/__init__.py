@@ -15,15 +15,17 @@ A scenario then says `router: least-loaded`, and names the file under `plugins:`
 from edgesim.policies.admission import Admission
 from edgesim.policies.answers import Accept, Decision, Defer, Estimate, Hedge, Outcome, Reject
 from edgesim.policies.base import Policy
+from edgesim.policies.cache import Cache
 from edgesim.policies.compiled import CompiledFunction, compiled
 from edgesim.policies.router import Router
 from edgesim.policies.scheduler import Scheduler
-from edgesim.policies.views import Draw, ReplicaView, RequestView, SystemView
+from edgesim.policies.views import Draw, PrefixView, ReplicaView, RequestView, SystemView
 from edgesim.registry import register
 
 __all__ = [
     "Accept",
     "Admission",
+    "Cache",
     "CompiledFunction",
     "Decision",
     "Defer",
@@ -32,6 +34,7 @@ __all__ = [
     "Hedge",
     "Outcome",
     "Policy",
+    "PrefixView",
     "Reject",
     "ReplicaView",
     "RequestView",

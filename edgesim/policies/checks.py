@@ -45,11 +45,12 @@ def check_route(
         _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
 
 
-def check_rank(policy: Policy, answer: object, request: RequestView, now: float) -> None:
-    """Refuse what a scheduler must not answer; the arguments are those of `check_route`."""
+def check_rank(policy: Policy, answer: object, request: RequestView | None, now: float) -> None:
+    """Refuse what a scheduler or a cache must not answer; the arguments are those of `check_route`."""
     if type(answer) is int or (isinstance(answer, int | float) and not math.isnan(answer)):
         return
-    rule = "rank() must return a number; smaller ones start first"
+    first = "start first" if policy.role == "scheduler" else "are forgotten first"
+    rule = f"rank() must return a number; smaller ones {first}"
     _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
 
 
@@ -108,7 +109,7 @@ def _check_hedge(
         _refuse(policy, f"returned Hedge({names})", rule, request, now)
 
 
-def _refuse(policy: Policy, did: str, rule: str, request: RequestView, now: float) -> NoReturn:
+def _refuse(policy: Policy, did: str, rule: str, request: RequestView | None, now: float) -> NoReturn:
     place = place_of(getattr(type(policy), policy.hook))
     raise PolicyError(f"{_who(policy)} {did} {_when(request, now)}; {rule} ({place})")
 

@@ -147,6 +147,38 @@ class ReplicaView(Protocol):
         """Price of the accelerators it holds [USD/h]."""
 
 
+class PrefixView(Protocol):
+    """Computed blocks that begin prompts, at one replica: a workload's shared beginning, a session, a trace's block."""
+
+    @property
+    def blocks(self) -> int:
+        """KV blocks it holds."""
+
+    @property
+    def hits(self) -> int:
+        """How many requests it served, the one that computed it included."""
+
+    @property
+    def created(self) -> int:
+        """How many were made at this replica before it."""
+
+    @property
+    def last_used_at(self) -> float:
+        """When the last request that used it left [s]."""
+
+    @property
+    def depth(self) -> int:
+        """How many others it continues."""
+
+    @property
+    def clock(self) -> float:
+        """Rank of what this replica forgot last; 0 before."""
+
+    @property
+    def next_use(self) -> int:
+        """Number of the request that next asks for it; very large if none does. Only for policies with `oracle`."""
+
+
 class SystemView(Protocol):
     """Everything around the decision that is neither the request nor one replica."""
 

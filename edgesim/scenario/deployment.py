@@ -126,6 +126,11 @@ class Deployment(Section):
         default="recompute", description="What happens to KV when memory runs out."
     )
     swap_space: Bytes = Field(default=4 * 2**30, description="Host memory for swapped KV.")
+    prefix_cache: bool = Field(
+        default=False,
+        description="Whether KV blocks of ended requests serve prompts that begin alike.",
+        strict=True,
+    )
     memory_utilisation: Share = Field(
         default=0.9, description="Share of the accelerator's memory that may be used."
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgesim.catalog import Accelerator, Llm
 
 
-ROLES: Final = ("router", "scheduler", "admission")
+ROLES: Final = ("router", "scheduler", "admission", "cache")
 """Keys of the section `policies` that the registry knows as roles."""
 
 

@@ -77,6 +77,9 @@ class Policies(Section):
     admission: Policy = Field(
         default={"kind": "accept-all"}, description="Lets requests in, or refuses them."
     )
+    cache: Policy = Field(
+        default={"kind": "lru"}, description="Chooses which cached prefixes are forgotten first."
+    )
     candidates: int = Field(
         default=64,
         ge=1,

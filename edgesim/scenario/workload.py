@@ -85,6 +85,9 @@ class Workload(Section):
     session: Session | None = Field(
         default=None, description="Each arrival opens a conversation of several turns."
     )
+    shared_prefix: WholeNumber = Field(
+        default=0, description="Tokens with which all prompts of the workload begin, such as a system prompt."
+    )
     images: CountDistribution = Field(
         default=Constant(value=0), description="Images of a request.", validate_default=True
     )

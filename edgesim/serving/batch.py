@@ -24,6 +24,7 @@ from edgesim.serving.legs import (
 )
 from edgesim.serving.measured import attention_alone, attention_of
 from edgesim.serving.plan import advance, blocks_wanted, book, plan_decode, plan_mixed
+from edgesim.serving.prefix import match, register, release, take, use
 
 
 @kernel
@@ -149,7 +150,7 @@ def end_steps(s, r):
     nj_before = replica.cum_nj
     share_before = replica.cum_share
     if replica.plan_mixed == 0:
-        replica.free_blocks -= blocks_wanted(s, replica, 1, k - 1)
+        take(s, r, blocks_wanted(s, replica, 1, k - 1))
         replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
     book(s, r, k)
     advance(s, r, k)
@@ -178,6 +179,8 @@ def end_chunks(s, r, each_nj, each_ps):
             if leg.generated == 0:
                 replica.progress += leg.chunk
             leg.chunk = 0
+            if replica.caching:
+                register(s, r, i, leg.prefilled // replica.block_size)
             if leg.prefilled == leg.target:
                 note_phase(leg, now)
                 leg.generated += 1
@@ -220,8 +223,14 @@ def close_ghost(s, i):
 def remove_decoding(s, replica, i):
     """Take a decoding leg out of everything and free its blocks (between a boundary and the grants of a step)."""
     context = detach(s, replica, i)
-    replica.free_blocks += blocks_for(s, replica, context) + s.legs[i].granted
-    s.legs[i].granted = 0
+    leg = s.legs[i]
+    own = blocks_for(s, replica, context) + leg.granted
+    if replica.caching:
+        register(s, leg.replica, i, context // replica.block_size)
+        own -= leg.covered
+        release(s, leg.replica, leg)
+    replica.free_blocks += own
+    leg.granted = 0
     leave_running(s, replica, i)
 
 
@@ -251,6 +260,8 @@ def drop_ghosts(s, r):
 def remove_prefill(s, replica, i):
     """Take a leg in mid-prefill out of the batch and free its blocks."""
     leg = s.legs[i]
+    if replica.caching:
+        release(s, leg.replica, leg)
     replica.free_blocks += leg.blocks
     leg.blocks = 0
     leave_running(s, replica, i)
@@ -268,7 +279,7 @@ def begin_step(s, r):
     if cost.kv:
         need = s.residues[replica.residues + (-replica.counter) % replica.block_size]
         if need <= replica.free_blocks:
-            replica.free_blocks -= need
+            take(s, r, need)
         else:
             extra = grant_blocks(s, r)
             storm = True
@@ -369,7 +380,7 @@ def grant_blocks(s, r):
                 after = leg.next
                 extra += preempt(s, r, victim(s, replica))
             if leg.state == DECODE:
-                replica.free_blocks -= 1
+                take(s, r, 1)
                 leg.granted = 1
                 after = leg.next
         i = after
@@ -451,7 +462,7 @@ def swap_in(s, r, budget):
         if not room(replica, need):
             break
         leave_swapped(s, replica, i)
-        replica.free_blocks -= need
+        take(s, r, need)
         replica.free_swap += leg.swap_blocks
         extra += leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block
         note_phase(leg, s.control[0].now)
@@ -471,16 +482,24 @@ def admit(s, r, budget, chunked):
         i = replica.wait_head
         leg = s.legs[i]
         need = blocks_for(s, replica, leg.target)
-        if not room(replica, need) or (replica.encoder and leg.target > budget):
+        hit = 0
+        held = 0
+        pinned = 0
+        if replica.caching:
+            hit, held, pinned = match(s, r, leg)
+            need -= hit
+        if not room(replica, need + pinned) or (replica.encoder and leg.target > budget):
             break
         leave_waiting(s, replica, i)
-        replica.free_blocks -= need
+        if replica.caching:
+            begin_with(s, r, leg, hit, held)
+        take(s, r, need)
         leg.blocks = need
         note_phase(leg, now)
         leg.state = PREFILL
         if leg.first_scheduled < 0:
             leg.first_scheduled = now
-        leg.chunk = min(leg.target, budget)
+        leg.chunk = min(leg.target - leg.prefilled, budget)
         budget -= leg.chunk
         chunked += leg.chunk
         images += leg.images
@@ -488,3 +507,16 @@ def admit(s, r, budget, chunked):
         if replica.partial == NONE:
             replica.partial = i
     return images, chunked
+
+
+@kernel
+def begin_with(s, r, leg, hit, held):
+    """Begin a prompt behind what the cache has of it."""
+    replica = s.replicas[r]
+    use(s, r, leg, hit, held)
+    leg.prefilled = hit * replica.block_size
+    replica.hit_tokens += leg.prefilled
+    if leg.generated == 0:
+        replica.progress += leg.prefilled
+    if leg.first_scheduled < 0:
+        leg.cached = leg.prefilled

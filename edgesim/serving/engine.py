@@ -116,9 +116,16 @@ class KernelEngine:
         put("asked", blank(1, rows.ARRIVAL))
         put("dirty", np.zeros(len(links) + 1, np.int64))
         put("touched", np.zeros(len(links) + 1, np.int64))
+        put("hashes", system.hashes)
+        put("next_uses", system.next_uses)
         for name, kind in (("legs", rows.LEG), ("requests", rows.REQUEST), ("flows", rows.FLOW_ROW)):
             put(name, np.zeros(0, kind))
             self._grow_pool(name, POOL + 2 * limit)
+        control["caching"] = int(replicas["caching"].any())
+        control["node_room"] = 2 * limit + int((replicas["max_tokens"] // replicas["block_size"]).max()) + 16
+        put("nodes", np.zeros(0, rows.NODE))
+        put("buckets", np.full(1, rows.NONE))
+        self._grow_nodes(POOL + int(control["node_room"][0]) if control["caching"][0] else 1)
         self._size_heap()
         self._renew_views()
 
@@ -139,8 +146,12 @@ class KernelEngine:
             "swap_head",
             "swap_tail",
             "boundary",
+            "idle_head",
+            "idle_tail",
         ):
             replicas[name] = rows.NONE
+        keeps = np.array([cost.kv_block_bytes > 0 for cost in self.system.costs])
+        replicas["caching"] &= (replicas["encoder"] == 0) & keeps[replicas["cost"]]
 
     def _grow_pool(self, name: str, length: int) -> None:
         """Give a pool more rows and chain the new ones into its free list."""
@@ -164,6 +175,13 @@ class KernelEngine:
             )
             self.arena.put("moved", np.zeros(length, np.int64))
 
+    def _grow_nodes(self, length: int) -> None:
+        """Give the cached prefixes more rows, and twice as many buckets."""
+        self._grow_pool("nodes", length)
+        self.arena.put("buckets", np.full(1 << (2 * length - 1).bit_length(), rows.NONE))
+        if self.control["active_nodes"]:
+            loop.run(self.arena.address, 0, loop.REHASH, 0, 0, 0, 0)
+
     def _size_heap(self) -> None:
         control, tables = self.control, self.arena.tables
         need = (
@@ -180,8 +198,16 @@ class KernelEngine:
             length = len(self.arena.tables[name])
             if int(self.control[f"active_{name}"]) + loop.MARGIN + limit > length:
                 self._grow_pool(name, 2 * length)
+        self._make_nodes(0)
         self._size_heap()
         self._renew_views()
+
+    def _make_nodes(self, count: int) -> None:
+        """Room for so many more cached prefixes."""
+        control = self.control
+        need = int(control["active_nodes"]) + int(control["node_room"]) + count
+        if control["caching"] and need > len(self.arena.tables["nodes"]):
+            self._grow_nodes(2 * need)
 
     def _renew_views(self) -> None:
         """Memoryviews through which Python reads what the kernel wrote, without numpy's cost per item."""
@@ -348,6 +374,7 @@ class KernelEngine:
     def _make_room(self, count: int) -> None:
         """Room for the records and events of `count` legs that end at once."""
         self.flush()
+        self._make_nodes(3 * count)
         tables = self.arena.tables
         if len(tables["request_rows"]) < count + loop.MARGIN:
             self.arena.put("request_rows", blank(2 * count + loop.MARGIN, REQUEST_RECORD))

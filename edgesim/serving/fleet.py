@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MILLIBYTES = 1000
 J_PER_KWH = 3.6e6
+HASH_TOKENS = 512
+"""Tokens of a prompt block that a trace names by hash (Mooncake, FAST '25)."""
+
 HOURS_PS = 3600 * rows.PS
 SERVED_AT_HOME = 0
 """LLM class of requests that a SimPy process hands to a replica of its own node."""
@@ -52,15 +55,16 @@ class Fleet:
     prices: Sequence[float]
 
 
-def build(scenario: Scenario, topology: Topology) -> Fleet:
+def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -> Fleet:
     """Build the fleet of one replication.
 
     Args:
         scenario: The validated scenario.
         topology: Its nodes and links.
+        cache_order: Built-in order in which idle prefixes are forgotten; None for a policy's own.
     """
     step_costs = [_step_cost(scenario, deployment) for deployment in scenario.deployments]
-    table, deployment_of, names = _replicas(scenario, topology, step_costs)
+    table, deployment_of, names = _replicas(scenario, topology, step_costs, cache_order)
     classes, llm_class = _llm_classes(scenario)
     places, candidates, pool = _places(scenario, topology, table, deployment_of, classes)
     workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
@@ -71,6 +75,9 @@ def build(scenario: Scenario, topology: Topology) -> Fleet:
         row["backoff"] = round(scenario.policies.retry.backoff * rows.PS)
         row["llm"] = llm_class[workload.llm]
         row["limited"] = 1
+        row["shared"] = workload.shared_prefix
+        row["carries"] = int(workload.session is not None and workload.session.carry_history)
+        row["hash_tokens"] = HASH_TOKENS
     workloads[-1]["notify"] = 1
     workloads[-1]["llm"] = SERVED_AT_HOME
     links = np.zeros(topology.link_count, rows.LINK)
@@ -107,7 +114,7 @@ def _step_cost(scenario: Scenario, deployment: Deployment) -> StepCost:
 
 
 def _replicas(
-    scenario: Scenario, topology: Topology, step_costs: Sequence[StepCost]
+    scenario: Scenario, topology: Topology, step_costs: Sequence[StepCost], cache_order: int | None
 ) -> tuple[NDArray[np.void], list[int], list[str]]:
     """Rows, deployments and names of all replicas: deployment by deployment, node by node."""
     parts, deployment_of, names = [], [], []
@@ -117,7 +124,7 @@ def _replicas(
         part["node"] = np.repeat(np.arange(first, first + count), deployment.replicas)
         part["tier"] = topology.node_tier[part["node"]]
         part["cost"] = d
-        _fill(part, scenario, deployment, cost)
+        _fill(part, scenario, deployment, cost, cache_order)
         parts.append(part)
         deployment_of += [d] * len(part)
         numbered = deployment.replicas > 1
@@ -127,7 +134,13 @@ def _replicas(
     return np.concatenate(parts), deployment_of, names
 
 
-def _fill(part: NDArray[np.void], scenario: Scenario, deployment: Deployment, cost: StepCost) -> None:
+def _fill(
+    part: NDArray[np.void],
+    scenario: Scenario,
+    deployment: Deployment,
+    cost: StepCost,
+    cache_order: int | None,
+) -> None:
     """Set what the replicas of a deployment have in common."""
     node = scenario.topology.nodes[deployment.on]
     llm = scenario.llm(deployment.llm)
@@ -142,6 +155,8 @@ def _fill(part: NDArray[np.void], scenario: Scenario, deployment: Deployment, co
         part["swap_blocks"] = int(deployment.swap_space) // cost.kv_block_bytes
     part["context_limit"] = deployment.context or llm.context
     part["encoder"] = int(cost.encoder_only)
+    part["caching"] = int(deployment.prefix_cache)
+    part["cache_order"] = cache_order or 0
     part["start_ps"] = round(deployment.start_time * rows.PS)
     part["state"] = rows.STARTING if deployment.start_time else rows.ON
     part["speed"] = rows.FULL_SPEED

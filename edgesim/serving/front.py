@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edgesim.policies import Admission, Router, Scheduler
+    from edgesim.policies import Admission, Cache, Router, Scheduler
     from edgesim.serving.fleet import Fleet
     from edgesim.streams import Streams
     from edgesim.topology import Topology
@@ -50,9 +50,11 @@ SAMPLE = 64
 class Policies:
     """The policies of a replication, started."""
 
-    def __init__(self, router: Router, scheduler: Scheduler, admission: Admission, streams: Streams) -> None:
+    def __init__(
+        self, router: Router, scheduler: Scheduler, admission: Admission, cache: Cache, streams: Streams
+    ) -> None:
         self.router, self.scheduler, self.admission = router, scheduler, admission
-        self.all: tuple[Policy, ...] = (router, scheduler, admission)
+        self.all: tuple[Policy, ...] = (router, scheduler, admission, cache)
         self.streams = streams
 
     def start(self, system: SystemLook) -> None:

@@ -150,6 +150,9 @@ def dispatch(s, slot, place, kind, rank):
     leg.share_ps = 0
     leg.bytes_up = 0
     leg.bytes_down = 0
+    leg.held = 0
+    leg.covered = 0
+    leg.cached = 0
     request.legs += 1
     request.live += 1
     join_siblings(s, request, i)
@@ -433,6 +436,7 @@ def adopt(s, request, leg):
     request.downlink += leg.downlink
     request.replica = leg.replica
     request.hops = s.candidates[leg.candidate].up_hops
+    request.cached = leg.cached
     if request.first_scheduled < 0:
         request.first_scheduled = leg.first_scheduled
 
@@ -618,7 +622,7 @@ def flush(s, slot):
     row.status = request.status
     row.reason = request.reason
     row.prompt = request.prompt
-    row.cached = 0
+    row.cached = request.cached
     row.output = request.generated
     row.arrived = request.arrived
     row.first_scheduled = request.first_scheduled

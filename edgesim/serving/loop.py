@@ -38,12 +38,13 @@ from edgesim.serving.decision import PATIENCE, TOO_LONG
 from edgesim.serving.legs import adopt, cancel, deliver, dispatch, end, replied, wait
 from edgesim.serving.operations import abort, finish, stretch
 from edgesim.serving.plan import blocks_wanted, steps_before
+from edgesim.serving.prefix import rehash
 
 # Why the kernel returned.
 HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED = range(8)
 
 # What the kernel is asked to do.
-GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH = range(10)
+GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH = range(11)
 
 E_CHUNK = 100
 """The next arrival of the open workloads: not in the heap, but an event like the others."""
@@ -167,6 +168,9 @@ def arrive(s, address, arrival):
     request.priority = arrival.priority
     request.deadline = arrival.deadline
     request.patience = arrival.patience
+    request.hashes = arrival.hashes
+    request.hash_count = arrival.hash_count
+    request.cached = 0
     request.arrived = arrival.at
     request.since = arrival.at
     request.status = NONE
@@ -296,6 +300,7 @@ def lacks_room(s):
         control.active_requests + MARGIN > len(s.requests)
         or control.active_legs + MARGIN > len(s.legs)
         or control.active_flows + MARGIN + control.batch_limit > len(s.flows)
+        or (control.caching and control.active_nodes + control.node_room > len(s.nodes))
         or control.heap + MARGIN + len(s.flows) + len(s.links) + 2 * control.batch_limit > len(s.heap)
     ):
         return GROW
@@ -417,6 +422,9 @@ def run(address, horizon, verb, a, b, c, d):
         return 0
     elif verb == STRETCH:  # replica, speed
         stretch(s, a, b)
+        return 0
+    elif verb == REHASH:
+        rehash(s)
         return 0
     elif verb == FINISH:  # number of listed requests
         finish(s, a)

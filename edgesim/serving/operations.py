@@ -37,6 +37,7 @@ from edgesim.serving.plan import (
     enter_boundary,
     steps_before,
 )
+from edgesim.serving.prefix import clear, take
 
 
 @kernel
@@ -89,6 +90,7 @@ def abort(s, r, state, count):
             note_phase(leg, now)
             lost(s, i)
     replica.free_blocks = replica.total_blocks
+    clear(s, r)
     replica.partial = NONE
 
 
@@ -100,7 +102,7 @@ def stretch(s, r, speed):
         now = s.control[0].now
         done = steps_before(replica, now - replica.plan_start)
         if replica.plan_mixed == 0:
-            replica.free_blocks -= blocks_wanted(s, replica, 1, done)
+            take(s, r, blocks_wanted(s, replica, 1, done))
         started = replica.plan_start + elapsed(replica, done)
         ends = started + replica.plan_base + replica.plan_slope * done
         if done > 0:

@@ -27,6 +27,7 @@ from edgesim.arena.rows import (
     WORK,
 )
 from edgesim.serving.measured import segment_of
+from edgesim.serving.prefix import take
 
 
 @kernel
@@ -372,7 +373,7 @@ def book_part(s, r):
     now = s.control[0].now
     done = steps_before(replica, now - replica.plan_start)
     if replica.plan_mixed == 0:
-        replica.free_blocks -= blocks_wanted(s, replica, 1, done)
+        take(s, r, blocks_wanted(s, replica, 1, done))
         use = replica.total_blocks - replica.free_blocks
         replica.peak_blocks = max(replica.peak_blocks, use)
     if done > 0:

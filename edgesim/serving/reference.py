@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import simpy
     from numpy.typing import NDArray
 
+    from edgesim.serving.reference_cache import Node
+
 ASK_FIELDS = rows.REQUEST.names or ()
 CHUNK_KEY = 1 << 40
 """Arrivals of open workloads come before those that were submitted one by one, at the same instant."""
@@ -64,6 +66,11 @@ class Ask:
     compute_nj: int
     network_nj: int
     share_ps: int
+    session: int
+    turn: int
+    hashes: int
+    hash_count: int
+    cached: int
 
     def __init__(self, arrival: NDArray[np.void], request: int) -> None:
         for name in ASK_FIELDS:
@@ -93,6 +100,7 @@ class ReferenceEngine:
         front: Who decides and listens.
         emit_request: Takes finished REQUEST_RECORD rows.
         emit_leg: Takes finished LEG_RECORD rows.
+        cache_rank: A cache policy's own rank of idle nodes, at a time; None for a built-in order.
     """
 
     def __init__(
@@ -102,10 +110,12 @@ class ReferenceEngine:
         front: decision.Front,
         emit_request: Callable[[NDArray[np.void]], None],
         emit_leg: Callable[[NDArray[np.void]], None] | None = None,
+        cache_rank: Callable[[Node, int], float] | None = None,
     ) -> None:
         self.env, self.system, self.front = env, system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
         self.network = FluidNetwork(env, [int(c) for c in system.links["capacity"]])
+        self.cache_rank = cache_rank
         self.replicas = [TwinReplica(self, i) for i in range(len(system.replicas))]
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
@@ -348,6 +358,7 @@ class ReferenceEngine:
             setattr(ask, phase, getattr(ask, phase) + getattr(leg, phase))
         ask.replica = leg.replica.index
         ask.hops = int(leg.place["up_hops"])
+        ask.cached = leg.cached
         if ask.first_scheduled < 0:
             ask.first_scheduled = leg.first_scheduled
 
@@ -447,8 +458,7 @@ class ReferenceEngine:
         record = np.zeros(1, REQUEST_RECORD)[0]
         renamed = {"output": "generated", "bytes_up": "sent_up", "bytes_down": "sent_down"}
         for name in REQUEST_RECORD.names or ():
-            if name != "cached":
-                record[name] = getattr(ask, renamed.get(name, name))
+            record[name] = getattr(ask, renamed.get(name, name))
         self.emit_request(record)
         if self.system.workloads[ask.workload]["notify"] and not self.closing:
             self.front.ended(record)

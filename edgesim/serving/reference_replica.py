@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgesim.arena import rows
 from edgesim.records import LEG_RECORD
+from edgesim.serving.reference_cache import PrefixCache
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.network.fluid import Flow
     from edgesim.serving.reference import Ask, ReferenceEngine
+    from edgesim.serving.reference_cache import Node
     from edgesim.serving.system import System
 
 
@@ -41,6 +43,8 @@ class Leg:
     stored: int = 0
     generated: int = 0
     blocks: int = 0
+    covered: int = 0
+    cached: int = 0
     swap_blocks: int = 0
     cancelled: bool = False
     flow: Flow | None = None
@@ -60,6 +64,7 @@ class Leg:
     share_ps: int = 0
     bytes_up: int = 0
     bytes_down: int = 0
+    held: list[Node | None] = field(default_factory=list)
 
     def note_phase(self, now: int) -> None:
         """Add the time since the last change of state to the phase that the state stands for."""
@@ -139,7 +144,10 @@ class TwinReplica:
         self.called = False
         self.transit = self.assigned = self.progress = 0
         self.busy_ps = self.steps = self.tokens = self.compute_nj = self.unattributed_ps = 0
-        self.wasted_nj = self.peak_blocks = self.preemptions = self.served = 0
+        self.wasted_nj = self.peak_blocks = self.preemptions = self.served = self.hit_tokens = 0
+        self.cache: PrefixCache | None = None
+        if row["caching"] and self.needs_kv and not self.encoder:
+            self.cache = PrefixCache(self, int(row["cache_order"]), engine.cache_rank)
         self.mflop = self.kib = 0.0
 
     max_num_seqs: int
@@ -220,8 +228,18 @@ class TwinReplica:
 
     def _release(self, leg: Leg) -> None:
         self.running.remove(leg)
+        if self.cache is not None:
+            if leg.state == rows.DECODE:
+                self.cache.register(leg, leg.stored // self.block_size)
+            self.cache.release(leg)
         self.free_blocks += leg.blocks
         leg.blocks = 0
+
+    def _take(self, blocks: int) -> None:
+        """Take free blocks; cached ones are forgotten if need be."""
+        self.free_blocks -= blocks
+        if self.cache is not None:
+            self.cache.evict()
 
     # -- a boundary ---------------------------------------------------------------------------------------------
 
@@ -246,6 +264,8 @@ class TwinReplica:
             if not leg.generated:
                 self.progress += leg.chunk
             leg.chunk = 0
+            if self.cache is not None:
+                self.cache.register(leg, leg.prefilled // self.block_size)
             if leg.prefilled == leg.target:
                 leg.enter(rows.DECODE, now)
                 leg.stored = leg.target
@@ -320,7 +340,7 @@ class TwinReplica:
                 storm = True
                 extra += self._preempt(self._victim())
             if leg.state == rows.DECODE:
-                self.free_blocks -= 1
+                self._take(1)
                 leg.blocks += 1
         return extra, storm
 
@@ -368,7 +388,7 @@ class TwinReplica:
             if not self._room(need):
                 break
             self.swapped.pop(0)
-            self.free_blocks -= need
+            self._take(need)
             leg.blocks = need
             self.free_swap += leg.swap_blocks
             extra += leg.swap_blocks * self.cost.swap_ps_per_block
@@ -383,21 +403,38 @@ class TwinReplica:
         images = 0
         while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
             leg = self.waiting[0]
-            need = self.blocks_for(leg.target)
-            if not self._room(need) or (self.encoder and leg.target > budget):
+            need, hit, held = self.blocks_for(leg.target), 0, list["Node | None"]()
+            if self.cache is not None:
+                hit, held = self.cache.match(leg)
+                need -= hit
+            pinned = self.cache.pinned(held) if self.cache is not None else 0
+            if not self._room(need + pinned) or (self.encoder and leg.target > budget):
                 break
             self.waiting.pop(0)
-            self.free_blocks -= need
+            if self.cache is not None:
+                self._begin_with(leg, hit, held)
+            self._take(need)
             leg.blocks = need
             leg.enter(rows.PREFILL, self.engine.now)
             if leg.first_scheduled < 0:
                 leg.first_scheduled = self.engine.now
-            leg.chunk = min(leg.target, budget)
+            leg.chunk = min(leg.target - leg.prefilled, budget)
             budget -= leg.chunk
             images += leg.images
             self.running.append(leg)
             chunks.append(leg)
         return images
+
+    def _begin_with(self, leg: Leg, hit: int, held: list[Node | None]) -> None:
+        """Begin a prompt behind what the cache has of it."""
+        assert self.cache is not None
+        self.cache.use(leg, hit, held)
+        leg.prefilled = hit * self.block_size
+        self.hit_tokens += leg.prefilled
+        if not leg.generated:
+            self.progress += leg.prefilled
+        if leg.first_scheduled < 0:
+            leg.cached = leg.prefilled
 
     def _start_step(self, decodes: list[Leg], chunks: list[Leg], images: int, extra: int, now: int) -> None:
         """Price the step and wait for its end."""
@@ -555,6 +592,8 @@ class TwinReplica:
         for leg in list(self.running):
             self._release(leg)
         self.waiting, self.swapped = [], []
+        if self.cache is not None:
+            self.cache.clear()
         for leg in legs:
             self.forget(leg)
             if leg.cancelled:

@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from edgesim.costs.step import StepCost
 
 FOREVER = (1 << 62) - 1
 """A time no scenario reaches [ps]."""
+
+
+LRU, FIFO, LFU, GDSF, OFFLINE = range(5)
+"""Orders in which idle cached prefixes are given up: least recently used, first made, least often used, that with
+ageing, next used furthest in the future."""
+
+NEVER_AGAIN = 1 << 40
+"""Next use of what nobody asks for again."""
 
 
 @dataclass
@@ -33,6 +42,8 @@ class System:
         end: The run stops here [ps].
         limit: So many requests are taken from the workloads that say `limited`; later ones are never asked.
         windows: Sliding window of each step cost [tokens]; 0: none.
+        hashes: Names of prompt blocks that traces give, in one pool; arrivals point into it.
+        next_uses: Number of the request that next asks for each of them.
     """
 
     links: NDArray[np.void]
@@ -47,6 +58,9 @@ class System:
     limit: int = FOREVER
     windows: Sequence[int] = field(default_factory=list)
     transfers: dict[tuple[int, int], tuple[tuple[int, ...], int, int]] = field(default_factory=dict)
+
+    hashes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    next_uses: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def candidate_range(self, origin: int, workload: int) -> tuple[int, int]:
         """Offset and number of the candidates of an origin for a workload."""

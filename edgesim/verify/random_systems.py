@@ -146,7 +146,34 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         system.costs = [with_measured(random, cost) for cost in costs]
         system.windows = [0] * count
         system.replicas["encoder"] = 0
+    if seed % 4 == 2:
+        with_cache(random, system, arrivals)
     return system, arrivals, story
+
+
+def with_cache(random: np.random.Generator, system: System, arrivals: NDArray[np.void]) -> None:
+    """Let replicas keep prefixes, and prompts share some: by session, by workload, or as a trace names them."""
+    n = len(arrivals)
+    system.replicas["caching"] = random.integers(0, 4, len(system.replicas)) > 0
+    system.replicas["cache_order"] = random.integers(0, 5, len(system.replicas))
+    system.workloads["shared"] = random.integers(0, 2, len(system.workloads)) * random.integers(1, 20)
+    system.workloads["carries"] = random.integers(0, 2, len(system.workloads))
+    system.workloads["hash_tokens"] = int(random.integers(1, 17))
+    arrivals["session"] = random.integers(0, 1 + n // 3, n)
+    arrivals["turn"] = random.integers(0, 3, n)
+    size = int(system.workloads["hash_tokens"][0])
+    named = random.random(n) < 0.4
+    arrivals["hash_count"] = np.where(named, -(-arrivals["prompt"] // size), 0)
+    arrivals["hashes"] = np.cumsum(arrivals["hash_count"]) - arrivals["hash_count"]
+    total = int(arrivals["hash_count"].sum())
+    # A name stands for all before it, too: prompts begin alike and then part.
+    system.hashes = np.zeros(max(total, 1), np.int64)
+    for row in arrivals:
+        path = 0
+        for i in range(int(row["hash_count"])):
+            path = 3 * path + int(random.integers(0, 2)) + 1 if i < 6 else path
+            system.hashes[int(row["hashes"]) + i] = (i << 12) | path
+    system.next_uses = random.integers(0, n, max(total, 1))
 
 
 def with_measured(random: np.random.Generator, cost: StepCost) -> StepCost:
@@ -308,7 +335,7 @@ class Result:
 
 TOTALS = (
     "busy_ps", "steps", "tokens", "compute_nj", "unattributed_ps", "wasted_nj", "peak_blocks", "preemptions",
-    "served", "mflop", "kib",
+    "served", "hit_tokens", "mflop", "kib",
 )  # fmt: skip
 
 

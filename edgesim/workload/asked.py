@@ -18,12 +18,16 @@ class Asked(NamedTuple):
         place: Position of the origin within the node group.
         prompt: Prompt lengths [tokens].
         output: Output lengths [tokens].
+        first_name: Where the names of their prompts' blocks begin.
+        name_count: How many names each prompt has.
     """
 
     at: NDArray[np.int64]
     place: NDArray[np.int64] | None = None
     prompt: NDArray[np.int64] | None = None
     output: NDArray[np.int64] | None = None
+    first_name: NDArray[np.int64] | None = None
+    name_count: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

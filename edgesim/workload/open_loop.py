@@ -85,8 +85,9 @@ class OpenLoop:
 class Replay:
     """Arrivals read from a trace."""
 
-    def __init__(self, trace: Trace, until: int) -> None:
-        """Start at the trace's first request and end at `until` [ps]."""
+    def __init__(self, trace: Trace, until: int, base: int = 0) -> None:
+        """Start at the trace's first request and end at `until` [ps]; its names lie from `base` on in their pool."""
+        self._base = base
         self._trace = trace
         self._next = 0
         self._last = int(np.searchsorted(trace.at, until))
@@ -96,7 +97,10 @@ class Replay:
         part = slice(self._next, min(self._next + size, self._last))
         self._next = part.stop
         prompt, output = self._trace.prompt[part].astype(np.int64), self._trace.output[part].astype(np.int64)
-        return Asked(self._trace.at[part], None, prompt, output)
+        first, count = self._trace.first_name, self._trace.name_count
+        if first is None or count is None:
+            return Asked(self._trace.at[part], None, prompt, output)
+        return Asked(self._trace.at[part], None, prompt, output, first[part] + self._base, count[part])
 
 
 def anywhere(count: int, random: np.random.Generator) -> Places:

@@ -36,6 +36,8 @@ _PREDICTED: Final = COLUMN["predicted"]
 _IMAGES: Final = COLUMN["images"]
 _BYTES_UP: Final = COLUMN["bytes_up"]
 _PATIENCE: Final = COLUMN["patience"]
+_HASHES: Final = COLUMN["hashes"]
+_HASH_COUNT: Final = COLUMN["hash_count"]
 
 
 class Draws(dict[str, Any]):
@@ -128,6 +130,9 @@ class Shape:
             output = whole(self._output.draw(draws["output_tokens"], size))
         table[:, _PROMPT] = prompt
         table[:, _OUTPUT] = output
+        if asked.first_name is not None and asked.name_count is not None:
+            table[:, _HASHES] = asked.first_name
+            table[:, _HASH_COUNT] = asked.name_count
         random = draws["prediction"] if self._predictor.needs_random else None
         table[:, _PREDICTED] = self._predictor.many(output, random)
         table[:, _BYTES_UP] = np.rint(prompt * self._bytes_per_token)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+import numpy as np
+
 from edgesim.errors import Problem, ScenarioError
 from edgesim.workload.arrivals import arrivals
 from edgesim.workload.asked import Nodes
@@ -20,7 +22,6 @@ from edgesim.workload.traces import Trace, read_trace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from edgesim.scenario.schema import Scenario
@@ -73,6 +74,7 @@ class Workload:
     until: int
     limit: int | None
     _open: tuple[Callable[[], Source], ...]
+    _traces: tuple[Trace, ...] = ()
 
     def chunks(self, size: int = CHUNK) -> Iterator[NDArray[np.void]]:
         """Yield the open-loop requests by (time, workload, order) as ARRIVAL arrays of `size` rows.
@@ -80,6 +82,14 @@ class Workload:
         The requests are the same whatever the size, and each call starts a new pass over them.
         """
         return map(arrivals_of, cut_to(size, merged([start() for start in self._open]), self.limit))
+
+    def hashes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the names of all traces' prompt blocks, and the number of the request that next asks for each."""
+        named = [trace for trace in self._traces if trace.names is not None]
+        if not named:
+            return np.zeros(1, np.int64), np.zeros(1, np.int64)
+        names = [trace.names for trace in named if trace.names is not None]
+        return np.concatenate(names), np.concatenate([trace.next_uses() for trace in named])
 
     def continuation(self, workload: int) -> Continuation | None:
         """Return the users or sessions of a workload; None if its requests wait for nothing."""
@@ -91,17 +101,19 @@ class _Part(NamedTuple):
 
     start: Callable[[], Source] | None = None
     users: Continuation | None = None
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """What surrounds a workload: its place in the scenario, who asks, randomness, and the end [ps]."""
+    """What surrounds a workload: its place, who asks, randomness, the end [ps], and its place in the pool of names."""
 
     index: int
     name: str
     nodes: Nodes
     streams: Streams
     until: int
+    first_name: int = 0
 
 
 def build(scenario: Scenario, streams: Streams, nodes: NodeTable | None = None) -> Workload:
@@ -121,7 +133,8 @@ def build(scenario: Scenario, streams: Streams, nodes: NodeTable | None = None) 
     parts: list[_Part] = []
     problems: list[Problem] = []
     for index, (name, workload) in enumerate(scenario.workloads.items()):
-        frame = _Frame(index, name, Nodes(*nodes.group(workload.from_)), streams, until)
+        named = sum(len(part.trace.names) for part in parts if part.trace and part.trace.names is not None)
+        frame = _Frame(index, name, Nodes(*nodes.group(workload.from_)), streams, until, named)
         try:
             parts.append(_part(workload, frame))
         except ScenarioError as error:
@@ -136,6 +149,7 @@ def build(scenario: Scenario, streams: Streams, nodes: NodeTable | None = None) 
         until=until,
         limit=scenario.scenario.requests,
         _open=tuple(part.start for part in parts if part.start is not None),
+        _traces=tuple(part.trace for part in parts if part.trace is not None),
     )
 
 
@@ -147,7 +161,11 @@ def _part(workload: Section, frame: _Frame) -> _Part:
         trace = _trace(workload.path, workload)
         shape = Shape(workload, frame.index, name, streams, mean_output=float(trace.output.mean()))
         places = _places(workload.origins or "spread", frame)
-        return _Part(lambda: OpenLoop(Replay(trace, until), shape, places(), nodes.first))
+
+        def replay() -> OpenLoop:
+            return OpenLoop(Replay(trace, until, frame.first_name), shape, places(), nodes.first)
+
+        return _Part(replay, trace=trace)
     spec = workload.arrivals
     assert spec is not None, "a workload has arrivals or a trace"
     shape = Shape(workload, frame.index, name, streams)

@@ -25,7 +25,7 @@ from edgesim.errors import Problem, ScenarioError
 from edgesim.workload.distributions import MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import IO
 
 DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+]\d\d:?\d\d)?")
@@ -71,11 +71,12 @@ FORMATS: Final = {
 
 
 class Row(NamedTuple):
-    """One line of a trace: its number, its three fields, and what is wrong with it as a whole."""
+    """One line of a trace: its number, its three fields, what is wrong with it as a whole, its blocks' names."""
 
     line: int
     fields: tuple[Any, ...]
     fault: str = ""
+    hashes: Sequence[int] = ()
 
 
 class Fault(NamedTuple):
@@ -139,7 +140,7 @@ def _json_rows(file: IO[str], layout: Format) -> Iterator[Row]:
     for number, line in enumerate(file, start=1):
         try:
             row = json.loads(line.rstrip())
-            yield Row(number, (row[time], row[prompt], row[output]))
+            yield Row(number, (row[time], row[prompt], row[output]), hashes=_names(row.get("hash_ids")))
         except json.JSONDecodeError as error:
             if line.strip():
                 yield Row(number, (), f"the line is not JSON: {error.msg} (column {error.colno})")
@@ -147,6 +148,17 @@ def _json_rows(file: IO[str], layout: Format) -> Iterator[Row]:
             yield Row(number, (), f"the key {error} is missing")
         except TypeError:
             yield Row(number, (), "the line is not a JSON object")
+        except ValueError as error:
+            yield Row(number, (), str(error))
+
+
+def _names(listed: Any) -> Sequence[int]:
+    """Names of a prompt's blocks, if the line has them."""
+    if listed is None:
+        return ()
+    if isinstance(listed, list) and all(type(name) is int and name >= 0 for name in listed):
+        return listed
+    raise ValueError("hash_ids is not a list of whole numbers")
 
 
 def whole_number(text: str | float) -> int:

@@ -30,10 +30,13 @@ from edgesim.workload.trace_rows import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import IO
 
     from numpy.typing import NDArray
+
+NEVER_AGAIN: Final = 1 << 40
+"""Next use of a block that nobody asks for again."""
 
 _BLOCK: Final = 65_536
 """Rows that are parsed at a time, so that text never fills the memory."""
@@ -54,12 +57,18 @@ class Trace:
         prompt: Prompt lengths [tokens].
         output: Reply lengths [tokens].
         path: The file they come from.
+        first_name: Where the names of each prompt's blocks begin in `names`; None without any.
+        name_count: How many each has.
+        names: Names of prompt blocks; equal ones stand for equal tokens, and equal tokens before them.
     """
 
     at: NDArray[np.int64]
     prompt: NDArray[np.int32]
     output: NDArray[np.int32]
     path: str
+    first_name: NDArray[np.int64] | None = None
+    name_count: NDArray[np.int64] | None = None
+    names: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of requests."""
@@ -100,13 +109,37 @@ class Trace:
             raise _wrong(self.path, text, "keep a part of it with start, stop or limit")
         if time_scale != 1.0:
             at = np.rint(at * time_scale).astype(np.int64)
-        return Trace(at, self.prompt[first:last], self.output[first:last], self.path)
+        part = slice(first, last)
+        return replace(
+            self,
+            at=at,
+            prompt=self.prompt[part],
+            output=self.output[part],
+            first_name=None if self.first_name is None else self.first_name[part],
+            name_count=None if self.name_count is None else self.name_count[part],
+        )
+
+    def next_uses(self) -> NDArray[np.int64]:
+        """For each place in `names`, the number of the request that next asks for that block."""
+        assert self.names is not None
+        assert self.first_name is not None
+        assert self.name_count is not None
+        found = np.full(len(self.names), NEVER_AGAIN)
+        row = np.repeat(np.arange(len(self)), self.name_count)
+        first = np.repeat(self.first_name - np.cumsum(self.name_count) + self.name_count, self.name_count)
+        place = first + np.arange(len(row))
+        order = np.lexsort((row, self.names[place]))
+        same = self.names[place][order][1:] == self.names[place][order][:-1]
+        found[place[order][:-1][same]] = row[order][1:][same]
+        return found
 
 
 class _Columns(NamedTuple):
     at: NDArray[np.int64]
     prompt: NDArray[np.int32]
     output: NDArray[np.int32]
+    name_count: NDArray[np.int64]
+    names: NDArray[np.int64]
 
 
 def read_trace(path: str, format: str = "auto") -> Trace:  # noqa: A002 - the scenario's word
@@ -139,13 +172,13 @@ def _read(file: IO[str], path: str, name: str) -> Trace:
     layout = detect(opening, path) if name == "auto" else FORMATS[name]
     file.seek(0)
     rows = rows_of(file, layout, path)
-    clock = _Clock(layout)
+    clock, names = _Clock(layout), _Names()
     blocks: list[_Columns] = []
     problems: list[Problem] = []
     read = bad = 0
     while block := list(islice(rows, _BLOCK)):
         try:
-            blocks.append(_parse(block, clock))
+            blocks.append(_parse(block, clock, names))
         except (ValueError, OverflowError, TypeError):
             faults = _faults(block, read, layout, path)
             bad += len(faults)
@@ -158,13 +191,27 @@ def _read(file: IO[str], path: str, name: str) -> Trace:
     return _in_order(blocks, path)
 
 
-def _parse(block: Sequence[Row], clock: _Clock) -> _Columns:
+class _Names(dict[tuple[int, int], int]):
+    """Number of each name behind the number of the one before it, so that a name stands for a whole beginning."""
+
+    def of(self, row: Row) -> Iterator[int]:
+        """Numbers of a row's names."""
+        before = -1
+        for name in row.hashes:
+            before = self.setdefault((before, name), len(self))
+            yield before
+
+
+def _parse(block: Sequence[Row], clock: _Clock, names: _Names) -> _Columns:
     """Turn a block of rows into columns, or raise without saying which row is wrong."""
     times, prompts, outputs = zip(*(row.fields for row in block), strict=True)
     prompt, output = _whole(prompts), _whole(outputs)
     if prompt.min() < 1 or output.min() < 0 or max(prompt.max(), output.max()) > MOST:
         raise ValueError("impossible length")
-    return _Columns(clock(times), prompt.astype(np.int32), np.maximum(output, 1).astype(np.int32))
+    counts = np.array([len(row.hashes) for row in block], np.int64)
+    listed = [number for row in block for number in names.of(row)]
+    lengths = prompt.astype(np.int32), np.maximum(output, 1).astype(np.int32)
+    return _Columns(clock(times), *lengths, counts, np.array(listed, np.int64))
 
 
 def _whole(texts: Sequence[Any]) -> NDArray[np.int64]:
@@ -256,10 +303,13 @@ def _shown(problems: Sequence[Problem], bad: int, read: int, path: str) -> list[
 
 def _in_order(blocks: Sequence[_Columns], path: str) -> Trace:
     """Join the blocks and put them in the order of time."""
-    at, prompt, output = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    at, prompt, output, count, names = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    first = np.cumsum(count) - count
     if (np.diff(at) < 0).any():
         order = np.argsort(at, kind="stable")
-        at, prompt, output = at[order], prompt[order], output[order]
+        at, prompt, output, first, count = (column[order] for column in (at, prompt, output, first, count))
     if at[0] < 0:  # the first row was not the earliest
         at -= at[0]
-    return Trace(at, prompt, output, path)
+    if not len(names):
+        return Trace(at, prompt, output, path)
+    return Trace(at, prompt, output, path, first, count, names)

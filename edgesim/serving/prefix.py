@@ -1,0 +1,325 @@
+"""The prefix cache: which KV blocks of ended requests a replica still holds, in the kernel.
+
+`reference_cache.py` defines it. A node holds the computed blocks of one segment of prompts; nodes of all replicas lie
+in one pool, found by key through buckets. Free memory counts what idle nodes hold; their rows form a list by rank,
+from which blocks are taken when memory is wanted, never from a node that has children.
+"""
+
+from __future__ import annotations
+
+from edgesim.arena.compile import kernel
+from edgesim.arena.rows import NONE
+from edgesim.serving.system import FIFO, GDSF, LFU, NEVER_AGAIN, OFFLINE
+
+ENDLESS = 1 << 50
+
+
+@kernel
+def bucket_of(s, r, key):
+    """Bucket of a key at a replica."""
+    return ((key >> 12) * 5 + ((key >> 2) & 1023) * 17 + r * 7919) & (len(s.buckets) - 1)
+
+
+@kernel
+def find(s, r, key):
+    """Node of a key at a replica, or NONE."""
+    i = s.buckets[bucket_of(s, r, key)]
+    while i != NONE and (s.nodes[i].key != key or s.nodes[i].replica != r):
+        i = s.nodes[i].link
+    return i
+
+
+@kernel
+def key_of(s, leg, i):
+    """Key of a leg's i-th segment."""
+    request = s.requests[leg.request]
+    workload = s.workloads[request.workload]
+    if i < request.hash_count:
+        return ((s.hashes[request.hashes + i] << 10) | request.workload) << 2 | 3
+    if i == 0 and workload.shared > 0:
+        return request.workload << 2 | 2
+    if workload.carries and request.hash_count == 0 and leg.prompt >= workload.shared:
+        return ((request.workload << 30) | (request.session + 1)) << 12 | 1
+    return request.request << 12
+
+
+@kernel
+def end_of(s, leg, i, size):
+    """Block of the prompt where a leg's i-th segment ends; 0 before the first."""
+    if i < 0:
+        return 0
+    request = s.requests[leg.request]
+    workload = s.workloads[request.workload]
+    if i < request.hash_count:
+        return min((i + 1) * workload.hash_tokens, leg.prompt) // size
+    if i == 0 and workload.shared > 0:
+        return min(workload.shared, leg.prompt) // size
+    return ENDLESS
+
+
+@kernel
+def next_use_of(s, leg, i):
+    """Number of the request that next asks for a leg's i-th segment, as far as a trace tells."""
+    request = s.requests[leg.request]
+    if i < request.hash_count:
+        return s.next_uses[request.hashes + i]
+    if i == 0 and s.workloads[request.workload].shared > 0:
+        return 0
+    return NEVER_AGAIN
+
+
+@kernel
+def match(s, r, leg):
+    """Cached blocks at the beginning of a leg's prompt, segments that hold them, and blocks that use would pin."""
+    size = s.replicas[r].block_size
+    most = (leg.target - 1) // size
+    hit = 0
+    held = 0
+    pinned = 0
+    while hit < most:
+        end = end_of(s, leg, held, size)
+        if end == hit:
+            held += 1
+            continue
+        i = find(s, r, key_of(s, leg, held))
+        if i == NONE:
+            break
+        node = s.nodes[i]
+        held += 1
+        if node.users == 0:
+            pinned += node.length
+        whole = hit + node.length >= end
+        hit = min(hit + node.length, end, most)
+        if not whole:
+            break
+    return hit, held, pinned
+
+
+@kernel
+def use(s, r, leg, hit, held):
+    """Let a leg begin with cached blocks."""
+    for i in range(held):
+        at = find(s, r, key_of(s, leg, i))
+        if at != NONE and end_of(s, leg, i, s.replicas[r].block_size) > end_of(
+            s, leg, i - 1, s.replicas[r].block_size
+        ):
+            pin(s, r, at)
+            s.nodes[at].hits += 1
+            s.nodes[at].next_use = next_use_of(s, leg, i)
+    leg.held = held
+    leg.covered = hit
+
+
+@kernel
+def pin(s, r, i):
+    """Count one more user of a node; an idle one leaves the free memory."""
+    node = s.nodes[i]
+    if node.users == 0:
+        leave_idle(s, r, i)
+        s.replicas[r].free_blocks -= node.length
+    node.users += 1
+
+
+@kernel
+def leave_idle(s, r, i):
+    """Unlink a node from the idle ones."""
+    replica = s.replicas[r]
+    node = s.nodes[i]
+    if node.prev == NONE:
+        replica.idle_head = node.next
+    else:
+        s.nodes[node.prev].next = node.next
+    if node.next == NONE:
+        replica.idle_tail = node.prev
+    else:
+        s.nodes[node.next].prev = node.prev
+    replica.cached -= node.length
+
+
+@kernel
+def enter_idle(s, r, i):
+    """Link a node behind all idle ones of no greater rank."""
+    replica = s.replicas[r]
+    node = s.nodes[i]
+    after = replica.idle_tail
+    while after != NONE and s.nodes[after].rank > node.rank:
+        after = s.nodes[after].prev
+    ahead = replica.idle_head if after == NONE else s.nodes[after].next
+    node.prev = after
+    node.next = ahead
+    if after == NONE:
+        replica.idle_head = i
+    else:
+        s.nodes[after].next = i
+    if ahead == NONE:
+        replica.idle_tail = i
+    else:
+        s.nodes[ahead].prev = i
+    replica.cached += node.length
+
+
+@kernel
+def register(s, r, i, upto):
+    """Put the computed blocks of a leg, up to a number, into the tree; what is there already is kept once."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    size = replica.block_size
+    while leg.covered < upto:
+        at = leg.held - 1
+        if at < 0 or leg.covered >= end_of(s, leg, at, size):
+            at += 1
+            leg.held = at + 1
+            if end_of(s, leg, at, size) == leg.covered:
+                continue
+            join(s, r, leg, at)
+        node = s.nodes[find(s, r, key_of(s, leg, at))]
+        start = end_of(s, leg, at - 1, size)
+        want = min(upto, end_of(s, leg, at, size))
+        there = min(start + node.length, want) - leg.covered
+        replica.free_blocks += there
+        new = max(0, want - start - node.length)
+        node.length += new
+        leg.blocks -= there + new
+        leg.covered = want
+
+
+@kernel
+def join(s, r, leg, at):
+    """Use the node of a leg's next segment, made now if nobody has computed it."""
+    key = key_of(s, leg, at)
+    i = find(s, r, key)
+    if i != NONE:
+        pin(s, r, i)
+    else:
+        control = s.control[0]
+        replica = s.replicas[r]
+        i = control.free_node
+        node = s.nodes[i]
+        control.free_node = node.next_free
+        control.active_nodes += 1
+        node.used = 1
+        node.key = key
+        node.replica = r
+        node.length = 0
+        node.users = 1
+        node.children = 0
+        node.hits = 1
+        node.created = replica.made
+        replica.made += 1
+        node.parent = NONE
+        before = at - 1
+        while before >= 0 and node.parent == NONE:
+            if end_of(s, leg, before, replica.block_size) > end_of(s, leg, before - 1, replica.block_size):
+                node.parent = find(s, r, key_of(s, leg, before))
+                s.nodes[node.parent].children += 1
+            before -= 1
+        bucket = bucket_of(s, r, key)
+        node.link = s.buckets[bucket]
+        s.buckets[bucket] = i
+    s.nodes[i].next_use = next_use_of(s, leg, at)
+
+
+@kernel
+def release(s, r, leg):
+    """A leg has gone: nodes that nobody else uses become idle, the deepest first."""
+    replica = s.replicas[r]
+    at = leg.held - 1
+    while at >= 0:
+        if end_of(s, leg, at, replica.block_size) > end_of(s, leg, at - 1, replica.block_size):
+            i = find(s, r, key_of(s, leg, at))
+            node = s.nodes[i]
+            node.users -= 1
+            if node.users == 0:
+                node.rank = rank_of(replica, node)
+                enter_idle(s, r, i)
+                replica.free_blocks += node.length
+        at -= 1
+    leg.held = 0
+    leg.covered = 0
+
+
+@kernel
+def rank_of(replica, node):
+    """Rank of an idle node; the smallest goes first, the earliest of equals."""
+    order = replica.cache_order
+    if order == FIFO:
+        return node.created
+    if order == LFU:
+        return node.hits
+    if order == GDSF:
+        return replica.cache_clock + node.hits
+    if order == OFFLINE:
+        return -node.next_use
+    return 0
+
+
+@kernel
+def take(s, r, blocks):
+    """Take free blocks; cached ones are forgotten if need be."""
+    replica = s.replicas[r]
+    replica.free_blocks -= blocks
+    while replica.cached > replica.free_blocks:
+        i = replica.idle_head
+        while s.nodes[i].children > 0:
+            i = s.nodes[i].next
+        node = s.nodes[i]
+        over = min(replica.cached - replica.free_blocks, node.length)
+        node.length -= over
+        replica.cached -= over
+        replica.cache_clock = node.rank
+        if node.length == 0:
+            leave_idle(s, r, i)
+            drop(s, r, i)
+
+
+@kernel
+def drop(s, r, i):
+    """Remove an empty node from the tree and its bucket, and free its row."""
+    node = s.nodes[i]
+    if node.parent != NONE:
+        s.nodes[node.parent].children -= 1
+    bucket = bucket_of(s, r, node.key)
+    if s.buckets[bucket] == i:
+        s.buckets[bucket] = node.link
+    else:
+        at = s.buckets[bucket]
+        while s.nodes[at].link != i:
+            at = s.nodes[at].link
+        s.nodes[at].link = node.link
+    free_row(s, i)
+
+
+@kernel
+def free_row(s, i):
+    """Give a node's row back to the pool."""
+    control = s.control[0]
+    s.nodes[i].used = 0
+    s.nodes[i].next_free = control.free_node
+    control.free_node = i
+    control.active_nodes -= 1
+
+
+@kernel
+def clear(s, r):
+    """Forget all that is cached: the memory is lost, and nobody uses any of it."""
+    replica = s.replicas[r]
+    i = replica.idle_head
+    while i != NONE:
+        after = s.nodes[i].next
+        s.nodes[i].parent = NONE
+        drop(s, r, i)
+        i = after
+    replica.idle_head = NONE
+    replica.idle_tail = NONE
+    replica.cached = 0
+
+
+@kernel
+def rehash(s):
+    """Fill new, empty buckets."""
+    for i in range(len(s.nodes)):
+        node = s.nodes[i]
+        if node.used:
+            bucket = bucket_of(s, node.replica, node.key)
+            node.link = s.buckets[bucket]
+            s.buckets[bucket] = i
