@@ -184,8 +184,8 @@ def test_a_policy_of_ones_own_runs_on_the_readable_engine(forget: None, tmp_path
 )
 def test_a_real_trace_one_at_a_time(tmp_path: Path) -> None:
     """Token hits equal those counted directly from the trace's block names."""
-    lines = gzip.open(DATA / "traces" / "mooncake_synthetic.jsonl.gz", "rt").read().splitlines()[:1000]
-    rows = [json.loads(line) for line in lines]
+    packed = (DATA / "traces" / "mooncake_synthetic.jsonl.gz").read_bytes()
+    rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()[:1000]]
     rows = [row for row in rows if row["input_length"] + row["output_length"] <= 131_072]
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps(r | {"timestamp": i * 200_000}) + "\n" for i, r in enumerate(rows)))
