@@ -25,6 +25,7 @@ import numpy as np
 import edgesim
 from edgesim import simulation as built
 from edgesim.arena import rows
+from edgesim.costs.profile import Profile
 from edgesim.results.folder import peak_rss_mib
 from edgesim.results.writer import MemorySink
 from edgesim.scenario import load
@@ -98,6 +99,47 @@ def bare(requests: int) -> Callable[[], int]:
     return run
 
 
+def as_profile() -> Profile:
+    """The yardstick's roofline costs as if they had been measured, so that only the way of pricing differs."""
+    cost = Simulation(load(str(SCENARIO))).fleet.system.costs[0]
+    tokens, counts = [1, 64, 256, 1024, 2048], [1, 16, 64, 256]
+    contexts, chunks, pasts = (
+        [16, 256, 1024, 4096, 16384],
+        [16, 64, 256, 512, 1024, 2048],
+        [0, 256, 1024, 4096, 16384],
+    )
+
+    def seconds(ps: int) -> float:
+        return ps * 1e-12
+
+    def attention(chunk: int, past: int, decodes: int, context: int) -> float:
+        features = {"prefill_pairs": cost.pairs(chunk, past)[0], "prefill_read": cost.pairs(chunk, past)[1]}
+        whole = cost.mixed(chunk, decode_context=decodes * context, **features)
+        return seconds(whole.ps - cost.mixed(chunk).ps)
+
+    return Profile(
+        accelerator="nvidia-a100-80gb-sxm",
+        llm="llama-3-8b",
+        weights="fp16",
+        engine="roofline",
+        source="made of roofline costs",
+        tokens=tokens,
+        linear=[seconds(cost.mixed(t).ps) for t in tokens],
+        sequences=counts,
+        head=[seconds(cost.mixed(256, sampled=n).ps - cost.mixed(256).ps) for n in counts],
+        decode_sequences=counts,
+        decode_contexts=contexts,
+        decode=[[seconds(cost.decode(n, n * c).ps - cost.decode(n, 0).ps) for c in contexts] for n in counts],
+        chunks=chunks,
+        pasts=pasts,
+        mixed_sequences=[0, *counts],
+        mixed_contexts=contexts,
+        mixed=[
+            [[[attention(s, p, n, c) for c in contexts] for n in (0, *counts)] for p in pasts] for s in chunks
+        ],
+    )
+
+
 def measure(requests: int, repeat: int) -> dict[str, float]:
     """All rows of the table."""
     python = ("policies.router=join-shortest-queue", "output.tables=[]")
@@ -111,7 +153,13 @@ def measure(requests: int, repeat: int) -> dict[str, float]:
     built.WORTH_COMPILING = worth
     found["compiled_core_rps"] = timed(simulated(requests, *core), repeat)
     found["compiled_run_rps"] = timed(simulated(requests, *core[:1], out=True), repeat)
-    for name in ("python_router", "compiled_core", "compiled_run"):
+    found["prefix_cache_rps"] = timed(simulated(requests, *core, "deployments.0.prefix_cache=true"), repeat)
+    with tempfile.TemporaryDirectory(prefix="edgesim-benchmark-") as folder:
+        path = Path(folder) / "profile.json"
+        path.write_text(as_profile().text())
+        costs = f"deployments.0.costs={{kind: profile, path: {path}}}"
+        found["profile_rps"] = timed(simulated(requests, *core, costs), repeat)
+    for name in ("python_router", "compiled_core", "compiled_run", "prefix_cache", "profile"):
         found[f"{name}_to_bare"] = found[f"{name}_rps"] / found["bare_loop_rps"]
     return found | alone("--long")
 

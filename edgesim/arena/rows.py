@@ -116,8 +116,9 @@ WORKLOAD: Final = _row(
 
 COST: Final = _row(
     "decode mixed max_seqs max_tokens stream_rate swap_ps_per_block base_mw window kv image_tokens"
-    # measured costs: knots of the decode segments (0: costs are not measured), tables by tokens and by sampled tokens
-    " knots knot_count linear head image cap_mw"
+    # measured costs: knots of the decode segments (0: costs are not measured), tables by tokens and by sampled tokens,
+    # attention of the smallest chunk
+    " knots knot_count linear head image cap_mw smallest"
     # the grid of attention, and the axes of its four dimensions
     " grid chunk_axis past_axis sequence_axis context_axis chunk_count past_count sequence_count context_count"
 )

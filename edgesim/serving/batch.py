@@ -22,7 +22,7 @@ from edgesim.serving.legs import (
     open_stream,
     reply,
 )
-from edgesim.serving.measured import attention_alone, attention_of
+from edgesim.serving.measured import attention_of
 from edgesim.serving.plan import advance, blocks_wanted, book, plan_decode, plan_mixed
 from edgesim.serving.prefix import match, register, release, take, use
 
@@ -327,7 +327,7 @@ def price_mixed(s, r, images, extra):
     tokens = replica.decoding
     measured = s.costs[replica.cost].knot_count > 0
     longest = NONE
-    alone = 0
+    chunks = 0
     i = replica.partial
     while i != NONE:
         leg = s.legs[i]
@@ -336,10 +336,9 @@ def price_mixed(s, r, images, extra):
             done = leg.prefilled
             tokens += n
             sampled += 1 if done + n == leg.target else 0
-            if measured:
-                alone += attention_alone(s, s.costs[replica.cost], n, done)
-                if longest == NONE or n > s.legs[longest].chunk:
-                    longest = i
+            chunks += 1
+            if longest == NONE or n > s.legs[longest].chunk:
+                longest = i
             if replica.encoder:
                 pairs += n * n
                 read += n
@@ -361,8 +360,13 @@ def price_mixed(s, r, images, extra):
         if longest != NONE:
             n = s.legs[longest].chunk
             done = s.legs[longest].prefilled
-            alone -= attention_alone(s, cost, n, done)
-        attention = attention_of(s, cost, n, done, replica.decoding, decode_context) + alone
+        attention = attention_of(s, cost, n, done, replica.decoding, decode_context)
+        i = replica.partial
+        while chunks > 1 and i != NONE:
+            leg = s.legs[i]
+            if leg.state == PREFILL and leg.chunk > 0 and i != longest:
+                attention += max(0, attention_of(s, cost, leg.chunk, leg.prefilled, 0, 0) - cost.smallest)
+            i = leg.next
     plan_mixed(s, r, tokens, features, extra, attention)
 
 

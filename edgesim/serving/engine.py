@@ -459,6 +459,7 @@ def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
         if cost.measured is not None:
             found = cost.measured
             row["knot_count"], row["image"] = len(found.knots), found.image
+            row["smallest"] = found.interpolated(int(found.chunks[0]), 0, 0, 0)
             for name, table in (
                 ("decode", found.segments),
                 ("knots", found.knots),

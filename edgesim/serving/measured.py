@@ -71,10 +71,3 @@ def attention_of(s, cost, chunk, past, decodes, context):
             chunk_den = t[cost.chunk_axis + i + 1] - t[cost.chunk_axis + i]
             value = between(ends_of_chunk, value, chunk_num, chunk_den)
     return value
-
-
-@kernel
-def attention_alone(s, cost, chunk, past):
-    """Time of attention that a chunk adds to a step which holds a longer one [ps]."""
-    smallest = attention_of(s, cost, s.tables[cost.chunk_axis], 0, 0, 0)
-    return max(0, attention_of(s, cost, chunk, past, 0, 0) - smallest)
