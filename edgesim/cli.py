@@ -28,6 +28,7 @@ EXIT_INTERNAL: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _DEBUG: Final = "edgesim.debug"
+_FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
@@ -421,6 +422,61 @@ def _entry(kind: str, name: str) -> Any:
         "llm": entries.llm,
     }
     return find.get(kind, entries.accelerator)(name)
+
+
+@main.group()
+def calibrate() -> None:
+    """Fit cost models to measurements."""
+
+
+@calibrate.command("costs")
+@click.option(
+    "--kernels",
+    metavar="PREFIX",
+    help="Kernel times: PREFIXdense.csv, PREFIXper_sequence.csv, PREFIXattention.csv.",
+)
+@click.option("--points", type=_FILE, help="Measured speeds: CSV, or llama-bench JSON.")
+@click.option(
+    "--log", type=_FILE, help="A serving run's requests: CSV, JSON lines, or a benchmark's result file."
+)
+@click.option("--settings", type=_FILE, help="The engine's settings as JSON, such as vLLM's arguments.")
+@click.option("--accelerator", metavar="NAME", help="What it ran on, as the catalogue calls it.")
+@click.option("--llm", metavar="NAME", help="What was run, as the catalogue calls it.")
+@click.option("--weights", metavar="FORMAT", help="fp16, bf16, fp8, int8 or int4.")
+@click.option("--tensor-parallel", type=int, metavar="N", help="Accelerators that shared it.")
+@click.option("--kv-tokens", type=int, metavar="N", help="Size of the KV cache, as the engine reports it.")
+@click.option("--prefix-cache/--no-prefix-cache", default=None, help="Whether the engine cached prefixes.")
+@click.option("--profile", type=_FILE, help="With --log: price steps by this profile, not by the roofline.")
+@click.option("--fit/--no-fit", default=True, help="With --log: fit what costs leave open, or only compare.")
+@click.option(
+    "--train", type=int, metavar="N", help="With --log: fit on the first N requests, compare on the rest."
+)
+@click.option(
+    "--engine", default="unnamed engine", show_default=True, help="With --kernels: engine and version."
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), required=True, help="File to write; with --log: a folder."
+)
+@debug_option
+def calibrate_costs(
+    kernels: str | None, points: Path | None, log: Path | None, out: Path, **given: Any
+) -> None:
+    """Fit step costs to one kind of measurements, tell what is left, and write what a scenario can name."""
+    if sum(source is not None for source in (kernels, points, log)) != 1:
+        raise click.UsageError("give one of --kernels, --points and --log")
+    from edgesim.calibrate import command  # noqa: PLC0415 - not for --help
+
+    keys = {name: given[name] for name in ("weights", "tensor_parallel", "kv_tokens", "prefix_cache")}
+    about = command.subject(given["accelerator"], given["llm"], given["settings"], keys)
+    if kernels is not None:
+        told = command.from_kernels(kernels, about, given["engine"], out)
+    elif points is not None:
+        told = command.from_points(points, about, out, _print_table)
+    else:
+        assert log is not None
+        fit = command.Fit(given["fit"], slice(given["train"]))
+        told = command.from_log(log, about, given["profile"], fit, out, _print_table)
+    click.echo(told)
 
 
 @main.group()

@@ -268,6 +268,17 @@ class Simulation:
         """Index of a replica, by name."""
         return self.doors.replica(name)
 
+    def load(self, replica: int | str) -> tuple[int, int, float]:
+        """Running and waiting requests of a replica, and the share of its KV cache in use, as of its last plan."""
+        index = self.doors.replica(replica)
+        total = max(1, int(self.fleet.system.replicas["total_blocks"][index]))
+        if isinstance(self.engine, ReferenceEngine):
+            twin = self.engine.replicas[index]
+            return len(twin.running), len(twin.waiting) + len(twin.swapped), 1 - twin.free_blocks / total
+        row = self.engine.arena.tables["replicas"][index]
+        waiting = int(row["waiting"] + row["swapped"])
+        return int(row["running"]), waiting, 1 - int(row["free_blocks"]) / total
+
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica serve, drain, fail or stop (states of `edgesim.arena.rows`)."""
         before = int(self._states()[replica])

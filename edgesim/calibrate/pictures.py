@@ -1,0 +1,80 @@
+"""Pictures of a calibration: a simulated run over the measured one, and what a fit leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from edgesim.calibrate.logs import Log
+    from edgesim.calibrate.points import Fitted
+    from edgesim.calibrate.runs import Simulated
+
+MEASURED, SIMULATED = "#333333", "#d55e00"
+"""Dark grey and vermillion, which differ in lightness, too (Okabe and Ito's palette)."""
+
+
+def _figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
+    """A figure that no window shows."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - takes a while to import
+
+    figure = Figure(figsize=(4.2 * columns, 3.2 * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def run(log: Log, simulated: Simulated, path: Path, curves: NDArray[np.float64] | None = None) -> None:
+    """Draw distributions and load of a run, simulated over measured.
+
+    Args:
+        log: The measured run.
+        simulated: The same, simulated.
+        path: PNG, SVG or PDF.
+        curves: Time [s], running, waiting and KV share as measured; by default running and waiting come from the log.
+    """
+    figure, axes = _figure(3, 2)
+    for ax, (name, label) in zip(
+        axes[0], (("ttft", "TTFT"), ("tpot", "TPOT"), ("e2e", "end to end")), strict=True
+    ):
+        for values, colour, what in (
+            (log.metrics[name], MEASURED, "measured"),
+            (simulated.metrics[name], SIMULATED, "simulated"),
+        ):
+            known = np.sort(values[~np.isnan(values)])
+            ax.plot(known, np.arange(1, len(known) + 1) / max(1, len(known)), color=colour, label=what)
+        ax.set(xlabel=f"{label} [s]", ylabel="share of requests", ylim=(0, 1), xlim=(0, None))
+    axes[0][0].legend(frameon=False)
+    shown = _of_log(log) if curves is None else curves
+    for ax, column, label in zip(axes[1], (1, 2, 3), ("running", "waiting", "KV cache in use"), strict=True):
+        if column < shown.shape[1]:
+            ax.plot(shown[:, 0], shown[:, column], color=MEASURED)
+        if len(simulated.load):
+            ax.plot(simulated.load[:, 0], simulated.load[:, column], color=SIMULATED)
+        ax.set(xlabel="time [s]", ylabel=label, ylim=(0, None))
+    figure.savefig(path, dpi=130)
+
+
+def _of_log(log: Log) -> NDArray[np.float64]:
+    """Requests with and without a first token over time: what a log alone tells about the load."""
+    at = np.arange(0.0, log.last.max() + 1)
+    started = np.searchsorted(np.sort(log.first), at, side="right")
+    ended = np.searchsorted(np.sort(log.last), at, side="right")
+    arrived = np.searchsorted(log.arrived, at, side="right")
+    return np.stack([at, started - ended, arrived - started], axis=1)
+
+
+def residuals(found: Fitted, path: Path) -> None:
+    """Draw fitted over measured times."""
+    figure, axes = _figure(1)
+    ax = axes[0][0]
+    measured = np.array([point.seconds for point in found.errors])
+    fitted = measured * (1 + np.array(list(found.errors.values())))
+    ax.plot(measured, fitted, "o", color=SIMULATED, alpha=0.7)
+    ends = [min(measured.min(), fitted.min()), max(measured.max(), fitted.max())]
+    ax.plot(ends, ends, color=MEASURED, linewidth=1)
+    ax.set(xscale="log", yscale="log", xlabel="measured [s]", ylabel="fitted [s]")
+    figure.savefig(path, dpi=130)
