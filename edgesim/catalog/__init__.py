@@ -1,8 +1,9 @@
-"""The catalogue: accelerators, LLMs, links, grids and workload templates, each figure with its source."""
+"""The catalogue: accelerators, engines, LLMs, links, grids and workload templates, each figure with its source."""
 
 from __future__ import annotations
 
 from edgesim.catalog.accelerator import DTYPES, Accelerator
+from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import CONFIDENCE, GIVEN, Figure
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.load import (
@@ -10,6 +11,8 @@ from edgesim.catalog.load import (
     accelerator,
     accelerator_from,
     accelerators,
+    engine,
+    engines,
     grid,
     link,
     llm,
@@ -25,6 +28,7 @@ __all__ = [
     "DTYPES",
     "GIVEN",
     "Accelerator",
+    "Engine",
     "Figure",
     "Grid",
     "LinkKind",
@@ -38,6 +42,8 @@ __all__ = [
     "accelerator",
     "accelerator_from",
     "accelerators",
+    "engine",
+    "engines",
     "grid",
     "link",
     "llm",

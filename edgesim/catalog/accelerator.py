@@ -11,8 +11,11 @@ if TYPE_CHECKING:
     from edgesim.catalog.figures import Figure
 
 
-DTYPES: Final = ("fp16", "fp8", "int8", "int4")
+DTYPES: Final = ("fp16", "fp8", "int8", "int4", "fp4")
 """Number formats an accelerator may have arithmetic for; bf16 runs at the rate of fp16."""
+
+ARITHMETIC: Final = {"nvfp4": "fp4", "mxfp4": "fp4"}
+"""Arithmetic of weight formats that are not called by their arithmetic; block formats are expanded to fp16."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Accelerator:
         memory_bandwidth: Peak [B/s].
         idle_w: Power when nothing runs [W].
         tdp_w: Sustained power limit [W].
-        fp16: Peak dense rate [FLOP/s]; 0 where there is no such arithmetic. Likewise fp8, int8, int4.
+        fp16: Peak dense rate [FLOP/s]; 0 where there is no such arithmetic. Likewise fp8, int8, int4, fp4.
         compute_efficiency: Reached share of the peak in large matrix products.
         memory_efficiency: Reached share of the bandwidth when weights or KV cache stream.
         attention_efficiency: Reached share of the peak in attention over prompts.
@@ -45,6 +48,11 @@ class Accelerator:
         interconnect_latency: Time of a tiny all-reduce of two accelerators [s].
         host_link: Bandwidth to host memory, for swapping [B/s].
         price: [USD/h]; 0 for hardware that its user owns.
+        architecture: Family of chips that engines treat alike; empty if unknown.
+        engine: Whose efficiencies these are; empty for the accelerator's own.
+        prefill_band: Relative error that times of prompts are within, four times of five; 0 if not known.
+        decode_band: The same of decode steps.
+        energy_band: The same of energy per token.
         figures: Source and confidence by field name.
     """
 
@@ -76,6 +84,12 @@ class Accelerator:
     fp8: float = 0.0
     int8: float = 0.0
     int4: float = 0.0
+    fp4: float = 0.0
+    architecture: str = ""
+    engine: str = ""
+    prefill_band: float = 0.0
+    decode_band: float = 0.0
+    energy_band: float = 0.0
     figures: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)
 
     def peak(self, weights: str) -> float:
@@ -84,8 +98,7 @@ class Accelerator:
         Weights in a format without arithmetic of its own are expanded on the fly: to fp16 where there is
         fp16, else to int8.
         """
-        name = "fp16" if weights == "bf16" else weights
-        own: float = getattr(self, name)
+        own: float = getattr(self, ARITHMETIC.get(weights, weights), 0.0)
         return own or self.fp16 or self.int8
 
     @property

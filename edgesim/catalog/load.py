@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 import yaml
 
 from edgesim.catalog.accelerator import Accelerator
+from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import GIVEN, Figure, figures_of
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.place import Grid, LinkKind, Template
@@ -21,26 +22,30 @@ from edgesim.registry import UnknownNameError
 T = TypeVar("T")
 
 _FILES: Final = {
-    "accelerator": "accelerators.yaml",
-    "llm": "llms.yaml",
-    "link kind": "links.yaml",
-    "grid": "grids.yaml",
-    "workload template": "workloads.yaml",
+    "accelerator": ("accelerators.yaml", "boards.yaml"),
+    "engine": ("engines.yaml",),
+    "llm": ("llms.yaml",),
+    "link kind": ("links.yaml",),
+    "grid": ("grids.yaml",),
+    "workload template": ("workloads.yaml",),
 }
 _PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
-_CALCULATED: Final = frozenset({"name", "title", "figures"})
+_CALCULATED: Final = frozenset({"name", "title", "figures", "engine"})
+_TEXTS: Final = frozenset({"kind", "architecture"})
 
 
 @cache
 def _entries(kind: str) -> dict[str, dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = Path(__file__).with_name(_FILES[kind]).read_text(encoding="utf-8")
-    entries: dict[str, dict[str, Any]] = yaml.load(text, loader)  # noqa: S506 - both are safe loaders
+    entries: dict[str, dict[str, Any]] = {}
+    for file in _FILES[kind]:
+        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
+        entries |= yaml.load(text, loader) or {}  # noqa: S506 - both are safe loaders
     return entries
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Everything the catalogue has of a kind: accelerator, llm, link kind, grid or workload template."""
+    """Everything the catalogue has of a kind: accelerator, engine, llm, link kind, grid or workload template."""
     if kind not in _FILES:
         raise UnknownNameError("catalogue section", kind, tuple(_FILES))
     return tuple(name for name in _entries(kind) if not name.startswith("_"))
@@ -71,7 +76,25 @@ def accelerator(name: str) -> Accelerator:
     """Look up a packaged accelerator."""
     plain, figures = _public("accelerator", name)
     return Accelerator(
-        name=name, title=plain["title"], kind=plain["kind"], **_values(figures), figures=figures
+        name=name,
+        title=plain["title"],
+        kind=plain["kind"],
+        architecture=plain.get("architecture", ""),
+        **_values(figures),
+        figures=figures,
+    )
+
+
+@cache
+def engine(name: str) -> Engine:
+    """Look up a packaged engine."""
+    plain, common = _public("engine", name)
+    parts: dict[str, Any] = plain["on"]
+    return Engine(
+        name=name,
+        title=plain["title"],
+        on={key: {**common, **figures_of(part["figures"])} for key, part in parts.items()},
+        fitted_on={key: tuple(part.get("fitted_on", ())) for key, part in parts.items()},
     )
 
 
@@ -116,6 +139,11 @@ def _all(kind: str, find: Callable[[str], T]) -> dict[str, T]:
     return {name: find(name) for name in names(kind)}
 
 
+def engines() -> dict[str, Engine]:
+    """All packaged engines by name."""
+    return _all("engine", engine)
+
+
 def accelerators() -> dict[str, Accelerator]:
     """All packaged accelerators by name."""
     return _all("accelerator", accelerator)
@@ -131,7 +159,7 @@ def _given(
 ) -> dict[str, Figure]:
     """Put a scenario's own figures over those of the entry it is like."""
     for key in entry:
-        if key not in fields | {"like", "title", "kind"}:
+        if key not in fields | {"like", "title"} | _TEXTS:
             raise UnknownNameError(f"{kind} figure", key, tuple(sorted(fields)))
     stated = {key: si(key, value) for key, value in entry.items() if key in fields and value is not None}
     return {**base, **{key: Figure(value, "scenario", GIVEN) for key, value in stated.items()}}
@@ -144,7 +172,7 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
     class of its kind (a GPU unless `kind` says otherwise); memory, bandwidth, power and the fp16 peak have to
     be given.
     """
-    fields = frozenset(item.name for item in dataclasses.fields(Accelerator)) - _CALCULATED - {"kind"}
+    fields = frozenset(item.name for item in dataclasses.fields(Accelerator)) - _CALCULATED - _TEXTS
     classes = {
         "cpu": "_cpu",
         "npu": "_phone-npu",
@@ -167,7 +195,12 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
         raise MissingFiguresError("accelerator", name, tuple(missing))
     title = str(entry.get("title") or name)
     return Accelerator(
-        name=name, title=title, kind=kind or plain["kind"], **_values(figures), figures=figures
+        name=name,
+        title=title,
+        kind=kind or plain["kind"],
+        architecture=entry.get("architecture") or plain.get("architecture", ""),
+        **_values(figures),
+        figures=figures,
     )
 
 

@@ -16,8 +16,16 @@ if TYPE_CHECKING:
 BITS: Final = {"fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "int8": 8.0, "int4": 4.0}
 """Bits of one stored number."""
 
-GROUP_OVERHEAD_BITS: Final = 0.25
-"""int4 weights carry a 16-bit scale and a 16-bit zero point for each group of 128."""
+WEIGHT_BITS: Final = BITS | {
+    "int4": 4.25,
+    "q8_0": 8.5,
+    "q4_k_m": 4.85,
+    "q4_0": 4.5,
+    "nvfp4": 4.5,
+    "mxfp4": 4.25,
+}
+"""Bits of one weight, scales included: int4 has a 16-bit scale and zero point a group of 128, the formats of llama.cpp
+and the 4-bit floats a scale a block of 16 or 32 (q4_k_m mixes blocks; its files average 4.85 bits)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +111,7 @@ def active_parameters(llm: Llm) -> int:
 
 def weight_bytes(weights: str) -> float:
     """Bytes one weight takes, scales included."""
-    return (BITS[weights] + (GROUP_OVERHEAD_BITS if weights == "int4" else 0.0)) / 8
+    return WEIGHT_BITS[weights] / 8
 
 
 def weights_bytes(llm: Llm, weights: str | None = None) -> int:

@@ -145,8 +145,8 @@ def step_cost(
     power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
     unit = work_unit(tensor_parallel * accelerator.peak(weights))
     # A decode step is a mixed step without prompts; so both tables come from the same rows.
-    rows = _rows(speed, llm, kv, max(max_num_seqs, max_batched_tokens))
-    table = columns(*rows, power, unit)
+    rows = _rows(speed, llm, kv, np.arange(max(max_num_seqs, max_batched_tokens) + 1.0))
+    table = columns(up(rows[0] * PS), *rows[1:], power, unit)
     table[0] = 0
     coef = _coefficients(speed, llm, kv, power, unit)
     decode = (
@@ -177,8 +177,9 @@ def step_cost(
         swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
         base_mw=power.base_mw,
         idle_mw=power.idle_mw,
-        calibration=f"roofline, {accelerator.name} ({accelerator.confidence} efficiencies)",
-        error_band=ERROR_BAND[accelerator.confidence],
+        calibration=_calibration(accelerator),
+        error_band=max(accelerator.prefill_band, accelerator.decode_band)
+        or ERROR_BAND[accelerator.confidence],
         window=llm.window.size if llm.window else 0,
         encoder_only=llm.encoder_only,
         tokens_per_image=llm.vision.tokens_per_image if llm.vision else 0,
@@ -191,6 +192,11 @@ def step_cost(
     return with_stream_rate(cost)
 
 
+def _calibration(accelerator: Accelerator) -> str:
+    engine = f" under {accelerator.engine}" if accelerator.engine else ""
+    return f"roofline, {accelerator.name}{engine} ({accelerator.confidence} efficiencies)"
+
+
 def with_stream_rate(cost: StepCost) -> StepCost:
     """Fill in the rate of an unloaded reply."""
     return replace(cost, stream_rate=max(1, 1000 * PS // cost.decode_ps(1, STREAM_CONTEXT)))
@@ -200,18 +206,32 @@ def flops_and_bytes(
     speed: Machine, llm: Llm, kv: str, most: int
 ) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """FLOPs of steps of 0 to `most` tokens and of each feature of a step, and the bytes of the same."""
-    _, flops, traffic = _rows(speed, llm, kv, most)
+    _, flops, traffic = _rows(speed, llm, kv, np.arange(most + 1.0))
     _, each_flops, each_traffic = _feature_rows(speed, llm, kv)
     return (flops, each_flops), (traffic, each_traffic)
 
 
-Rows = tuple["NDArray[np.int64]", "NDArray[np.float64]", "NDArray[np.float64]"]
-"""Times [ps], FLOPs and bytes of many rows or features."""
+def step_seconds(
+    speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64], features: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Time of single steps, for fits that try many machines [s].
+
+    Args:
+        speed: What runs them.
+        llm: What is run.
+        kv: Number format of the KV cache.
+        tokens: Tokens of each step.
+        features: MIXED_FEATURES of each step, a row a step.
+    """
+    return _rows(speed, llm, kv, tokens)[0] + features @ _feature_rows(speed, llm, kv)[0]
 
 
-def _rows(speed: Machine, llm: Llm, kv: str, most: int) -> Rows:
-    """Cost steps of 0 to `most` tokens, without what their contexts and sampled tokens add."""
-    tokens = np.arange(most + 1, dtype=np.float64)
+Rows = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64]"]
+"""Times [s], FLOPs and bytes of many rows or features."""
+
+
+def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Rows:
+    """Cost steps of so many tokens, without what their contexts and sampled tokens add."""
     per_weight = work.weight_bytes(speed.weights)
     counted = work.shape(llm)
     flops = work.token_flops(llm) * tokens
@@ -224,7 +244,7 @@ def _rows(speed: Machine, llm: Llm, kv: str, most: int) -> Rows:
     seconds += head / speed.weight_stream + small / speed.stream
     seconds += _all_reduce(speed, llm, tokens)
     seconds += llm.layers * speed.layer_overhead + speed.step_overhead
-    return up(seconds * PS), flops, layers + head + small
+    return seconds, flops, layers + head + small
 
 
 def _expert_weights(llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -253,7 +273,8 @@ def _all_reduce(speed: Machine, llm: Llm, tokens: NDArray[np.float64]) -> NDArra
 
 def _coefficients(speed: Machine, llm: Llm, kv: str, power: Power, unit: int) -> NDArray[np.int64]:
     """Cost one unit of each feature of a mixed step."""
-    return columns(*_feature_rows(speed, llm, kv), power, unit)
+    seconds, flops, traffic = _feature_rows(speed, llm, kv)
+    return columns(up(seconds * PS), flops, traffic, power, unit)
 
 
 def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
@@ -275,8 +296,7 @@ def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
     seconds += [head / speed.linear + speed.sequence_overhead, image_seconds(speed, llm)]
     flops += [head, work.image_flops(llm)]
     traffic += [0.0, _image_bytes(speed, llm)]
-    ps = up(np.array(seconds) * PS)
-    return ps, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
+    return np.array(seconds), np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
 
 
 def _image_bytes(speed: Machine, llm: Llm) -> float:

@@ -26,6 +26,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_end(scenario),
         *_patterns(scenario),
         *_placement(scenario),
+        *_engines(scenario),
         *_memory(scenario),
         *_profiles(scenario),
         *_reachability(scenario),
@@ -80,6 +81,19 @@ def _placement(scenario: Scenario) -> Iterator[Problem]:
 
 def _accelerators(node: Node) -> str:
     return f"{node.accelerators} accelerator{'' if node.accelerators == 1 else 's'}"
+
+
+def _engines(scenario: Scenario) -> Iterator[Problem]:
+    """An engine runs only where its efficiencies are known."""
+    for index, deployment in enumerate(scenario.deployments):
+        try:
+            scenario.machine(deployment)
+        except ValueError as error:
+            from edgesim import catalog  # noqa: PLC0415 - only for the message
+
+            known = ", ".join(sorted(catalog.engine(str(deployment.engine)).on))
+            help_ = f"it is known on: {known}; leave 'engine' out, or give 'costs' of your own"
+            yield Problem(("deployments", index, "engine"), str(error), help_)
 
 
 def _memory(scenario: Scenario) -> Iterator[Problem]:

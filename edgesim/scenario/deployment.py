@@ -10,7 +10,10 @@ from edgesim.scenario.base import Count, Name, Section, fault, short, whole
 from edgesim.units import Bytes, Seconds, Share, Watts
 
 Dtype = Literal["fp16", "bf16", "fp8", "int8", "int4"]
-"""How weights or KV cache are stored."""
+"""How a KV cache is stored."""
+
+WeightDtype = Literal["fp16", "bf16", "fp8", "int8", "int4", "q8_0", "q4_k_m", "q4_0", "nvfp4", "mxfp4"]
+"""How weights are stored."""
 
 
 class Roofline(Section):
@@ -106,7 +109,12 @@ class Deployment(Section):
         examples=["assistant"],
         validate_default=False,
     )
-    weights: Dtype | None = Field(
+    engine: str | None = Field(
+        default=None,
+        description="Serving software whose measured efficiencies hold; by default the accelerator's own figures.",
+        examples=["llama.cpp"],
+    )
+    weights: WeightDtype | None = Field(
         default=None, description="How weights are stored; by default as published."
     )
     kv: Dtype = Field(default="fp16", description="How the KV cache is stored.")

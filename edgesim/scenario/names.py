@@ -138,6 +138,7 @@ def _deployments(data: dict[str, Any]) -> Iterator[Problem]:
     for index, value in enumerate(_listed(data.get("deployments"))):
         deployment = _mapping(value)
         yield from _looked_up(("deployments", index, "llm"), "llm", deployment.get("llm"), own)
+        yield from _looked_up(("deployments", index, "engine"), "engine", deployment.get("engine"))
         yield from _group(("deployments", index, "on"), deployment.get("on"), groups)
         name = deployment.get("name")
         if isinstance(name, str) and name in names:

@@ -86,6 +86,20 @@ class Scenario(Section):
         except UnknownNameError as error:
             raise UnknownNameError(error.kind, name, (*self.accelerators, *error.known)) from None
 
+    def machine(self, deployment: Deployment) -> Accelerator | None:
+        """The accelerator of a deployment, as its engine uses it; None where the node has none.
+
+        Raises:
+            ValueError: The engine does not run there.
+        """
+        from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+
+        name = self.topology.nodes[deployment.on].accelerator
+        if name is None:
+            return None
+        found = self.accelerator(name)
+        return found if deployment.engine is None else catalog.engine(deployment.engine).under(found)
+
     def llm(self, name: str) -> Llm:
         """Look up an LLM, the scenario's own first.
 

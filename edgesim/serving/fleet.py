@@ -109,8 +109,7 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
 
 def _step_cost(scenario: Scenario, deployment: Deployment) -> StepCost:
     node = scenario.topology.nodes[deployment.on]
-    accelerator = scenario.accelerator(node.accelerator) if node.accelerator else None
-    return costs.build(accelerator, scenario.llm(deployment.llm), deployment, node)
+    return costs.build(scenario.machine(deployment), scenario.llm(deployment.llm), deployment, node)
 
 
 def _replicas(
