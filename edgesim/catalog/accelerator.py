@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 DTYPES: Final = ("fp16", "fp8", "int8", "int4", "fp4")
 """Number formats an accelerator may have arithmetic for; bf16 runs at the rate of fp16."""
 
-ARITHMETIC: Final = {"nvfp4": "fp4", "mxfp4": "fp4"}
-"""Arithmetic of weight formats that are not called by their arithmetic; block formats are expanded to fp16."""
+ARITHMETIC: Final = {"nvfp4": "fp4", "mxfp4": "fp4", "q8_0": "int8", "q4_k_m": "int8", "q4_0": "int8"}
+"""Arithmetic of weight formats that are not called by it; llama.cpp multiplies its blocks in 8-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,10 @@ class Accelerator:
         memory_efficiency: Reached share of the bandwidth when weights or KV cache stream.
         attention_efficiency: Reached share of the peak in attention over prompts.
         quantised_efficiency: Further factor where weights are not stored in fp16 or bf16.
+        activation_efficiency: Share of the streaming rate that the small operations between products reach.
         layer_overhead: Time a layer adds that overlaps with nothing [s].
+        launch_overhead: Host time it takes to launch a layer's kernels one by one, behind which the device may be at
+            work [s]; 0 where whole steps are captured and replayed.
         step_overhead: Host time a step adds: scheduling, sampling, launching [s].
         step_overhead_per_sequence: Host time each sequence that emits a token adds [s].
         parallel_overhead: Relative growth of both overheads each time tensor parallelism doubles.
@@ -85,6 +88,8 @@ class Accelerator:
     int8: float = 0.0
     int4: float = 0.0
     fp4: float = 0.0
+    activation_efficiency: float = 1.0
+    launch_overhead: float = 0.0
     architecture: str = ""
     engine: str = ""
     prefill_band: float = 0.0

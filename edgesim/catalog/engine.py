@@ -22,19 +22,19 @@ class Engine:
     Args:
         name: Key in the catalogue.
         title: Name and versions for people.
-        on: By architecture, kind of accelerator or "any": the figures of an accelerator that hold under it.
+        reaches: By architecture, kind of accelerator or "any": the figures of an accelerator that hold under it.
         fitted_on: By the same keys: the accelerators whose measurements were used.
     """
 
     name: str
     title: str
-    on: Mapping[str, Mapping[str, Figure]]
+    reaches: Mapping[str, Mapping[str, Figure]]
     fitted_on: Mapping[str, tuple[str, ...]]
 
     def key(self, accelerator: Accelerator) -> str:
         """Which of the entries holds on an accelerator; empty if the engine does not run there."""
         tried = (accelerator.architecture, accelerator.kind, ANY)
-        return next((key for key in tried if key in self.on), "")
+        return next((key for key in tried if key in self.reaches), "")
 
     def under(self, accelerator: Accelerator) -> Accelerator:
         """The accelerator as this engine uses it.
@@ -45,7 +45,7 @@ class Engine:
         key = self.key(accelerator)
         if not key:
             raise ValueError(f"engine {self.name!r} has no figures for {accelerator.name}")
-        own = self.on[key]
+        own = self.reaches[key]
         values = {name: figure.value for name, figure in own.items()}
         return replace(accelerator, engine=self.name, **values, figures={**accelerator.figures, **own})
 

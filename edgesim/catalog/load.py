@@ -89,11 +89,11 @@ def accelerator(name: str) -> Accelerator:
 def engine(name: str) -> Engine:
     """Look up a packaged engine."""
     plain, common = _public("engine", name)
-    parts: dict[str, Any] = plain["on"]
+    parts: dict[str, Any] = plain["reaches"]
     return Engine(
         name=name,
         title=plain["title"],
-        on={key: {**common, **figures_of(part["figures"])} for key, part in parts.items()},
+        reaches={key: {**common, **figures_of(part["figures"])} for key, part in parts.items()},
         fitted_on={key: tuple(part.get("fitted_on", ())) for key, part in parts.items()},
     )
 

@@ -68,7 +68,9 @@ class Machine:
     attention: float
     weight_stream: float
     stream: float
+    small_stream: float
     layer_overhead: float
+    launch_overhead: float
     step_overhead: float
     sequence_overhead: float
 
@@ -90,7 +92,9 @@ def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given:
         attention=attention * accelerator.peak("fp16"),
         weight_stream=memory * quantised * accelerator.memory_bandwidth,
         stream=memory * accelerator.memory_bandwidth,
+        small_stream=memory * accelerator.activation_efficiency * accelerator.memory_bandwidth,
         layer_overhead=_first(given.layer_overhead, accelerator.layer_overhead * growth),
+        launch_overhead=accelerator.launch_overhead,
         step_overhead=_first(given.step_overhead, accelerator.step_overhead * growth),
         sequence_overhead=accelerator.step_overhead_per_sequence,
     )
@@ -99,7 +103,8 @@ def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given:
 def ideal_machine(accelerator: Accelerator, weights: str, tensor_parallel: int) -> Machine:
     """A replica that reaches all its peaks and adds no overhead: no step takes less."""
     everything = Efficiency(1.0, 1.0, 1.0, 0.0, 0.0)
-    ideal = machine(replace(accelerator, quantised_efficiency=1.0), weights, tensor_parallel, everything)
+    free = replace(accelerator, quantised_efficiency=1.0, activation_efficiency=1.0, launch_overhead=0.0)
+    ideal = machine(free, weights, tensor_parallel, everything)
     return replace(ideal, sequence_overhead=0.0)
 
 
@@ -211,10 +216,10 @@ def flops_and_bytes(
     return (flops, each_flops), (traffic, each_traffic)
 
 
-def step_seconds(
+def steps(
     speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64], features: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Time of single steps, for fits that try many machines [s].
+) -> Rows:
+    """Times [s], FLOPs and bytes of single steps, for fits that try many machines.
 
     Args:
         speed: What runs them.
@@ -223,7 +228,8 @@ def step_seconds(
         tokens: Tokens of each step.
         features: MIXED_FEATURES of each step, a row a step.
     """
-    return _rows(speed, llm, kv, tokens)[0] + features @ _feature_rows(speed, llm, kv)[0]
+    whole, each = _rows(speed, llm, kv, tokens), _feature_rows(speed, llm, kv)
+    return tuple(row + features @ unit for row, unit in zip(whole, each, strict=True))  # type: ignore[return-value]
 
 
 Rows = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64]"]
@@ -238,13 +244,14 @@ def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Row
     layers = counted.dense * per_weight + _expert_weights(llm, tokens) * per_weight
     head = counted.head * per_weight
     written = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel)
-    small = (work.activation_bytes(llm) + written) * tokens
+    activations, cache = work.activation_bytes(llm) * tokens, written * tokens
     arithmetic, streaming = flops / speed.linear, layers / speed.weight_stream
     seconds = np.sqrt(arithmetic * arithmetic + streaming * streaming)
-    seconds += head / speed.weight_stream + small / speed.stream
-    seconds += _all_reduce(speed, llm, tokens)
-    seconds += llm.layers * speed.layer_overhead + speed.step_overhead
-    return seconds, flops, layers + head + small
+    seconds += head / speed.weight_stream + activations / speed.small_stream + cache / speed.stream
+    seconds += _all_reduce(speed, llm, tokens) + llm.layers * speed.layer_overhead
+    # A host that launches kernels one by one is ahead of a busy device; whoever is slower decides, with a soft corner.
+    seconds = np.cbrt(seconds**3 + (llm.layers * speed.launch_overhead) ** 3) + speed.step_overhead
+    return seconds, flops, layers + head + activations + cache
 
 
 def _expert_weights(llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -91,7 +91,7 @@ def _engines(scenario: Scenario) -> Iterator[Problem]:
         except ValueError as error:
             from edgesim import catalog  # noqa: PLC0415 - only for the message
 
-            known = ", ".join(sorted(catalog.engine(str(deployment.engine)).on))
+            known = ", ".join(sorted(catalog.engine(str(deployment.engine)).reaches))
             help_ = f"it is known on: {known}; leave 'engine' out, or give 'costs' of your own"
             yield Problem(("deployments", index, "engine"), str(error), help_)
 
