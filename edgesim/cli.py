@@ -494,6 +494,16 @@ def verify_card(arguments: tuple[str, ...]) -> None:
     sys.exit(card.main(list(arguments)))
 
 
+@verify.command("costs", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@debug_option
+def verify_costs(arguments: tuple[str, ...]) -> None:
+    """Compare cost models with a folder of measurements."""
+    from edgesim.verify import costs  # noqa: PLC0415 - not for --help
+
+    sys.exit(costs.main(list(arguments)))
+
+
 @main.command("version")
 def show_version() -> None:
     """Print the version."""

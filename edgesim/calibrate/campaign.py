@@ -18,6 +18,7 @@ import numpy as np
 from edgesim import catalog
 from edgesim.calibrate.names import accelerator_named, generic_llm, llm_named
 from edgesim.calibrate.table import shortened, text_of
+from edgesim.costs.memory import kv_blocks
 from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edgesim.catalog import Llm
+    from edgesim.catalog import Accelerator, Llm
 
 QUANTITIES: Final = {
     "prefill_tok_s": "prefill",
@@ -83,6 +84,11 @@ CONVENTIONS: Final = {
     "Rockchip": Convention("rknn-llm", ((128, 64),), 128, _PLAIN),
 }
 """By the beginning of the column `source`. Prompt lengths that nobody published are typical of the tasks."""
+
+SERVING: Final = frozenset({"vllm-2024", "tensorrt-llm"})
+"""Engines measured while new prompts kept coming, so that steps hold their share of them."""
+
+BLOCK: Final = 16
 
 KINDS: Final = {"backend=Vulkan": "-vulkan", ";w4;": "-w4"}
 """Marks in the notes of kinds of an engine that are as different as engines: back ends, precision of activations."""
@@ -219,13 +225,13 @@ def _measurement(row: int, record: dict[str, str]) -> Measurement | Unused:
         return Unused(row, hardware, f"the architecture of {record['model']!r} is not known")
     bits = _number(record, "weight_bits", 16)
     weights = min(convention.formats, key=lambda pair: abs(pair[0] - bits))[1]
-    batch = _batch(record["batch"], notes)
-    if batch is None:
-        return Unused(row, hardware, "the batch is not stated")
-    tests = _tests(record, convention)
-    tokens, features, test, units = _steps(metric, llm, batch, tests, convention)
+    tests, parallel = _tests(record, convention), _parallel(record, notes, convention)
+    batch = _batch(record["batch"], notes) or _largest(catalog.accelerator(name), llm, weights, parallel, tests[0])
+    if not batch:
+        return Unused(row, hardware, "it does not fit by the catalogue's figures")
+    tokens, features, test, units = steps_of(metric, llm, batch, tests, convention)
     return Measurement(
-        row, hardware, name, engine, record["model"], llm, weights, _parallel(record, notes, convention), metric,
+        row, hardware, name, engine, record["model"], llm, weights, parallel, metric,
         value, batch, tokens, features, test, units, _host(hardware, convention), convention.wall,
     )  # fmt: skip
 
@@ -270,6 +276,14 @@ def _batch(text: str, notes: str) -> float | None:
         return None
 
 
+def _largest(
+    accelerator: Accelerator, llm: Llm, weights: str, parallel: int, test: tuple[int, int]
+) -> float:
+    """Sequences at saturation: what the KV cache in 8 bits holds of requests half way through, at most 1024."""
+    blocks = kv_blocks(accelerator, llm, weights=weights, kv="fp8", tensor_parallel=parallel, max_batched_tokens=8192)
+    return float(min(1024, blocks * BLOCK // max(1, test[0] + test[1] // 2)))
+
+
 def _parallel(record: dict[str, str], notes: str, convention: Convention) -> int:
     """Accelerators that shared each layer; llama.cpp gives each one layers of its own, one after the other."""
     stated = re.search(r"\btp=?(\d+)", notes.lower())
@@ -294,19 +308,20 @@ def _stated(value: float, default: int) -> float:
     return default if np.isnan(value) else value
 
 
-def _steps(
+def steps_of(
     metric: str, llm: Llm, batch: float, tests: Sequence[tuple[int, int]], convention: Convention
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
     """Steps of all tests: their tokens, features, tests, and the tokens that count."""
     rows: list[tuple[float, list[float], int]] = []
     units = []
     for test, (prompt, output) in enumerate(tests):
+        serving = convention.engine in SERVING
         if QUANTITIES[metric] == "prefill":
             rows += [(*step, test) for step in _prompt(llm, batch, max(1, prompt), convention.chunk)]
             units.append(batch * max(1, prompt))
         else:
             mean = batch * (prompt + output / 2)
-            fresh = batch * prompt / max(output, 1) if convention.engine == "vllm-2024" else 0.0
+            fresh = batch * prompt / max(output, 1) if serving else 0.0
             rows.append((batch + fresh, _features(llm, batch, mean, fresh, prompt), test))
             units.append(batch)
     return (

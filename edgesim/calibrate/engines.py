@@ -45,7 +45,7 @@ TYPICAL: Final[Mapping[str, tuple[float, float, float]]] = {
 BATCHED: Final = ("launch_overhead", "step_overhead", "step_overhead_per_sequence")
 """What only batches tell; without them it is part of what a layer adds."""
 
-BEGIN: Final = {name: start for name, (start, _, _) in TYPICAL.items()}
+BEGIN: Final[Values] = {name: start for name, (start, _, _) in TYPICAL.items()}
 
 ENOUGH: Final = 3
 """Accelerators of an architecture from which on those left out say something about others."""
@@ -59,7 +59,7 @@ NEAR: Final = 0.6
 NOISE: Final = 0.1
 """Errors up to this weigh by their square, larger ones by their size."""
 
-COVERED: Final = 0.85
+COVERED: Final = 0.87
 """Quantile of the errors of left-out machines that becomes a band; a little above the four of five it promises."""
 
 NARROWEST, WIDEST = 0.06, 0.6
@@ -69,7 +69,7 @@ SUPPLY_EFFICIENCY: Final = 0.9
 """What power supplies pass on of what they draw from the wall (80 PLUS Gold at half load)."""
 
 TIMES: Final = ("prefill", "decode")
-"""Quantities that efficiencies explain."""
+"""Quantities that efficiencies are fitted to; engines of which only the throughput is known are fitted to that."""
 
 
 @dataclass
@@ -124,10 +124,10 @@ def by_engine(found: Iterable[Measurement]) -> dict[str, list[Measurement]]:
 
 def _engine(rows: Sequence[Measurement]) -> dict[str, Fit]:
     """Fit an engine as a whole and on each architecture, with bands from accelerators left out."""
-    whole = _fitted(rows, BEGIN, FREE)
+    whole = fitted(rows, BEGIN, FREE)
     parts = _by_architecture(rows)
-    fits = {ANY: _told(rows, whole)} | {key: _told(part, _fitted(part, whole, NEAR)) for key, part in parts.items()}
-    unseen = left_out(rows)
+    fits = {ANY: _told(rows, whole)} | {key: _told(part, fitted(part, whole, NEAR)) for key, part in parts.items()}
+    unseen = [(one, off(one, values)) for one, values in left_out(rows)]
     fits[ANY].bands = _bands(unseen)
     for key, part in parts.items():
         enough = len(fits[key].accelerators) >= ENOUGH
@@ -151,21 +151,26 @@ def _told(rows: Sequence[Measurement], values: Values) -> Fit:
     return Fit(values, accelerators=_names(rows), rows=len(rows), errors=errors)
 
 
-def left_out(rows: Sequence[Measurement]) -> list[tuple[Measurement, float]]:
-    """Measurements of one engine, each with the relative error of a fit that saw nothing of its accelerator.
+def best(fits: Mapping[str, Fit], accelerator: Accelerator) -> Fit | None:
+    """The fit that holds on an accelerator, as `Engine.under` chooses it."""
+    return next((fits[key] for key in (accelerator.architecture, ANY) if key in fits), None)
+
+
+def left_out(rows: Sequence[Measurement]) -> list[tuple[Measurement, Values]]:
+    """Measurements of one engine, each with the values of a fit that saw nothing of its accelerator.
 
     The fit of its architecture without it has the fit of all other architectures as its prior; where there is neither,
     nothing can be said, and the measurement is missing.
     """
-    found: list[tuple[Measurement, float]] = []
+    found: list[tuple[Measurement, Values]] = []
     for key, part in _by_architecture(rows).items():
         others = [one for one in rows if catalog.accelerator(one.accelerator).architecture != key]
-        prior, spread = (_fitted(others, BEGIN, FREE), NEAR) if others else (BEGIN, FREE)
+        prior, spread = (fitted(others, BEGIN, FREE), NEAR) if others else (BEGIN, FREE)
         for name in _names(part):
             rest = [one for one in part if one.accelerator != name]
             if rest or others:
-                values = _fitted(rest, prior, spread) if rest else prior
-                found += [(one, off(one, values)) for one in part if one.accelerator == name]
+                values = fitted(rest, prior, spread) if rest else prior
+                found += [(one, values) for one in part if one.accelerator == name]
     return found
 
 
@@ -194,11 +199,12 @@ def _names(rows: Sequence[Measurement]) -> tuple[str, ...]:
     return tuple(sorted({one.accelerator for one in rows}))
 
 
-def _fitted(rows: Sequence[Measurement], about: Values, spread: float) -> Values:
+def fitted(rows: Sequence[Measurement], about: Values = BEGIN, spread: float = FREE) -> Values:
     """Values that explain measurements, as near to others as they allow; what nothing speaks of stays."""
     from scipy.optimize import least_squares  # noqa: PLC0415 - only fits need it
 
-    rows = [one for one in rows if one.quantity in TIMES]
+    speeds = [one for one in rows if one.quantity in TIMES]
+    rows = speeds or [one for one in rows if one.quantity == "throughput"]
     names = [name for name in TYPICAL if _matters(name, rows)]
     machines = {one.accelerator for one in rows}
     about = about | {name: TYPICAL[name][1] for name in BATCHED if name not in names}
@@ -228,7 +234,7 @@ def _soft(errors: NDArray[np.float64]) -> NDArray[np.float64]:
 def _matters(name: str, rows: Sequence[Measurement]) -> bool:
     """Whether measurements can tell anything about a value."""
     tests: dict[str, Callable[[], bool]] = {
-        "compute_efficiency": lambda: any(one.quantity == "prefill" for one in rows),
+        "compute_efficiency": lambda: any(one.quantity != "decode" for one in rows),
         "attention_efficiency": lambda: any(one.tokens.sum() > 3000 for one in rows if one.quantity == "prefill"),
         **dict.fromkeys(BATCHED, lambda: any(one.batch > 16 for one in rows)),
         "quantised_efficiency": lambda: len({one.weights in {"fp16", "bf16"} for one in rows}) == 2,

@@ -52,8 +52,8 @@ def profile_of_kernels(
     )
     axes = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode"]
     attention = read_table(_file(prefix, "attention"), [*axes, "time_us"], key=axes)
-    tokens, linear = _summed(dense, "tokens", llm.layers)
-    sequences, head = _summed(heads, "sequences", 0)
+    tokens, linear = summed(dense, "tokens", llm.layers)
+    sequences, head = summed(heads, "sequences", 0)
     points = np.array([attention.numbers(name) for name in axes]).T
     times = np.array(attention.numbers("time_us")) * US * llm.layers
     decoding = points[:, 0] == 0
@@ -91,7 +91,7 @@ def _file(prefix: str, kind: str) -> Path:
     raise ScenarioError([Problem((), text, "give the part of the names that the three tables share")])
 
 
-def _summed(table: Table, axis: str, layers: int) -> tuple[list[int], list[float]]:
+def summed(table: Table, axis: str, layers: int) -> tuple[list[int], list[float]]:
     """Time of all kernels together by size of the step [s]; kernels count once, or in every layer."""
     sizes, times, kernels = table.numbers(axis), table.numbers("time_us"), table.words("layer")
     at = sorted(set(sizes))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _NOISES: Final = (
     "nvidia geforce rtx gtx rx amd radeon intel qualcomm apple rockchip raspberry gpu gpus core generation "
     "edition workstation graphics with design series one of the a npu tesla quadro instinct google pcie "
-    "sxm sxm2 sxm4 sxm5 nvl mac studio mini macbook qrd crd adp platform single superchip"
+    "sxm sxm2 sxm4 sxm5 nvl mac studio mini macbook qrd crd adp platform single superchip blackwell"
 )
 """Words that say nothing about which one it is."""
 
@@ -70,7 +70,7 @@ def _alike(part: str, text: str) -> str | None:
         if not words or theirs != words or (cores and their_cores and cores != their_cores):
             continue
         peak = catalog.accelerator(name).memory_bandwidth
-        close = not sizes or bool(sizes & their_sizes), not form or form == their_form, cores == their_cores
+        close = not sizes or bool(sizes & their_sizes), (form or "sxm") == their_form, cores == their_cores
         found.append(((*close, peak), name))
     return max(found)[1] if found else None
 
@@ -82,7 +82,8 @@ def _catalogued() -> dict[str, tuple[frozenset[str], frozenset[int], str, int]]:
 
 def _parts(text: str) -> tuple[frozenset[str], frozenset[int], str, int]:
     """Words that tell accelerators apart, memory sizes [GB], form, number of GPU cores."""
-    text = text.lower().replace("max-q", "maxq")
+    text = re.sub(r"\brtx ?(?=pro|\d)", "rtx ", text.lower().replace("max-q", "maxq"))
+    text = re.sub(r"\bpro(?=\d)", "pro ", text)
     cores = re.search(r"(\d+)[ -](?:gpu core|core gpu)", text) or re.search(r"\+(\d+)gpu", text)
     text = re.sub(r"\d+p\+\d+e\+\d+gpu|\d+[ -](?:core gpu|gpu core)", " ", text)
     sizes = frozenset(int(number) for number in re.findall(r"(\d+) ?gb\b", text))
