@@ -479,6 +479,21 @@ def calibrate_costs(
     click.echo(told)
 
 
+@calibrate.command("engines")
+@click.option("--points", type=_FILE, required=True, help="Campaign of measured speeds (CSV).")
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="File of engines to write.")
+@debug_option
+def calibrate_engines(points: Path, out: Path) -> None:
+    """Fit what engines reach by architecture to a campaign of many machines; takes minutes."""
+    from edgesim.calibrate import engine_file, engines  # noqa: PLC0415 - not for --help
+    from edgesim.calibrate.campaign import read_campaign  # noqa: PLC0415
+
+    found, unused = read_campaign(points)
+    fits = engines.fit_engines(found)
+    out.write_text(engine_file.text(fits), encoding="utf-8")
+    click.echo(f"wrote {out}: {len(fits)} engines from {len(found)} of {len(found) + len(unused)} measurements")
+
+
 @main.group()
 def verify() -> None:
     """Check the simulator against theory and against its readable twin."""
