@@ -69,6 +69,16 @@ class Convention:
     wall: bool = False
 
 
+ALIKE: Final = {
+    "vllm": "ML.ENERGY",
+    "tensorrt": "TensorRT-LLM",
+    "trt-llm": "TensorRT-LLM",
+    "genie": "Qualcomm",
+    "qnn": "Qualcomm",
+    "rknn": "Rockchip",
+}
+"""Conventions of sources that are not known, by the engines they name."""
+
 _PLAIN: Final = ((16.0, "fp16"), (8.0, "int8"), (4.0, "int4"))
 
 CONVENTIONS: Final = {
@@ -211,9 +221,7 @@ def _measurement(row: int, record: dict[str, str]) -> Measurement | Unused:
         raise ValueError(f"{metric} is {record['value'] or 'missing'}, which is no measurement")
     if metric not in QUANTITIES:
         return Unused(row, hardware, f"{metric} follows from the others")
-    convention = next((c for start, c in CONVENTIONS.items() if record["source"].startswith(start)), None)
-    if convention is None:
-        return Unused(row, hardware, f"nothing is known of how {record['source']!r} measured")
+    convention = _convention(record["source"], notes)
     name = _accelerator(hardware, notes)
     if name is None:
         return Unused(row, hardware, "the catalogue has no such accelerator")
@@ -234,6 +242,13 @@ def _measurement(row: int, record: dict[str, str]) -> Measurement | Unused:
         row, hardware, name, engine, record["model"], llm, weights, parallel, metric,
         value, batch, tokens, features, test, units, _host(hardware, convention), convention.wall,
     )  # fmt: skip
+
+
+def _convention(source: str, notes: str) -> Convention:
+    """How a source measured; of one that is not known, as others with the engine that it names, else llama.cpp."""
+    known = next((convention for start, convention in CONVENTIONS.items() if source.startswith(start)), None)
+    said = f"{source} {notes}".lower()
+    return known or CONVENTIONS[next((like for word, like in ALIKE.items() if word in said), "llama.cpp scoreboards")]
 
 
 def _number(record: dict[str, str], name: str, default: float) -> float:

@@ -46,13 +46,20 @@ def test_rows_that_cannot_be_predicted_say_why(tmp_path):
         ROW.format(metric="decode_tok_s", value=10).replace("RTX 4090 24GB", "Abacus 3000"),
         ROW.format(metric="power_w", value=10),
         ROW.format(metric="decode_tok_s", value=10).replace("Llama-3-8B Q4_K_M", "SomeMoE-A3B"),
-        ROW.format(metric="decode_tok_s", value=10).replace("XiongjieDai GPU-Benchmarks", "my own"),
     ]
     found, unused = read(tmp_path, *rows)
     assert found == []
-    assert [row.row for row in unused] == [1, 2, 3, 4]
+    assert [row.row for row in unused] == [1, 2, 3]
     assert "no such accelerator" in unused[0].why
     assert "SomeMoE-A3B" in unused[2].why
+
+
+def test_an_unknown_source_is_read_as_others_with_its_engine(tmp_path):
+    """A campaign nobody has met before still says what it ran."""
+    row = ROW.format(metric="decode_tok_s", value=10)
+    ours = row.replace("XiongjieDai GPU-Benchmarks", "our own boards")
+    found, _ = read(tmp_path, ours, ours.replace("llama.cpp", "runtime=genie").replace("RTX 4090 24GB", "Snapdragon X Elite"))
+    assert [one.engine for one in found] == ["llama.cpp", "genie"]
 
 
 @pytest.mark.parametrize(("value", "told"), [("NaN", "NaN"), ("-3", "-3"), ("0", "0"), ("fast", "'fast' is not a number")])
