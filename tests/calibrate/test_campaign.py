@@ -123,7 +123,8 @@ def test_machines_that_a_fit_never_saw_are_predicted_and_banded():
     assert len(unseen) == len(found)
     assert max(engines.off(one, values) for one, values in unseen) < 0.05
     fits = engines.fit_engines(found)["synthetic"]
-    assert fits["ampere"].bands == {"prefill": engines.NARROWEST, "decode": engines.NARROWEST}
+    bands = fits["ampere"].bands
+    assert (bands["prefill"], bands["decode"]) == (engines.NARROWEST, engines.NARROWEST)
     assert fits["ampere"].accelerators == ("rtx-3060", "rtx-3070", "rtx-3080", "rtx-3090")
 
 
