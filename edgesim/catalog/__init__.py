@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesim.catalog.accelerator import DTYPES, Accelerator
 from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import CONFIDENCE, GIVEN, Figure
+from edgesim.catalog.find import named
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.load import (
     MissingFiguresError,
@@ -49,6 +50,7 @@ __all__ = [
     "llm",
     "llm_from",
     "llms",
+    "named",
     "names",
     "template",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from edgesim.errors import EdgesimError
 
-CONFIDENCE: Final = ("measured", "datasheet", "fitted", "derived", "unverified")
-"""How far a packaged figure can be trusted; catalogue files explain each word at their top."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CONFIDENCE: Final = ("measured", "fitted", "datasheet", "unverified")
+"""How far a packaged figure can be trusted; `accelerators/classes.yaml` explains each word at its top."""
 
 GIVEN: Final = "given"
 """The confidence of a figure that a scenario states itself."""
@@ -17,17 +19,58 @@ GIVEN: Final = "given"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, or one small group of numbers, of a catalogue entry."""
+    """One number, or one small group of numbers, of a catalogue entry.
+
+    Attributes:
+        value: In SI units.
+        source: Where it was read, or how it was found.
+        confidence: One of CONFIDENCE, or GIVEN.
+        entry: Name of the entry that states it: that itself, or what it is `like`.
+    """
 
     value: Any
     source: str
     confidence: str
+    entry: str = ""
 
 
-def figures_of(groups: Iterable[Mapping[str, Any]]) -> dict[str, Figure]:
-    """Spread the groups of a catalogue file into one figure a name; later groups win."""
+class UnsourcedFigureError(EdgesimError):
+    """A group of figures in a catalogue file that does not say where its figures come from."""
+
+    def __init__(self, entry: str, text: str) -> None:
+        self.entry = entry
+        self.text = text
+        super().__init__(entry, text)
+
+    def __str__(self) -> str:
+        return f"catalogue entry {self.entry!r}: {self.text}"
+
+
+def figures_of(groups: Sequence[Mapping[str, Any]], entry: str) -> dict[str, Figure]:
+    """Spread the groups of a catalogue entry into one figure a name; later groups win.
+
+    Raises:
+        UnsourcedFigureError: A group without source, mark or values.
+    """
     figures: dict[str, Figure] = {}
     for group in groups:
-        source, confidence = group.get("source", ""), group.get("confidence", "")
-        figures.update({name: Figure(value, source, confidence) for name, value in group["values"].items()})
+        fault = _fault(group)
+        if fault:
+            raise UnsourcedFigureError(entry, fault)
+        source, confidence = group["source"], group["confidence"]
+        figures.update(
+            {name: Figure(value, source, confidence, entry) for name, value in group["values"].items()}
+        )
     return figures
+
+
+def _fault(group: Mapping[str, Any]) -> str:
+    values = group.get("values")
+    if not isinstance(values, dict) or not values or set(group) - {"source", "confidence", "values"}:
+        return "a group of figures has 'source', 'confidence' and 'values'"
+    which = ", ".join(values)
+    if not isinstance(group.get("source"), str) or len(group["source"]) < 8:
+        return f"{which}: no source"
+    if group.get("confidence") not in CONFIDENCE:
+        return f"{which}: confidence is one of {', '.join(CONFIDENCE)}"
+    return ""

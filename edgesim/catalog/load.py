@@ -22,14 +22,17 @@ from edgesim.registry import UnknownNameError
 T = TypeVar("T")
 
 _FILES: Final = {
-    "accelerator": ("accelerators.yaml", "boards.yaml"),
-    "engine": ("engines.yaml",),
-    "llm": ("llms.yaml",),
-    "link kind": ("links.yaml",),
-    "grid": ("grids.yaml",),
-    "workload template": ("workloads.yaml",),
+    "accelerator": "accelerators/*.yaml",
+    "engine": "engines.yaml",
+    "llm": "llms/*.yaml",
+    "link kind": "links.yaml",
+    "grid": "grids.yaml",
+    "workload template": "workloads.yaml",
 }
 _PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
+_OF_ONE: Final = frozenset({"title", "aliases", "figures"})
+"""Keys that an entry does not pass on to those that are `like` it."""
+
 _CALCULATED: Final = frozenset({"name", "title", "figures", "engine"})
 _TEXTS: Final = frozenset({"kind", "architecture"})
 
@@ -38,9 +41,8 @@ _TEXTS: Final = frozenset({"kind", "architecture"})
 def _entries(kind: str) -> dict[str, dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     entries: dict[str, dict[str, Any]] = {}
-    for file in _FILES[kind]:
-        text = Path(__file__).with_name(file).read_text(encoding="utf-8")
-        entries |= yaml.load(text, loader) or {}  # noqa: S506 - both are safe loaders
+    for path in sorted(Path(__file__).parent.glob(_FILES[kind])):
+        entries |= yaml.load(path.read_text(encoding="utf-8"), loader) or {}  # noqa: S506 - both are safe loaders
     return entries
 
 
@@ -58,7 +60,13 @@ def _entry(kind: str, name: str) -> tuple[dict[str, Any], dict[str, Figure]]:
         raise UnknownNameError(kind, name, names(kind))
     own = entries[name]
     plain, figures = _entry(kind, own["like"]) if "like" in own else ({}, {})
-    return {**plain, **own}, {**figures, **figures_of(own["figures"])}
+    plain = {key: value for key, value in plain.items() if key not in _OF_ONE}
+    return {**plain, **own}, {**figures, **figures_of(own.get("figures", ()), name)}
+
+
+def described(kind: str, name: str) -> dict[str, Any]:
+    """What an entry says of itself beside its figures: title, kind, aliases."""
+    return _public(kind, name)[0]
 
 
 def _public(kind: str, name: str) -> tuple[dict[str, Any], dict[str, Figure]]:
@@ -93,7 +101,7 @@ def engine(name: str) -> Engine:
     return Engine(
         name=name,
         title=plain["title"],
-        reaches={key: {**common, **figures_of(part["figures"])} for key, part in parts.items()},
+        reaches={key: {**common, **figures_of(part["figures"], name)} for key, part in parts.items()},
         fitted_on={key: tuple(part.get("fitted_on", ())) for key, part in parts.items()},
     )
 
@@ -162,7 +170,7 @@ def _given(
         if key not in fields | {"like", "title"} | _TEXTS:
             raise UnknownNameError(f"{kind} figure", key, tuple(sorted(fields)))
     stated = {key: si(key, value) for key, value in entry.items() if key in fields and value is not None}
-    return {**base, **{key: Figure(value, "scenario", GIVEN) for key, value in stated.items()}}
+    return {**base, **{key: Figure(value, "scenario", GIVEN, "scenario") for key, value in stated.items()}}
 
 
 def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
@@ -188,7 +196,9 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
         if like
         else _entry("accelerator", classes.get(kind or "", "_datacentre-gpu"))
     )
-    figures = {"price": Figure(0.0, "scenario", GIVEN)} | _given("accelerator", entry, fields, base)
+    figures = {"price": Figure(0.0, "scenario", GIVEN, "scenario")} | _given(
+        "accelerator", entry, fields, base
+    )
     needed = ("fp16", "memory", "memory_bandwidth", "idle_w", "tdp_w")
     missing = [key for key in needed if key not in figures]
     if missing:

@@ -1,0 +1,105 @@
+"""Finds entries by what people and drivers call them: full names, aliases, words of a title."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from edgesim.catalog.load import described, names
+
+_SAID_ANYWAY: Final = frozenset(
+    {
+        "nvidia",
+        "geforce",
+        "tesla",
+        "amd",
+        "radeon",
+        "apple",
+        "intel",
+        "qualcomm",
+        "google",
+        "rtx",
+        "gtx",
+        "rx",
+        "gpu",
+        "npu",
+        "hexagon",
+        "blackwell",
+        "workstation",
+        "edition",
+        "generation",
+        "series",
+        "the",
+        "with",
+        "hbm2",
+        "hbm2e",
+        "hbm3",
+        "hbm3e",
+    }
+)
+"""Words of hardware names that tell nothing apart."""
+
+_BUILDS: Final = re.compile(
+    r"\b(?:instruct|chat|it|hf|base|gguf|meta|q\d[a-z0-9_]*|f16|bf16|fp16|fp8|fp4|int[48]|awq|gptq|mxfp4|nvfp4|qat)\b"
+)
+"""Words that name a build of an LLM, not its architecture."""
+
+_SIZE: Final = re.compile(r"\d+gb")
+_CORES: Final = re.compile(r"\d+core")
+
+
+def _hardware(text: str) -> frozenset[str]:
+    plain = text.lower()
+    plain = re.sub(r"\d+p\+\d+e\+(\d+)gpu", r"\1core", plain)
+    plain = re.sub(r"(\d+)[ -]*(?:gpu[ -]*)?cores?\b", r"\1core", plain)
+    plain = re.sub(r"(\d+) *gi?b\b", r"\1gb", plain)
+    plain = re.sub(r"\bsxm\d\b", "sxm", plain)
+    return frozenset(re.findall(r"[a-z0-9]+\+?", plain)) - _SAID_ANYWAY
+
+
+def _llm(text: str) -> frozenset[str]:
+    plain = _BUILDS.sub(" ", text.lower().rpartition("/")[2].replace("_", " "))
+    return frozenset(re.findall(r"[a-z]+|\d+(?:\.\d+)?", plain))
+
+
+_READERS: Final = {"accelerator": _hardware, "llm": _llm}
+
+
+def called(kind: str, name: str) -> tuple[str, ...]:
+    """Everything an entry is called: its name, title and aliases."""
+    about = described(kind, name)
+    return name, about["title"], *about.get("aliases", ())
+
+
+@cache
+def _known(kind: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Every way to call an entry, as words, in the catalogue's order."""
+    read = _READERS[kind]
+    return tuple((name, read(text)) for name in names(kind) for text in called(kind, name))
+
+
+def named(kind: str, text: str) -> str | None:
+    """Name in the catalogue of an accelerator or LLM that somebody calls otherwise; None if there is none.
+
+    Sizes of memory and numbers of cores decide where the catalogue tells them apart, and are passed over where
+    it does not. Of "host (card)" the card is looked for first.
+    """
+    for part in _parts(text):
+        for dropped in ((), (_SIZE,), (_SIZE, _CORES)):
+            wanted = _without(_READERS[kind](part), dropped)
+            if not wanted:
+                continue
+            for name, words in _known(kind):
+                if wanted == _without(words, dropped):
+                    return name
+    return None
+
+
+def _parts(text: str) -> list[str]:
+    inside = re.findall(r"\(([^)]*)\)", text)
+    return [text, *inside, re.sub(r"\([^)]*\)", " ", text)] if inside else [text]
+
+
+def _without(words: frozenset[str], dropped: tuple[re.Pattern[str], ...]) -> frozenset[str]:
+    return frozenset(word for word in words if not any(each.fullmatch(word) for each in dropped))
