@@ -146,7 +146,7 @@ def complaint(text: str, *arguments: str) -> str:
                  |                                   ^^^^
               llama-3.1-70b (fp16) needs 141.1 GB of weights; node 'edge' offers 1 x 25.8 GB (nvidia-l4)
               help: use tensor_parallel: 8 with accelerators: 8 or an accelerator that holds it (nvidia-b200-sxm, \
-amd-mi300x, apple-m2-ultra)
+nvidia-gb200, amd-mi300x)
             """,
             id="LLM that does not fit",
         ),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgesim import catalog
-from edgesim.calibrate.names import accelerator_named, generic_llm, llm_named
+from edgesim.calibrate.generic import generic_llm
 from edgesim.calibrate.table import shortened, text_of
 from edgesim.costs.memory import kv_blocks
 from edgesim.errors import Problem, ScenarioError
@@ -263,7 +263,7 @@ def _number(record: dict[str, str], name: str, default: float) -> float:
 
 @cache
 def _accelerator(hardware: str, notes: str) -> str | None:
-    name = accelerator_named(hardware)
+    name = catalog.named("accelerator", hardware)
     if name is not None and "backend=CPU" in notes and f"{name}-cpu" in catalog.names("accelerator"):
         return f"{name}-cpu"
     return name
@@ -272,7 +272,7 @@ def _accelerator(hardware: str, notes: str) -> str | None:
 @cache
 def _llm(model: str, params_b: float) -> Llm | None:
     """The catalogue's LLM; else, unless it is a mixture of experts, a dense one of that size."""
-    name = llm_named(model)
+    name = catalog.named("llm", model)
     if name is not None:
         return catalog.llm(name)
     mixture = re.search(r"\d+x\d+b|a\d+(\.\d+)?[bm]|moe|gpt-oss|-e\db|3n|rwkv|ocr", model.lower())

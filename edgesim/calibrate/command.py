@@ -12,7 +12,7 @@ import numpy as np
 
 from edgesim import catalog
 from edgesim.calibrate import kernels, logs, pictures, points, runs
-from edgesim.calibrate.settings import accelerator_named, llm_named, read_settings
+from edgesim.calibrate.settings import read_settings
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def subject(
     if settings is not None:
         keys, model, device = read_settings(settings)
     keys |= {key: value for key, value in given.items() if value is not None}
-    llm = llm or llm_named(model)
-    accelerator = accelerator or accelerator_named(device)
+    llm = llm or catalog.named("llm", model)
+    accelerator = accelerator or catalog.named("accelerator", device)
     for what, name, said in (("llm", llm, model), ("accelerator", accelerator, device)):
         if name is None:
             known = (

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
-from edgesim import catalog
 from edgesim.calibrate.table import text_of
 from edgesim.errors import Problem, ScenarioError
 
@@ -61,22 +59,3 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str, str]:
     if "kv_tokens" not in keys and "num_gpu_blocks" in flat:
         keys["kv_tokens"] = int(flat["num_gpu_blocks"]) * int(flat.get("block_size", 16))
     return keys, str(flat.get("model", "")), str(flat.get("device_name", ""))
-
-
-def llm_named(model: str) -> str | None:
-    """Name in the catalogue of a model that a hub calls otherwise."""
-    plain = model.rpartition("/")[2].lower()
-    plain = re.sub(r"-(instruct|chat|it|hf|base|fp8|awq|gptq|bf16)\b.*", "", plain.replace("meta-", ""))
-    return plain if plain in catalog.names("llm") else None
-
-
-def accelerator_named(device: str) -> str | None:
-    """Name in the catalogue of an accelerator that a driver calls otherwise: the entry with most words in common."""
-    words = set(re.findall(r"[a-z]+|\d+", device.lower())) - {"nvidia", "geforce", "gb", "hbm", "e"}
-    best, most = None, 0.0
-    for name in catalog.names("accelerator"):
-        title = set(re.findall(r"[a-z]+|\d+", f"{name} {catalog.accelerator(name).title}".lower()))
-        shared = len(words & title) - 0.01 * len(title)
-        if words and any(word.isdigit() for word in words & title) and shared > most:
-            best, most = name, shared
-    return best

@@ -49,18 +49,23 @@ _SIZE: Final = re.compile(r"\d+gb")
 _CORES: Final = re.compile(r"\d+core")
 
 
-def _hardware(text: str) -> frozenset[str]:
+Words = tuple[str, ...]
+"""Words in alphabetical order, repeated ones as often as they are said."""
+
+
+def _hardware(text: str) -> Words:
     plain = text.lower()
     plain = re.sub(r"\d+p\+\d+e\+(\d+)gpu", r"\1core", plain)
     plain = re.sub(r"(\d+)[ -]*(?:gpu[ -]*)?cores?\b", r"\1core", plain)
     plain = re.sub(r"(\d+) *gi?b\b", r"\1gb", plain)
     plain = re.sub(r"\bsxm\d\b", "sxm", plain)
-    return frozenset(re.findall(r"[a-z0-9]+\+?", plain)) - _SAID_ANYWAY
+    return tuple(sorted(word for word in re.findall(r"[a-z0-9]+\+?", plain) if word not in _SAID_ANYWAY))
 
 
-def _llm(text: str) -> frozenset[str]:
-    plain = _BUILDS.sub(" ", text.lower().rpartition("/")[2].replace("_", " "))
-    return frozenset(re.findall(r"[a-z]+|\d+(?:\.\d+)?", plain))
+def _llm(text: str) -> Words:
+    plain = _BUILDS.sub(" ", text.lower().rpartition("/")[2])
+    plain = _BUILDS.sub(" ", plain.replace("_", " "))
+    return tuple(sorted(re.findall(r"[a-z]+|\d+(?:\.\d+)?", plain)))
 
 
 _READERS: Final = {"accelerator": _hardware, "llm": _llm}
@@ -73,7 +78,7 @@ def called(kind: str, name: str) -> tuple[str, ...]:
 
 
 @cache
-def _known(kind: str) -> tuple[tuple[str, frozenset[str]], ...]:
+def _known(kind: str) -> tuple[tuple[str, Words], ...]:
     """Every way to call an entry, as words, in the catalogue's order."""
     read = _READERS[kind]
     return tuple((name, read(text)) for name in names(kind) for text in called(kind, name))
@@ -101,5 +106,5 @@ def _parts(text: str) -> list[str]:
     return [text, *inside, re.sub(r"\([^)]*\)", " ", text)] if inside else [text]
 
 
-def _without(words: frozenset[str], dropped: tuple[re.Pattern[str], ...]) -> frozenset[str]:
-    return frozenset(word for word in words if not any(each.fullmatch(word) for each in dropped))
+def _without(words: Words, dropped: tuple[re.Pattern[str], ...]) -> Words:
+    return tuple(word for word in words if not any(each.fullmatch(word) for each in dropped))

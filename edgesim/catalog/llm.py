@@ -75,7 +75,9 @@ class Llm:
         positions: Learned position (and segment) embeddings, 0 for rotary ones.
         encoder_only: One forward pass over the whole input; no decode, no KV cache.
         weights: Number format in which it is published.
-        quality: Score of an answer, for policies that trade it; 1 unless a scenario says otherwise.
+        quality: Score of an answer, for policies that trade it: the share of right answers on MMLU; 1 if unknown.
+        family: Siblings to choose from share it.
+        teacher: LLM that it was pruned or distilled from.
         figures: Source and confidence by field name.
     """
 
@@ -98,6 +100,8 @@ class Llm:
     encoder_only: bool = False
     weights: str = "bf16"
     quality: float = 1.0
+    family: str = ""
+    teacher: str = ""
     moe: Moe | None = None
     mla: Mla | None = None
     window: Window | None = None

@@ -30,7 +30,7 @@ _FILES: Final = {
     "workload template": "workloads.yaml",
 }
 _PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
-_OF_ONE: Final = frozenset({"title", "aliases", "figures"})
+_OF_ONE: Final = frozenset({"title", "aliases", "figures", "teacher"})
 """Keys that an entry does not pass on to those that are `like` it."""
 
 _CALCULATED: Final = frozenset({"name", "title", "figures", "engine"})
@@ -110,16 +110,16 @@ def engine(name: str) -> Engine:
 def llm(name: str) -> Llm:
     """Look up a packaged LLM."""
     plain, figures = _public("llm", name)
-    return _llm(name, plain["title"], figures)
+    return _llm(name, plain, figures)
 
 
-def _llm(name: str, title: str, figures: Mapping[str, Figure]) -> Llm:
-    values = _values(figures)
+def _llm(name: str, plain: Mapping[str, Any], figures: Mapping[str, Figure]) -> Llm:
+    values = {key: plain[key] for key in ("family", "teacher") if key in plain} | _values(figures)
     values |= {
         key: part(**values[key]) for key, part in _PARTS.items() if isinstance(values.get(key), Mapping)
     }
     values |= {key: int(values[key]) for key in ("params", "active_params") if key in values}
-    return Llm(name=name, title=title, **values, figures=figures)
+    return Llm(name=name, title=str(plain.get("title") or name), **values, figures=figures)
 
 
 @cache
@@ -217,7 +217,7 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
 def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:
     """Build an LLM that a scenario defines, `like` a packaged one or from architecture numbers alone."""
     fields = frozenset(item.name for item in dataclasses.fields(Llm)) - _CALCULATED
-    base = _public("llm", entry["like"])[1] if entry.get("like") else {}
+    plain, base = _public("llm", entry["like"]) if entry.get("like") else ({}, {})
     figures = _given("llm", entry, fields, base)
     needed = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "params", "context")
     missing = [key for key in needed if key not in figures]
@@ -229,7 +229,7 @@ def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:
             for word in figures[key].value:
                 if word not in known:
                     raise UnknownNameError(f"{key} figure", word, known)
-    return _llm(name, str(entry.get("title") or name), figures)
+    return _llm(name, {"family": plain.get("family", ""), "title": entry.get("title")}, figures)
 
 
 class MissingFiguresError(EdgesimError):

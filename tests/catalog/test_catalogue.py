@@ -14,10 +14,16 @@ from edgesim.catalog import load
 from edgesim.catalog.figures import UnsourcedFigureError, figures_of
 from edgesim.registry import UnknownNameError
 
-KINDS = ("accelerator", "llm", "link kind", "grid", "workload template")
-FIND = dict(
-    zip(KINDS, (catalog.accelerator, catalog.llm, catalog.link, catalog.grid, catalog.template), strict=True)
-)
+FIND = {
+    "accelerator": catalog.accelerator,
+    "engine": catalog.engine,
+    "llm": catalog.llm,
+    "link kind": catalog.link,
+    "grid": catalog.grid,
+    "workload template": catalog.template,
+}
+KINDS = tuple(FIND)
+KEYS = {"title", "kind", "architecture", "aliases", "family", "teacher", "like", "figures", "workload", "reaches"}
 ENTRIES = [(kind, name) for kind in KINDS for name in catalog.names(kind)]
 
 
@@ -26,7 +32,7 @@ def test_every_group_of_figures_states_source_and_confidence(kind):
     """Each figure of each entry, classes included, says where it comes from and how far it can be trusted."""
     for name, entry in load._entries(kind).items():
         assert entry["title"], name
-        assert set(entry) <= {"title", "kind", "like", "aliases", "figures", "workload", "architecture", "reaches"}, name
+        assert set(entry) <= KEYS, name
         own = figures_of(entry.get("figures", ()), name)
         for field, figure in own.items():
             assert figure.entry == name
@@ -89,7 +95,7 @@ def test_every_entry_loads_with_a_figure_for_each_number(kind, name):
 def test_the_catalogue_is_broad():
     """Phones to data centres, dense to latent attention."""
     assert len(catalog.accelerators()) >= 250
-    assert len(catalog.llms()) >= 14
+    assert len(catalog.llms()) >= 90
     assert {"gpu", "npu", "tpu", "cpu", "soc", "fpga", "asic"} <= {
         item.kind for item in catalog.accelerators().values()
     }
@@ -99,6 +105,24 @@ def test_the_catalogue_is_broad():
         for part in ("moe", "mla", "window", "vision", "encoder_only")
     )
     assert {"ethernet-lan", "wifi-5", "wifi-6", "lte", "5g", "fibre"} <= set(catalog.names("link kind"))
+
+
+def test_families_have_members_and_teachers_exist():
+    """Every LLM has siblings or stands alone by name; what it was made from is in the catalogue, and no smaller."""
+    for llm in catalog.llms().values():
+        assert llm.family, llm.name
+        if llm.teacher:
+            assert catalog.llm(llm.teacher).params > llm.params
+
+
+def test_quality_is_a_share_of_right_answers():
+    """All LLMs that answer at all have a score, between guessing and perfection, each with its source."""
+    for llm in catalog.llms().values():
+        if llm.encoder_only:
+            assert llm.quality == 1.0
+            continue
+        assert 0.24 < llm.quality < 0.95, llm.name
+        assert "MMLU" in llm.figures["quality"].source
 
 
 @pytest.mark.parametrize("name", catalog.names("accelerator"))

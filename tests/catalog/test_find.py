@@ -41,6 +41,36 @@ def test_hardware_is_found_by_what_others_call_it(said, name):
     assert catalog.named("accelerator", said) == name
 
 
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("meta-llama/Meta-Llama-3-8B", "llama-3-8b"),
+        ("meta-llama/Llama-2-70b-hf", "llama-2-70b"),
+        ("Qwen/Qwen3-32B-FP8", "qwen3-32b"),
+        ("Qwen/Qwen2.5-7B-Instruct-AWQ", "qwen2.5-7b"),
+        ("Llama-3.2-3B Q4_K_M", "llama-3.2-3b"),
+        ("Llama-2-7B GGUF Q4_0", "llama-2-7b"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "mistral-7b-v0.3"),
+        ("llama_v3_2_1b_instruct", "llama-3.2-1b"),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "deepseek-r1-distill-qwen-14b"),
+        ("openai/gpt-oss-20b MXFP4", "gpt-oss-20b"),
+        ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "tinyllama-1.1b"),
+        ("facebook/opt-13b", "opt-13b"),
+    ],
+)
+def test_llms_are_found_by_what_hubs_call_them(said, name):
+    """Owner, instruction tuning and quantisation change no architecture; sizes and versions do."""
+    assert catalog.named("llm", said) == name
+
+
+@pytest.mark.parametrize("name", catalog.names("llm"))
+def test_every_llm_is_found_by_its_name(name):
+    """No entry hides another."""
+    assert catalog.named("llm", name) == name
+
+
 @pytest.mark.parametrize("said", ["NVIDIA GeForce RTX 9999", "", "NVIDIA", "Intel"])
 def test_nothing_is_found_for_what_is_not_there(said):
     """A name that only shares a vendor is no match."""
@@ -65,3 +95,14 @@ def test_measured_hardware_is_in_the_catalogue():
     assert [n for n, count in measured.items() if count > 4 and catalog.named("accelerator", n) is None] == []
     found = sum(count for name, count in measured.items() if catalog.named("accelerator", name))
     assert found >= 0.98 * measured.total()
+
+
+@pytest.mark.skipif(not DEVICES.is_dir(), reason="needs the measured points in EDGESIM_DATA")
+def test_measured_llms_are_in_the_catalogue():
+    """Whatever was measured more than eight times, except for an architecture without attention in every layer."""
+    with (DEVICES / "device_points.csv").open(newline="") as file:
+        measured = Counter(row["model"] for row in csv.DictReader(file))
+    missing = {n for n, count in measured.items() if count > 8 and catalog.named("llm", n) is None}
+    assert missing == {"Qwen3.5 0.8B"}
+    found = sum(count for name, count in measured.items() if catalog.named("llm", name))
+    assert found >= 0.95 * measured.total()

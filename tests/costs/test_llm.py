@@ -12,9 +12,9 @@ LLMS = catalog.names("llm")
 
 @pytest.mark.parametrize("name", LLMS)
 def test_parameters_follow_from_the_architecture(name):
-    """The computed count is within 3 % of the stated one (and here within 0.5 %)."""
+    """The computed count is within 1 % of the stated one."""
     llm = catalog.llm(name)
-    assert costs.parameters(llm) == pytest.approx(llm.params, rel=0.005)
+    assert costs.parameters(llm) == pytest.approx(llm.params, rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in LLMS if catalog.llm(name).active_params])

@@ -26,9 +26,8 @@ def _fitting():
     """For every accelerator some LLMs that fit on up to 8 of it, in the first format that does; in turns."""
     llms = list(catalog.llms().values())
     for turn, accelerator in enumerate(catalog.accelerators().values()):
-        found = 0
-        for number in range(len(llms)):
-            llm = llms[(5 * turn + 7 * number) % len(llms)]
+        found, first = 0, 5 * turn % len(llms)
+        for llm in llms[first:] + llms[:first]:
             for weights in FORMATS:
                 parallel = next((p for p in (1, 2, 4, 8) if _fits(accelerator, llm, weights, p)), 0)
                 if parallel:
