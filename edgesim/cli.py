@@ -378,50 +378,67 @@ def catalog() -> None:
     """The catalogue: accelerators, LLMs, links, grids, workload templates."""
 
 
-_KINDS: Final = ("accelerator", "llm", "link kind", "grid", "workload template")
-
-
 @catalog.command("list")
-@click.argument("kind", required=False, type=click.Choice(_KINDS))
+@click.argument("kind", required=False)
+@click.option(
+    "--memory", metavar="SIZE", help="Accelerators with at least, LLMs with weights of at most so much."
+)
+@click.option(
+    "--type", "type_", metavar="TYPE", help="Accelerators of a type: gpu, npu, soc, tpu, cpu, asic, fpga."
+)
+@click.option("--family", metavar="NAME", help="LLMs of a family.")
+@click.option(
+    "--confidence", metavar="MARK", help="Entries that can be trusted so far, as the last column says."
+)
+@click.option(
+    "--fits", metavar="NAME", help="LLMs that fit on an accelerator, or accelerators that hold an LLM."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in SI units.")
 @debug_option
-def list_catalog(kind: str | None) -> None:
-    """List the entries of KIND, or of all kinds."""
-    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
+def list_catalog(
+    kind: str | None, memory: str | None, type_: str | None, *, as_json: bool, **given: Any
+) -> None:
+    """List the entries of KIND, or of all kinds, with what helps to choose."""
+    from edgesim import units  # noqa: PLC0415 - not for --help
+    from edgesim.report import catalogue  # noqa: PLC0415
 
-    for each in (kind,) if kind else _KINDS:
-        _print_table((each, "what it is"), [(name, _entry(each, name).title) for name in entries.names(each)])
+    filters = catalogue.Filters(units.bytes_(memory) if memory else None, type_, **given)
+    kinds = catalogue.kinds(kind, filters)
+    if as_json:
+        found = [plain for each in kinds for plain in catalogue.listed_plain(each, filters)]
+        click.echo(json.dumps(found, indent=1))
+        return
+    for each in kinds:
+        _print_table(*catalogue.listed(each, filters))
 
 
 @catalog.command("show")
 @click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, in SI units.")
 @debug_option
-def show_entry(name: str) -> None:
-    """Show the figures of entry NAME, each with its source."""
-    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
-    from edgesim.registry import UnknownNameError  # noqa: PLC0415
+def show_entry(name: str, *, as_json: bool) -> None:
+    """Show every figure of entry NAME with unit, mark and source, and what they come to."""
+    from edgesim.report import catalogue  # noqa: PLC0415 - not for --help
 
-    kinds = [kind for kind in _KINDS if name in entries.names(kind)]
-    if not kinds:
-        raise UnknownNameError(
-            "catalogue entry", name, [each for kind in _KINDS for each in entries.names(kind)]
-        )
-    for kind in kinds:
-        entry = _entry(kind, name)
-        rows = [(field, str(f.value), f.confidence, f.source) for field, f in entry.figures.items()]
-        _print_table(("figure", "value", "confidence", "source"), rows, f"{kind} {name}: {entry.title}")
+    if as_json:
+        click.echo(json.dumps(catalogue.shown_plain(name), indent=1))
+        return
+    kind = catalogue.kind_of(name)
+    rows, sources = catalogue.figures(name)
+    title = f"{kind} {name}: {catalogue.entry(kind, name).title}"
+    _print_table(("figure", "value", "confidence", "source"), rows, title)
+    _print_table(("", "source", "stated for"), sources)
+    _print_table(("", "what it comes to"), catalogue.about(name))
 
 
-def _entry(kind: str, name: str) -> Any:
-    """Look up a catalogue entry of any kind."""
-    from edgesim import catalog as entries  # noqa: PLC0415 - not for --help
+@catalog.command("find")
+@click.argument("text", nargs=-1, required=True)
+@debug_option
+def find_entry(text: tuple[str, ...]) -> None:
+    """Find entries by name, title, or what drivers, hubs and collections of measurements call them."""
+    from edgesim.report import catalogue  # noqa: PLC0415 - not for --help
 
-    find = {
-        "link kind": entries.link,
-        "workload template": entries.template,
-        "grid": entries.grid,
-        "llm": entries.llm,
-    }
-    return find.get(kind, entries.accelerator)(name)
+    _print_table(("kind", "name", "title"), catalogue.found(" ".join(text)))
 
 
 @main.group()

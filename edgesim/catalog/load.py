@@ -162,6 +162,13 @@ def llms() -> dict[str, Llm]:
     return _all("llm", llm)
 
 
+def family(name: str) -> list[Llm]:
+    """All packaged LLMs of a family, the smallest first."""
+    return sorted(
+        (one for one in llms().values() if one.family == name), key=lambda one: (one.params, one.name)
+    )
+
+
 def _given(
     kind: str, entry: Mapping[str, Any], fields: frozenset[str], base: Mapping[str, Figure]
 ) -> dict[str, Figure]:

@@ -14,26 +14,64 @@ _READERS: Final = {
     "tdp_w": "watts",
     "interconnect_latency": "seconds",
     "layer_overhead": "seconds",
+    "launch_overhead": "seconds",
     "step_overhead": "seconds",
     "step_overhead_per_sequence": "seconds",
     "price": "usd_per_hour",
-    **dict.fromkeys(("fp16", "fp8", "int8", "int4"), "flop_per_s"),
+    **dict.fromkeys(("fp16", "fp8", "int8", "int4", "fp4"), "flop_per_s"),
     **dict.fromkeys(
         (
             "compute_efficiency",
             "memory_efficiency",
             "attention_efficiency",
             "quantised_efficiency",
+            "activation_efficiency",
             "parallel_overhead",
             "base_power",
             "memory_power",
             "compute_power",
             "power_cap",
+            "prefill_band",
+            "decode_band",
+            "energy_band",
         ),
         "percent",
     ),
 }
 """Which reader of `edgesim.units` understands the text of a figure."""
+
+
+UNITS: Final = {
+    "bytes_": "B",
+    "bytes_per_s": "B/s",
+    "watts": "W",
+    "seconds": "s",
+    "usd_per_hour": "USD/h",
+    "flop_per_s": "FLOP/s",
+    "percent": "share",
+}
+"""Unit of what a reader answers."""
+
+_OTHER_UNITS: Final = {
+    "latency": "s",
+    "bandwidth_up": "B/s",
+    "bandwidth_down": "B/s",
+    "overhead": "B",
+    "energy_up": "J/B",
+    "energy_down": "J/B",
+    "attributional": "J/B",
+    "carbon": "g/kWh",
+    "context": "tokens",
+    "positions": "tokens",
+    "vocab": "tokens",
+    "quality": "share",
+}
+
+
+def unit_of(name: str) -> str:
+    """Unit of a figure by its name; empty for counts, flags and words."""
+    reader = _READERS.get(name)
+    return UNITS[reader] if reader else _OTHER_UNITS.get(name, "")
 
 
 _POSITIVE: Final = frozenset({"memory", "memory_bandwidth", "tdp_w", "interconnect", "host_link"})

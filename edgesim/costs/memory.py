@@ -98,6 +98,7 @@ def fit(
     max_batched_tokens: int = 2048,
     block_size: int = 16,
     memory_utilisation: float = 0.9,
+    suggest: bool = True,
 ) -> Fit:
     """Check that an LLM fits, and say what would if it does not.
 
@@ -112,6 +113,7 @@ def fit(
         max_batched_tokens: Tokens in a step.
         block_size: Tokens in a KV block.
         memory_utilisation: Share of the memory that the engine may take.
+        suggest: Whether to look for what would fit.
     """
     weights = weights or llm.weights
     tokens = min(ROOM_FOR, llm.context)
@@ -129,7 +131,7 @@ def fit(
         available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
         weights=weights_bytes(llm, weights),
     )
-    if result.fits:
+    if result.fits or not suggest:
         return result
     ways = list(_lighter(llm, weights, tensor_parallel, would))
     ways += list(_wider(weights, tensor_parallel, accelerators, would))

@@ -223,7 +223,30 @@ def test_catalog_lists_and_shows_sources() -> None:
     found = run("catalog", "show", "nvidia-l4")
     assert found.exit_code == 0, found.output
     assert "confidence" in found.stdout
+    assert "aiconfigurator" in found.stdout
     assert run("catalog", "show", "nvidia-l5").exit_code == 2
+
+
+def test_catalog_is_filtered_searched_and_printed_as_json() -> None:
+    """Choosing hardware and LLMs from the command line."""
+    some = run("catalog", "list", "--fits", "nvidia-l4", "--family", "llama-3", "--json")
+    assert some.exit_code == 0, some.output
+    assert {entry["name"]: entry["fits_in"] for entry in json.loads(some.stdout)}["llama-3.1-8b"] == "bf16"
+    assert "nvidia-t4" not in run("catalog", "list", "accelerator", "--memory", "20 GB").stdout
+    shown = json.loads(run("catalog", "show", "nvidia-l4", "--json").stdout)
+    assert shown["figures"]["tdp_w"] == {
+        "value": 72.0,
+        "unit": "W",
+        "confidence": "datasheet",
+        "source": shown["figures"]["fp16"]["source"],
+        "entry": "nvidia-l4",
+    }
+    assert "nvidia-h100-sxm" in run("catalog", "find", "NVIDIA", "H100", "80GB", "HBM3").stdout
+    wrong = run("catalog", "list", "acelerator")
+    assert wrong.exit_code == 2
+    assert "did you mean 'accelerator'?" in wrong.stderr
+    assert run("catalog", "list", "--memory", "20 W").exit_code == 2
+    assert run("catalog", "find", "nvidia-l5").exit_code == 2
 
 
 def test_metrics_are_explained() -> None:
