@@ -54,7 +54,7 @@ Words = tuple[str, ...]
 
 
 def _hardware(text: str) -> Words:
-    plain = text.lower()
+    plain = re.sub(r"\b(rtx|gtx)(?=\d|pro)|(?<=rtxpro)", r"\1 ", text.lower())
     plain = re.sub(r"\d+p\+\d+e\+(\d+)gpu", r"\1core", plain)
     plain = re.sub(r"(\d+)[ -]*(?:gpu[ -]*)?cores?\b", r"\1core", plain)
     plain = re.sub(r"(\d+) *gi?b\b", r"\1gb", plain)

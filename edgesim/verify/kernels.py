@@ -12,7 +12,6 @@ import numpy as np
 
 from edgesim import catalog
 from edgesim.calibrate.kernels import profile_of_kernels
-from edgesim.calibrate.names import accelerator_named, llm_named
 from edgesim.calibrate.table import Table, read_table
 from edgesim.costs.profile import profile_step_cost
 from edgesim.costs.step import PS
@@ -44,7 +43,7 @@ def found(folder: Path) -> Iterator[tuple[str, str, Llm, int]]:
     """Prefix, hardware, LLM and tensor parallelism of the profiles of a data folder."""
     for path in sorted((folder / "kernels").glob("profile_*_dense.csv*")):
         named = re.fullmatch(r"profile_([^_]+)_(.+)_tp(\d+)_dense\.csv(?:\.gz)?", path.name)
-        llm = llm_named(named[2].replace("_", "/")) if named else None
+        llm = catalog.named("llm", named[2].replace("_", "/")) if named else None
         if named and llm:
             prefix = str(path.with_name(path.name.partition("dense.csv")[0]))
             yield prefix, named[1], catalog.llm(llm), int(named[3])
@@ -52,7 +51,7 @@ def found(folder: Path) -> Iterator[tuple[str, str, Llm, int]]:
 
 def profile(prefix: str, hardware: str, llm: Llm, parallel: int) -> Profile | None:
     """One of them as a profile; None if the catalogue does not have its hardware."""
-    name = accelerator_named(hardware)
+    name = catalog.named("accelerator", hardware)
     if name is None:
         return None
     return profile_of_kernels(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 from edgesim import catalog
 from edgesim.calibrate import engines
 from edgesim.calibrate.campaign import Measurement, Unused, read_campaign
-from edgesim.calibrate.names import accelerator_named
 from edgesim.errors import EdgesimError
 from edgesim.verify.accuracy import Comparison
 
@@ -57,7 +56,7 @@ def without(found: Sequence[Measurement], hardware: str) -> Iterator[Comparison]
     Raises:
         EdgesimError: Nothing was measured on it.
     """
-    name = accelerator_named(hardware) or hardware
+    name = catalog.named("accelerator", hardware) or hardware
     mine = [one for one in found if name in {one.accelerator, one.hardware}]
     if not mine:
         known = sorted({one.accelerator for one in found})

@@ -10,7 +10,6 @@ import numpy as np
 from edgesim import catalog
 from edgesim.calibrate import engines
 from edgesim.calibrate.campaign import CONVENTIONS, Measurement, steps_of
-from edgesim.calibrate.names import llm_named
 from edgesim.calibrate.table import read_table
 from edgesim.verify.accuracy import Comparison
 
@@ -51,7 +50,7 @@ def _measured(path: Path) -> Iterator[Measurement]:
     for model, prompt, batch, output, first, each, parallel in zip(table.words("model"), *columns, strict=True):
         runs[model, int(parallel), int(prompt), int(batch), int(output)].append((first, each))
     for (model, parallel, prompt, batch, output), times in runs.items():
-        name = llm_named(model)
+        name = catalog.named("llm", model)
         if name is None:
             continue
         llm = catalog.llm(name)
