@@ -299,12 +299,17 @@ def _roof(
 
 
 def _along(axis: list[int], values: object, at: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Interpolate along the first dimension; constant below, as between the last two entries above."""
+    """Interpolate along the first dimension; constant below, as over the upper half of the axis above.
+
+    The last two entries alone may lie on one step of a staircase, since kernels work in tiles.
+    """
     x, y = np.array(axis, np.float64), np.array(values, np.float64)
     i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
     share = np.maximum((at - x[i]) / (x[i + 1] - x[i]), 0.0)
-    share = share.reshape(-1, *[1] * (y.ndim - 1))
-    return np.maximum(y[i] + (y[i + 1] - y[i]) * share, 0.0)
+    half = max(0, int(np.searchsorted(x, x[-1] / 2, side="right")) - 1)
+    beyond = np.maximum(at - x[-1], 0.0) / (x[-1] - x[half])
+    share, beyond = (part.reshape(-1, *[1] * (y.ndim - 1)) for part in (np.minimum(share, 1.0), beyond))
+    return np.maximum(y[i] + (y[i + 1] - y[i]) * share + (y[-1] - y[half]) * beyond, 0.0)
 
 
 def _nearest(seconds: object) -> NDArray[np.int64]:
