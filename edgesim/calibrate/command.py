@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from edgesim import catalog
-from edgesim.calibrate import kernels, logs, pictures, points, runs
-from edgesim.calibrate.settings import read_settings
+from edgesim.calibrate import kernels, pictures, points
+from edgesim.calibrate.settings import Settings, read_settings
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-START: Final = {
-    "roofline": ("memory_efficiency", "compute_efficiency", "step_overhead"),
-    "profile": ("step_overhead", "sequence_overhead"),
-}
-"""What a fit to a log changes, by kind of cost."""
-
-BEGIN: Final = {"step_overhead": 1e-3, "sequence_overhead": 1e-5}
+    from edgesim.costs.profile import Profile
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What was measured: names in the catalogue, and engine settings as keys of a deployment."""
+    """What was measured.
+
+    Attributes:
+        accelerator: Name in the catalogue.
+        llm: Name in the catalogue.
+        settings: Engine settings, as keys of a deployment.
+        engine: Engine and version; empty if nothing says it.
+        whole_experts: Whether experts were spread whole over accelerators.
+        notes: What a simulation knows less about than the engine did.
+    """
 
     accelerator: str
     llm: str
     settings: dict[str, Any]
+    engine: str = ""
+    whole_experts: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def weights(self) -> str:
@@ -54,14 +59,12 @@ def subject(
     Raises:
         EdgesimError: Accelerator or LLM is not known.
     """
-    keys: dict[str, Any] = {}
-    model = device = ""
-    if settings is not None:
-        keys, model, device = read_settings(settings)
-    keys |= {key: value for key, value in given.items() if value is not None}
-    llm = llm or catalog.named("llm", model)
-    accelerator = accelerator or catalog.named("accelerator", device)
-    for what, name, said in (("llm", llm, model), ("accelerator", accelerator, device)):
+    found = Settings() if settings is None else read_settings(settings)
+    experts = given.pop("expert_parallel", None)
+    keys = found.keys | {key: value for key, value in given.items() if value is not None}
+    llm = llm or catalog.named("llm", found.model.rstrip("/"))
+    accelerator = accelerator or catalog.named("accelerator", found.device)
+    for what, name, said in (("llm", llm, found.model), ("accelerator", accelerator, found.device)):
         if name is None:
             known = (
                 f"the settings say {said!r}, which the catalogue does not have" if said else "nothing says it"
@@ -73,7 +76,8 @@ def subject(
     assert accelerator is not None
     catalog.llm(llm)
     catalog.accelerator(accelerator)
-    return Subject(accelerator, llm, keys)
+    whole = found.whole_experts if experts is None else experts
+    return Subject(accelerator, llm, keys, found.engine, whole, tuple(found.notes))
 
 
 def from_kernels(prefix: str, about: Subject, engine: str, out: Path) -> str:
@@ -84,14 +88,54 @@ def from_kernels(prefix: str, about: Subject, engine: str, out: Path) -> str:
         about.accelerator,
         weights=about.weights,
         tensor_parallel=about.tensor_parallel,
-        engine=engine,
+        engine=engine or about.engine or "unnamed engine",
         source=f"kernel times in {Path(prefix).name}*",
     )
     out.write_text(profile.text(), encoding="utf-8")
+    return _told(profile, out)
+
+
+def from_database(where: str, system: str | None, about: Subject, engine: str, out: Path) -> str:
+    """Write a profile put together from a database of kernels."""
+    profile = profile_of(where, system, about, engine)
+    out.write_text(profile.text(), encoding="utf-8")
+    return _told(profile, out)
+
+
+def profile_of(where: str, system: str | None, about: Subject, engine: str) -> Profile:
+    """Put a profile together from a database of kernels.
+
+    Raises:
+        EdgesimError: The database has nothing of the accelerator or the LLM.
+    """
+    from edgesim.calibrate.assemble import Layout, profile_of_database  # noqa: PLC0415 - heavy, and only here
+    from edgesim.calibrate.database import CHIPS, open_database, system_of  # noqa: PLC0415
+
+    system = system or system_of(about.accelerator)
+    if system is None:
+        raise EdgesimError(
+            f"which system of the database is like {about.accelerator}? name it with --system ({', '.join(CHIPS)})"
+        )
+    llm = catalog.llm(about.llm)
+    data = int(about.settings.get("replicas", 1)) if llm.moe else 1
+    return profile_of_database(
+        open_database(where, system),
+        llm,
+        catalog.accelerator(about.accelerator),
+        weights=about.weights,
+        kv=str(about.settings.get("kv", "fp16")),
+        layout=Layout(about.tensor_parallel, data, about.whole_experts and llm.moe is not None),
+        engine=engine,
+    )
+
+
+def _told(profile: Profile, out: Path) -> str:
+    """What a profile holds, and how a scenario names it."""
     return (
         f"wrote {out}: {len(profile.tokens)} sizes of linear layers, "
         f"{len(profile.decode_sequences)} x {len(profile.decode_contexts)} decodes, "
-        f"{np.array(profile.mixed).size:,} steps with prompts\n"
+        f"{np.array(profile.mixed).size:,} steps with prompts, expected within {profile.error_band:.0%}\n"
+        f"  from {profile.source}\n"
         f"  costs: {{kind: profile, path: {out.name}}}"
     )
 
@@ -115,8 +159,8 @@ def from_points(path: Path, about: Subject, out: Path, table: Callable[..., None
                 str(p.batch),
                 str(p.prompt),
                 str(p.output),
-                _ms(p.seconds),
-                _ms(p.seconds * (1 + e)),
+                milliseconds(p.seconds),
+                milliseconds(p.seconds * (1 + e)),
                 f"{e:+.1%}",
             )
             for p, e in found.errors.items()
@@ -150,74 +194,6 @@ def _written(key: str, value: float) -> str:
     return f"{value * 1e3:.5g} ms" if key.endswith("overhead") else f"{value:.5g}"
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """A time for people."""
     return f"{seconds * 1e3:.4g} ms"
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How a log is fitted: not at all, or on which requests."""
-
-    wanted: bool
-    train: slice
-
-
-def from_log(
-    path: Path, about: Subject, profile: Path | None, fit: Fit, out: Path, table: Callable[..., None]
-) -> str:
-    """Simulate a log again, fitted if that is asked for, and write the scenario, its trace and a picture."""
-    log = logs.read_log(path)
-    kind = "profile" if profile else "roofline"
-    costs: dict[str, Any] = {"kind": kind} | ({"path": str(profile.resolve())} if profile else {})
-    replica = runs.Replica(about.accelerator, about.llm, about.settings, costs)
-    out.mkdir(parents=True, exist_ok=True)
-    trace = out / "requests.csv"
-    runs.write_trace(log, trace)
-    if fit.wanted:
-        machine = catalog.accelerator(about.accelerator)
-        start = {name: BEGIN.get(name) or getattr(machine, name) for name in START[kind]}
-        with click.progressbar(length=runs.MOST_RUNS, label="fitting", file=sys.stderr) as bar:
-            costs = runs.fit(
-                log, replica, trace.resolve(), start, fit.train, lambda done: bar.update(done - bar.pos)
-            )
-    simulated = runs.simulate_log(log, replica, trace.resolve(), costs)
-    for title, part in _parts(log, fit):
-        table(
-            ("metric", "statistic", "measured", "simulated", "error"),
-            [
-                (x.metric, x.statistic, _ms(x.measured), _ms(x.simulated), f"{x.error:+.1%}")
-                for x in runs.compare(log, simulated, part)
-            ],
-            title,
-        )
-    _write_scenario(replica, costs, path, out)
-    pictures.run(log, simulated, out / "comparison.png")
-    return f"wrote {out / 'scenario.yaml'}, requests.csv and comparison.png; costs: {simulated.calibration}"
-
-
-def _parts(log: logs.Log, fit: Fit) -> Sequence[tuple[str, slice]]:
-    """Requests that are compared, fitted ones and others apart."""
-    _, last, _ = fit.train.indices(len(log))
-    if not fit.wanted or last == len(log):
-        return [
-            (
-                f"all {len(log)} requests" + (", fitted on them" if fit.wanted else ", nothing fitted"),
-                slice(None),
-            )
-        ]
-    return [
-        (f"requests 1 to {last}, fitted on them", slice(last)),
-        (f"requests {last + 1} to {len(log)}, held out", slice(last, None)),
-    ]
-
-
-def _write_scenario(replica: runs.Replica, costs: dict[str, Any], log: Path, out: Path) -> None:
-    """Write the scenario that replays the log, paths relative to it."""
-    import os  # noqa: PLC0415 - paths of one command
-
-    from edgesim.scenario.text import dump  # noqa: PLC0415 - heavy, and only here
-
-    if "path" in costs:
-        costs = costs | {"path": os.path.relpath(costs["path"], out.resolve())}
-    text = dump(replica.scenario("requests.csv", costs))
-    (out / "scenario.yaml").write_text(f"# Replays {log.name}, as it was served.\n\n{text}", encoding="utf-8")

@@ -30,6 +30,7 @@ from edgesim.costs.roofline import (
     machine,
     with_stream_rate,
 )
+from edgesim.costs.sharing import multiplied, shared
 from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range, down, up, work_unit
 from edgesim.errors import Problem, ScenarioError
 
@@ -163,17 +164,16 @@ def _refusal(text: str) -> ScenarioError:
     return ScenarioError([Problem(("costs", "path"), text)])
 
 
-def check(profile: Profile, accelerator: str, llm: Llm, weights: str, tensor_parallel: int) -> None:
-    """Refuse a profile of something else.
+def check(profile: Profile, accelerator: str, llm: Llm, weights: str) -> None:
+    """Refuse a profile of something else; another parallelism is made up for.
 
     Raises:
-        ScenarioError: It was measured on another accelerator, LLM, number format or parallelism.
+        ScenarioError: It was measured on another accelerator, LLM or number format.
     """
     full = {"fp16", "bf16"}
     pairs = [
         ("accelerator", profile.accelerator, accelerator),
         ("llm", profile.llm, llm.name),
-        ("tensor_parallel", profile.tensor_parallel, tensor_parallel),
     ]
     if not {profile.weights, weights} <= full:
         pairs.append(("weights", profile.weights, weights))
@@ -202,6 +202,7 @@ def profile_step_cost(
     context: int | None = None,
     step_overhead: float | None = None,
     sequence_overhead: float | None = None,
+    time_factor: float = 1.0,
 ) -> StepCost:
     """Build the step costs of a replica from a profile.
 
@@ -221,9 +222,13 @@ def profile_step_cost(
         context: Longest sequence; the LLM's own by default.
         step_overhead: What the host adds to a step [s], instead of the profile's.
         sequence_overhead: What it adds for each sequence [s], instead of the profile's.
+        time_factor: What the measured times are multiplied by, host apart.
     """
     weights = weights or llm.weights
-    check(profile, accelerator.name, llm, weights, tensor_parallel)
+    check(profile, accelerator.name, llm, weights)
+    measured_on = profile.tensor_parallel
+    adjusted = step_overhead is not None or sequence_overhead is not None or time_factor != 1
+    profile = multiplied(shared(profile, accelerator, llm, tensor_parallel), time_factor)
     ideal = ideal_machine(accelerator, weights, tensor_parallel)
     power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
     unit = work_unit(ideal.linear)
@@ -265,7 +270,8 @@ def profile_step_cost(
         idle_mw=power.idle_mw,
         cap_mw=int(power.cap_w * 1e3),
         calibration=f"profile {profile.name or profile.accelerator}, {profile.engine}"
-        + (", host overhead fitted" if profile.fitted else ""),
+        + (", host overhead fitted" if profile.fitted else "")
+        + (", adjusted by the scenario" if adjusted else ""),
         error_band=profile.error_band,
         tokens_per_image=llm.vision.tokens_per_image if llm.vision else 0,
         work_unit=unit,
@@ -273,7 +279,10 @@ def profile_step_cost(
         peak_bandwidth=ideal.stream,
         weights_bytes=work.weights_bytes(llm, weights),
         measured=measured,
-        notes=_notes(profile, max_num_seqs, max_batched_tokens, context or llm.context),
+        notes=(
+            *_shared_notes(profile, measured_on),
+            *_notes(profile, max_num_seqs, max_batched_tokens, context or llm.context),
+        ),
     )
     check_range(cost, context or llm.context)
     return with_stream_rate(cost)
@@ -309,7 +318,8 @@ def _along(axis: list[int], values: object, at: NDArray[np.int64]) -> NDArray[np
     half = max(0, int(np.searchsorted(x, x[-1] / 2, side="right")) - 1)
     beyond = np.maximum(at - x[-1], 0.0) / (x[-1] - x[half])
     share, beyond = (part.reshape(-1, *[1] * (y.ndim - 1)) for part in (np.minimum(share, 1.0), beyond))
-    return np.maximum(y[i] + (y[i + 1] - y[i]) * share + (y[-1] - y[half]) * beyond, 0.0)
+    result: NDArray[np.float64] = y[i] + (y[i + 1] - y[i]) * share + (y[-1] - y[half]) * beyond
+    return np.maximum(result, 0.0)
 
 
 def _nearest(seconds: object) -> NDArray[np.int64]:
@@ -364,6 +374,15 @@ def _measured(
         contexts=np.array(profile.mixed_contexts, np.int64),
         attention=_nearest(profile.mixed),
     )
+
+
+def _shared_notes(profile: Profile, measured_on: int) -> tuple[str, ...]:
+    """What a run divided."""
+    if profile.tensor_parallel == measured_on:
+        return ()
+    name = profile.name or profile.accelerator
+    text = f"profile {name} was measured with tensor_parallel {measured_on}; its times are divided"
+    return (f"{text} for {profile.tensor_parallel}, and all-reduces estimated",)
 
 
 def _notes(profile: Profile, max_num_seqs: int, max_batched_tokens: int, context: int) -> tuple[str, ...]:

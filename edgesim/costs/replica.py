@@ -88,6 +88,7 @@ def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike,
             read(costs.path),
             step_overhead=costs.step_overhead,
             sequence_overhead=costs.sequence_overhead,
+            time_factor=costs.time_factor,
             **shared,
         )
     given = Efficiency(

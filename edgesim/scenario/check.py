@@ -153,9 +153,7 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
         llm = scenario.llm(deployment.llm)
         try:
             found = profile.read(deployment.costs.path)
-            profile.check(
-                found, accelerator, llm, deployment.weights or llm.weights, deployment.tensor_parallel
-            )
+            profile.check(found, accelerator, llm, deployment.weights or llm.weights)
         except ScenarioError as error:
             for problem in error.problems:
                 yield replace(problem, path=("deployments", index, *problem.path))

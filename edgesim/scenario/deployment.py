@@ -91,6 +91,9 @@ class Profile(Section):
         default=None,
         description="Host time added by each sequence of a step that emits a token; by default the profile's.",
     )
+    time_factor: float = Field(
+        default=1.0, gt=0, description="What measured times are multiplied by, as a run of the engine told."
+    )
 
 
 Costs = Annotated[
