@@ -74,7 +74,7 @@ def from_log(path: Path, about: Subject, wish: Wish, out: Path, table: Callable[
         replica = runs.Replica(about.accelerator, about.llm, about.settings, costs, wish.shared_prefix)
         found = _fitted(log, replica, trace, wish, kind) if wish.fit else None
         replica = found.replica if found else replica
-        simulated = runs.simulate_log(log, replica, trace)
+        simulated = runs.simulate_log(log, replica, trace, watched=True)
     for title, part in _parts(log, wish):
         lines = runs.compare(log, simulated, part)
         rows = [

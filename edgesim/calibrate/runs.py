@@ -45,10 +45,18 @@ class Parameter:
         """The place of a value in the search."""
         return math.log(max(value, self.low)) / 0.3 if self.unit is None else value / self.unit
 
+    def at_limit(self, x: float) -> bool:
+        """Whether a place is at a bound that says something: no overhead at all is none."""
+        low = self.place(self.low) if self.low > 0 else -math.inf
+        return x < low + AT_LIMIT or x > self.place(self.high) - AT_LIMIT
+
     def outside(self, x: float) -> float:
         """How far a place is out of bounds."""
         return max(0.0, self.place(self.low) - x, x - self.place(self.high))
 
+
+AT_LIMIT: Final = 0.05
+"""Places this near to a bound are at it."""
 
 PARAMETERS: Final = {
     "compute_efficiency": Parameter(0.02, 1.0),
@@ -60,11 +68,20 @@ PARAMETERS: Final = {
 """What can be fitted."""
 
 MOST_RUNS: Final = 90
-"""Simulations that a fit may take, about."""
+"""Simulations that a fit may take, give or take a few."""
 
 SHARED_BLOCKS: Final = (1, 2)
 """Beginnings that a fit tries where prefixes are cached [KV blocks]: a log does not tell what prompts say, and chat
 templates alone begin with some twenty equal tokens."""
+
+SINGLE: Final = 0.1
+"""What single requests are worth beside the statistics of all: they tell parameters apart that statistics do not."""
+
+DIFFERENCE: Final = 0.25
+"""Change of a parameter over which slopes are taken, in places of the search."""
+
+LARGE: Final = 0.2
+"""Errors of single requests beyond this all count as this one: who is preempted when memory is short is chance."""
 
 WORTH: Final = 0.8
 """A shared beginning is believed if it brings the requests, one by one, that much nearer to the measured ones."""
@@ -76,8 +93,8 @@ LEAST_SHARE: Final = 0.1
 """A time to the first token counts as at least this share of the whole request: what an engine's front end adds to a
 short one must not bend the costs of steps."""
 
-PRIOR: Final = 0.1
-"""What a factor on measured times is worth: one off by 10 % as much as an error of 1 %."""
+PRIOR: Final = 0.03
+"""What a factor on measured times is worth: one off by 10 % as much as an error of 0.3 %."""
 
 
 @dataclass
@@ -157,38 +174,54 @@ class Simulated:
 
 
 def simulate_log(
-    log: Log, replica: Replica, trace: Path, costs: Mapping[str, Any] | None = None
+    log: Log,
+    replica: Replica,
+    trace: Path,
+    costs: Mapping[str, Any] | None = None,
+    *,
+    watched: bool = False,
 ) -> Simulated:
-    """Simulate a log that `write_trace` wrote.
+    """Simulate a log that `write_trace` wrote, without what a run folder has beside the requests.
+
+    Args:
+        log: The measured run.
+        replica: What serves it.
+        trace: Its requests.
+        costs: The cost model, instead of the replica's.
+        watched: Whether to look at the load every second.
 
     Raises:
         SimulationError: A request cannot be served there.
     """
-    from edgesim import simulate  # noqa: PLC0415 - the engine, once the log is known to be good
+    from edgesim.records import STATUS  # noqa: PLC0415 - the engine, once the log is known to be good
+    from edgesim.results.writer import MemorySink  # noqa: PLC0415
+    from edgesim.scenario import load  # noqa: PLC0415
+    from edgesim.simulation import Simulation  # noqa: PLC0415
 
-    load: list[tuple[float, float, float, float]] = []
+    seen: list[tuple[float, float, float, float]] = []
 
     def watch(sim: Any) -> Any:
         while sim.now < log.last[-1] * 3 + 60:
             each = np.array([sim.load(i) for i in range(replica.replicas)])
-            load.append((sim.now, *each[:, :2].sum(axis=0), each[:, 2].mean()))
+            seen.append((sim.now, *each[:, :2].sum(axis=0), each[:, 2].mean()))
             yield sim.after(1.0)
 
-    run = simulate(replica.scenario(str(trace), costs), processes=[watch])
-    table = run.requests.sort_values("request")
-    done = table["status"] == "completed"
-    if not done.all():
-        row = table[~done].iloc[0]
-        text = f"request {row['request']} of the log is {row['status']} ({row['reason'] or 'no reason'})"
-        raise SimulationError(f"{text}; check the engine settings")
-    arrived, first, last = (
-        table[name].to_numpy(float) for name in ("arrived_at", "first_token_at", "finished_at")
-    )
-    engine = run.summary["engine"]
-    busy = np.array(load)[: int(last.max()) + 2]
+    sink = MemorySink(tables=("requests",))
+    scenario = load(replica.scenario(str(trace), costs))
+    outcome = Simulation(scenario, processes=[watch] if watched else []).run(sink)
+    records = np.concatenate(sink.chunks("requests"))
+    records = records[np.argsort(records["request"])]
+    for record in records[records["status"] != STATUS.index("completed")][:1]:
+        why = outcome.info.reasons[record["reason"]] if record["reason"] >= 0 else ""
+        how, why = STATUS[record["status"]], why or "no reason"
+        raise SimulationError(
+            f"request {record['request']} of the log is {how} ({why}); check the engine settings"
+        )
+    arrived, first, last = (records[name] * 1e-12 for name in ("arrived", "first_token", "finished"))
+    load_ = np.array(seen)[: int(last.max()) + 2] if watched else np.zeros((0, 4))
     metrics = metrics_of(arrived, first, last, log.output)
-    notes = tuple(run.summary["notes"])
-    return Simulated(metrics, busy, engine["calibration"], engine["error_band"], notes)
+    info = outcome.info
+    return Simulated(metrics, load_, info.calibration, info.error_band or 0.0, tuple(info.notes))
 
 
 def statistic(values: NDArray[np.float64], name: str) -> float:
@@ -277,6 +310,7 @@ class _Misfit:
     ) -> None:
         self.log, self.replica, self.trace, self.names, self.rows = log, replica, trace, names, rows
         self.progress, self.runs = progress, 0
+        self.known: dict[tuple[float, ...], NDArray[np.float64]] = {}
 
     def stated(self, point: Sequence[float] | NDArray[np.float64]) -> dict[str, Any]:
         """Parameters at a place of the search, as a deployment states them."""
@@ -293,31 +327,67 @@ class _Misfit:
         costs = self.replica.costs | self.stated(point)
         return simulate_log(self.log, self.replica, self.trace, costs)
 
-    def one_by_one(self, point: Sequence[float] | NDArray[np.float64]) -> float:
-        """How far single requests are from the measured ones, in all and for each token."""
-        there, here = self.log.metrics, self.simulated(point).metrics
-        whole = np.abs(here["e2e"] - there["e2e"])[self.rows].mean() / there["e2e"][self.rows].mean()
-        each = np.abs(here["tpot"] / there["tpot"] - 1)[self.rows]
-        each = each[np.isfinite(each)]
-        return float(whole + (each.mean() if len(each) else 0.0))
+    def one_by_one(self, simulated: Simulated) -> NDArray[np.float64]:
+        """Relative errors of single requests: of the whole, and of the time per token; large ones count as large."""
+        there, here = self.log.metrics, simulated.metrics
+        errors = np.concatenate(
+            [here[name][self.rows] / there[name][self.rows] - 1 for name in ("e2e", "tpot")]
+        )
+        return np.clip(errors[np.isfinite(errors)], -LARGE, LARGE)
 
-    def __call__(self, point: Sequence[float] | NDArray[np.float64]) -> float:
-        lines = compare(self.log, self.simulated(point), self.rows)
-        error = float(np.mean(np.square(distances(lines))))
-        for name, x in zip(self.names, point, strict=True):
-            error += PARAMETERS[name].outside(float(x))
-            if name == "time_factor":
-                error += (PRIOR * math.log(PARAMETERS[name].inside(float(x)))) ** 2
-        return error
+    def residuals(self, point: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """What should be nothing: distances of statistics, errors of single requests, and a prior."""
+        key = tuple(float(x) for x in point)
+        if key not in self.known:
+            simulated = self.simulated(point)
+            apart = distances(compare(self.log, simulated, self.rows))
+            single = self.one_by_one(simulated)
+            prior = [
+                PRIOR * math.log(PARAMETERS[name].inside(x))
+                for name, x in zip(self.names, key, strict=True)
+                if name == "time_factor"
+            ]
+            weights = (1 / math.sqrt(len(apart)), math.sqrt(SINGLE / max(1, len(single))))
+            self.known[key] = np.concatenate([np.array(apart) * weights[0], single * weights[1], prior])
+        return self.known[key]
+
+    def slopes(self, point: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Change of the residuals with each parameter, over a change that shows beside chance."""
+        here, columns = self.residuals(point), []
+        for i, name in enumerate(self.names):
+            high = PARAMETERS[name].place(PARAMETERS[name].high)
+            step = DIFFERENCE if point[i] + DIFFERENCE <= high else -DIFFERENCE
+            moved = [x + step * (i == j) for j, x in enumerate(point)]
+            columns.append((self.residuals(moved) - here) / step)
+        return np.stack(columns, axis=-1)
 
     def least(self, begin: Sequence[float], most: int) -> tuple[NDArray[np.float64], float]:
-        """Search the place where it is least (Nelder and Mead)."""
-        from scipy.optimize import minimize  # noqa: PLC0415 - only fits need it
+        """Search the place where it is least, and how much: along slopes, then (Nelder and Mead) without them."""
+        from scipy.optimize import least_squares, minimize  # noqa: PLC0415 - only fits need it
 
-        corners = [list(begin)] + [[x + (i == j) for j, x in enumerate(begin)] for i in range(len(begin))]
-        options = {"maxfev": most, "xatol": 0.02, "fatol": 1e-6, "initial_simplex": corners}
-        found = minimize(self, begin, method="Nelder-Mead", options=options)
-        return found.x, float(found.fun)
+        self.known.clear()
+        start, kinds = self.runs, [PARAMETERS[name] for name in self.names]
+        bounds = ([kind.place(kind.low) for kind in kinds], [kind.place(kind.high) for kind in kinds])
+        inside = np.clip(begin, np.array(bounds[0]) + 1e-3, np.array(bounds[1]) - 1e-3)
+        rounds = max(2, int(0.7 * most) // (len(begin) + 1))
+        slid = least_squares(
+            self.residuals, inside, self.slopes, bounds, xtol=1e-3, ftol=1e-4, max_nfev=rounds
+        )
+
+        def misfit(point: NDArray[np.float64]) -> float:
+            outside = sum(kind.outside(float(x)) for kind, x in zip(kinds, point, strict=True))
+            return float(np.sum(np.square(self.residuals(point)))) + outside
+
+        corners = [slid.x, *(slid.x + DIFFERENCE * np.eye(len(begin)))]
+        options = {
+            "maxfev": max(5, most - (self.runs - start)),
+            "xatol": 0.02,
+            "fatol": 1e-7,
+            "initial_simplex": corners,
+        }
+        found = minimize(misfit, slid.x, method="Nelder-Mead", options=options)
+        best: NDArray[np.float64] = found.x
+        return best, float(found.fun)
 
 
 def fit(
@@ -348,28 +418,24 @@ def fit(
     tried = _beginnings(replica)
     begin = [PARAMETERS[name].place(value) for name, value in start.items()]
     best, least = misfit.least(begin, MOST_RUNS // 2 if tried else MOST_RUNS)
-    if tried:
-        apart = {replica.shared_prefix: misfit.one_by_one(best)}
-        for tokens in tried:
-            misfit.replica = replace(replica, shared_prefix=tokens)
-            apart[tokens] = misfit.one_by_one(best)
-        nearest = min(apart, key=lambda tokens: apart[tokens])
-        if apart[nearest] > WORTH * apart[replica.shared_prefix]:
-            nearest = replica.shared_prefix
-        misfit.replica = replace(replica, shared_prefix=nearest)
-        best, least = misfit.least(list(best), MOST_RUNS - misfit.runs)
-    left = math.sqrt(least) if math.isfinite(least) else math.inf
+    nearest, each = (best, least, replica), MOST_RUNS // 5
+    for tokens in tried:
+        misfit.replica = replace(replica, shared_prefix=tokens)
+        place, value = misfit.least(list(best), each)
+        if value < min(WORTH**2 * least, nearest[1]):
+            nearest = (place, value, misfit.replica)
+    best, least, misfit.replica = nearest
+    if misfit.replica is not replica:
+        best, _ = misfit.least(list(best), each)
+    simulated = misfit.simulated(best)
+    left = float(np.sqrt(np.mean(np.square(distances(compare(log, simulated, rows))))))
     if left > TOO_FAR:
         raise SimulationError(
             f"the fit does not converge: after {misfit.runs} simulations statistics are still a factor of "
             f"{math.exp(min(left, 99.0)):.2g} apart; check accelerator, LLM and engine settings"
         )
     stated = misfit.stated(best)
-    ends = [
-        name
-        for name, x in zip(start, best, strict=True)
-        if PARAMETERS[name].inside(float(x)) in {PARAMETERS[name].high, PARAMETERS[name].low or -1.0}
-    ]
+    ends = [name for name, x in zip(start, best, strict=True) if PARAMETERS[name].at_limit(float(x))]
     shared = misfit.replica.shared_prefix
     more = {} if shared == replica.shared_prefix else {"shared_prefix": shared}
     found = replace(misfit.replica, costs=replica.costs | stated)

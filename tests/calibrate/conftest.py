@@ -57,7 +57,12 @@ def tables() -> dict[str, list[dict[str, object]]]:
         {"gemm_dtype": "bfloat16", "m": m, "n": n, "k": k, "latency": 1e3 * product(m, n, k)}
         for m, n, k in itertools.product(SIZES, WIDTHS, WIDTHS)
     ]
-    shared = {"head_dim": 128, "kv_cache_dtype": "bfloat16", "window_size": 0, "kernel_source": "flash_attn_fa3"}
+    shared = {
+        "head_dim": 128,
+        "kv_cache_dtype": "bfloat16",
+        "window_size": 0,
+        "kernel_source": "flash_attn_fa3",
+    }
     context = [
         {"batch_size": 1, "isl": s, "num_heads": h, "num_key_value_heads": kv, "step": 0, **shared}
         | {"latency": 1e3 * prompt(s, h)}
@@ -70,13 +75,24 @@ def tables() -> dict[str, list[dict[str, object]]]:
         if b * s <= 1 << 20
     ]
     reduce = [
-        {"kernel_source": f"custom_{how}", "num_gpus": g, "message_size": e, "latency": slower * 1e3 * reduction(e, g)}
+        {
+            "kernel_source": f"custom_{how}",
+            "num_gpus": g,
+            "message_size": e,
+            "latency": slower * 1e3 * reduction(e, g),
+        }
         for e, g, (how, slower) in itertools.product(
             [2**i for i in range(7, 28)], [2, 4], [("graph", 1.0), ("eager", 3.0)]
         )
     ]
     collective = [
-        {"op_name": op, "nccl_dtype": "half", "num_gpus": g, "message_size": e, "latency": 1e3 * reduction(e, g)}
+        {
+            "op_name": op,
+            "nccl_dtype": "half",
+            "num_gpus": g,
+            "message_size": e,
+            "latency": 1e3 * reduction(e, g),
+        }
         for e, g, op in itertools.product(
             [2**i for i in range(8, 28)], [2, 4], ["all_gather", "reduce_scatter", "all_reduce"]
         )

@@ -40,7 +40,9 @@ def test_the_newest_version_of_an_engine_is_read(database: Database) -> None:
     """Old tables lie beside new ones; sources say which were taken."""
     assert database.sources["gemm"] == "vllm 0.24.0"
     assert database.rows("gemm")["seconds"].max() < 10
-    assert database.rows("moe", expert=2)["tensor"].tolist() == [1.0] * len(database.rows("moe", expert=2)["tensor"])
+    assert database.rows("moe", expert=2)["tensor"].tolist() == [1.0] * len(
+        database.rows("moe", expert=2)["tensor"]
+    )
 
 
 def test_the_whole_package_may_be_named(package: Path, tmp_path: Path) -> None:
@@ -108,7 +110,9 @@ def test_what_is_not_there_is_said(package: Path, tmp_path: Path) -> None:
     """An unknown system, one without tables, and a package that is not installed."""
     with pytest.raises(EdgesimError, match="of 'h999' are not known; known are a100_sxm"):
         open_database(str(package), "h999")
-    with pytest.raises(EdgesimError, match="has no gemm and no context and no generation measurements of l40s"):
+    with pytest.raises(
+        EdgesimError, match="has no gemm and no context and no generation measurements of l40s"
+    ):
         open_database(str(tmp_path), "l40s")
     if find_spec("aiconfigurator_core") is None:
         with pytest.raises(MissingExtraError, match=r"pip install 'edgesim\[aiconfigurator\]'"):
@@ -129,12 +133,16 @@ def test_products_between_measured_shapes(database: Database, truth: SimpleNames
 def test_products_are_never_faster_than_their_weights_stream() -> None:
     """Small matrices that were measured out of the cache are priced from memory; lighter weights stream faster."""
     grid = np.array([(m, n, k) for m in (1, 16, 256) for n in (1024, 16384) for k in (1024, 16384)], float)
-    seconds = np.array([2 * n * k / (8e12 if n * k < 2e6 else 3e12) + 2 * m * n * k / 5e14 for m, n, k in grid])
+    seconds = np.array(
+        [2 * n * k / (8e12 if n * k < 2e6 else 3e12) + 2 * m * n * k / 5e14 for m, n, k in grid]
+    )
     rows = dict(zip("mnk", grid.T, strict=True)) | {"seconds": seconds}
     found = Products(rows, 989e12, 3.35e12, 2.0)
     streamed = 2 * 16384 * 16384 / seconds[(grid == [1, 16384, 16384]).all(axis=1)][0]
     assert found.streamed == pytest.approx(streamed, rel=0.01)
-    assert found.seconds(np.array([1.0]), 1024, 1024)[0] == pytest.approx(2 * 1024 * 1024 / streamed, rel=0.01)
+    assert found.seconds(np.array([1.0]), 1024, 1024)[0] == pytest.approx(
+        2 * 1024 * 1024 / streamed, rel=0.01
+    )
     light = found.seconds(np.array([1.0]), 16384, 16384, 0.5)[0]
     assert light == pytest.approx(seconds[(grid == [1, 16384, 16384]).all(axis=1)][0] / 4, rel=0.02)
 
@@ -160,7 +168,9 @@ def test_older_attention_reads_a_context_for_every_head(package: Path) -> None:
     """FlashAttention 2 lets decodes beside a prompt take longer than alone, by heads, not by cached bytes."""
     database = open_database(str(package), "h100_sxm")
     for kind in ("context", "generation"):
-        database.tables[kind]["kernel"] = np.full(len(database.tables[kind]["seconds"]), "vllm_flash_attn_fa2")
+        database.tables[kind]["kernel"] = np.full(
+            len(database.tables[kind]["seconds"]), "vllm_flash_attn_fa2"
+        )
     older = Attention(database, 32, 8, 128, "bfloat16", 3.35e12)
     assert older.blocks_of_decodes
     sizes, contexts = np.array([0.0, 32.0, 64.0]), np.array([2048.0])

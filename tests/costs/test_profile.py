@@ -162,7 +162,6 @@ def test_files_that_are_no_profile(
     [
         ({"llm": "qwen2.5-7b"}, {}, "llm 'qwen2.5-7b', the deployment has 'llama-3.1-8b'"),
         ({}, {"weights": "int8"}, "weights 'fp16', the deployment has 'int8'"),
-        ({"tensor_parallel": 2}, {}, "tensor_parallel 2, the deployment has 1"),
     ],
 )
 def test_a_profile_of_something_else_is_refused(

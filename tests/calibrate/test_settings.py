@@ -1,0 +1,237 @@
+"""Engine settings become keys of a deployment; what is not simulated is refused, and names are found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgesim.calibrate.settings import Settings, accelerator_named, llm_named, read_settings
+from edgesim.errors import EdgesimError, ScenarioError
+
+COMPLETE = {"max_num_seqs": 64, "max_num_batched_tokens": 4096, "num_gpu_blocks": 1000}
+"""Settings without which a note says what is taken."""
+
+
+def read(path: Path, content: Any) -> Settings:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_settings(path)
+
+
+def test_a_run_of_vllm(tmp_path: Path) -> None:
+    """Arguments, what the engine made of its memory, and the hardware, each in a part of its own."""
+    content = {
+        "model": "meta-llama/Llama-3.1-8B",
+        "vllm_version": "0.19.0",
+        "engine_kwargs": {
+            "model": "meta-llama/Llama-3.1-8B",
+            "tensor_parallel_size": 2,
+            "data_parallel_size": 4,
+            "enable_expert_parallel": False,
+            "max_num_seqs": 256,
+            "max_num_batched_tokens": 2048,
+            "max_model_len": 32768,
+            "dtype": "bfloat16",
+            "kv_cache_dtype": "auto",
+        },
+        "kv_cache": {
+            "num_gpu_blocks": 2588,
+            "num_cpu_blocks": None,
+            "block_size": 16,
+            "gpu_memory_utilization": 0.9,
+            "enable_prefix_caching": True,
+        },
+        "hardware": {"device_name": "NVIDIA H100 80GB HBM3"},
+    }
+    found = read(tmp_path / "meta.json", content)
+    assert found.keys == {
+        "tensor_parallel": 2,
+        "replicas": 4,
+        "max_num_seqs": 256,
+        "max_batched_tokens": 2048,
+        "context": 32768,
+        "memory_utilisation": 0.9,
+        "block_size": 16,
+        "kv_tokens": 2588 * 16,
+        "weights": "bf16",
+        "prefix_cache": True,
+    }
+    assert (found.model, found.device, found.engine) == (
+        "meta-llama/Llama-3.1-8B",
+        "NVIDIA H100 80GB HBM3",
+        "vllm 0.19.0",
+    )
+    assert not found.whole_experts
+    assert [note.split(",")[0] for note in found.notes] == ["prefixes were cached"]
+
+
+def test_a_resolved_configuration(tmp_path: Path) -> None:
+    """Whole configurations have parts in parts; those of other things are not mistaken for the engine's."""
+    content = {
+        "resolved_config": {
+            "model_config": {
+                "model": "Qwen/Qwen3-30B-A3B",
+                "dtype": "torch.bfloat16",
+                "max_model_len": 40960,
+            },
+            "parallel_config": {
+                "tensor_parallel_size": 2,
+                "data_parallel_size": 1,
+                "pipeline_parallel_size": 1,
+                "enable_expert_parallel": True,
+            },
+            "scheduler_config": {
+                "max_num_seqs": 128,
+                "max_num_batched_tokens": 8192,
+                "enable_chunked_prefill": True,
+            },
+            "cache_config": {
+                "block_size": 16,
+                "num_gpu_blocks": 30000,
+                "cache_dtype": "fp8_e4m3",
+                "enable_prefix_caching": False,
+            },
+            "speculative_config": None,
+            "compilation_config": {"max_num_seqs": 7, "block_size": 3},
+        }
+    }
+    found = read(tmp_path / "meta.json", content)
+    assert found.keys["max_num_seqs"] == 128
+    assert found.keys["block_size"] == 16
+    assert found.keys["kv_tokens"] == 480_000
+    assert found.keys["kv"] == "fp8"
+    assert found.keys["prefix_cache"] is False
+    assert "replicas" not in found.keys
+    assert found.whole_experts
+    assert [note.split(" ")[0] for note in found.notes] == ["experts"]
+
+
+def test_arguments_of_the_command_line(tmp_path: Path) -> None:
+    """As YAML, with hyphens."""
+    found = read(
+        tmp_path / "serve.yaml", "model: Qwen/Qwen3-32B-FP8\ntensor-parallel-size: 2\n--max-num-seqs: 64\n"
+    )
+    assert found.keys == {"tensor_parallel": 2, "max_num_seqs": 64, "weights": "fp8"}
+    assert [note.split(";")[0] for note in found.notes] == [
+        "the settings do not state max_num_batched_tokens",
+        "the settings do not state num_gpu_blocks",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "weights"),
+    [
+        ({"dtype": "bfloat16"}, "bf16"),
+        ({"dtype": "torch.float16"}, "fp16"),
+        ({"dtype": "auto"}, None),
+        ({"dtype": "bfloat16", "quantization": "fp8"}, "fp8"),
+        ({"dtype": "float16", "quantization": "awq_marlin"}, "int4"),
+        ({"quantization": "gptq"}, "int4"),
+        ({"quantization": "modelopt_fp4", "dtype": "bfloat16"}, "nvfp4"),
+        ({"quantization": "mxfp4"}, "mxfp4"),
+        ({"model": "nvidia/Llama-3.1-8B-Instruct-NVFP4", "dtype": "bfloat16"}, "nvfp4"),
+        ({"model": "RedHatAI/Llama-3.1-8B-quantized.w4a16", "quantization": "compressed-tensors"}, "int4"),
+    ],
+)
+def test_formats_of_weights(tmp_path: Path, content: dict[str, Any], weights: str | None) -> None:
+    """What quantises counts before what computes, and a model's name where nothing else says it."""
+    found = read(tmp_path / "s.json", content | COMPLETE)
+    assert found.keys.get("weights") == weights
+    assert not found.notes
+
+
+def test_switches_that_are_not_simulated_are_noted(tmp_path: Path) -> None:
+    """Eager mode, prompts that are not chunked, a quantisation without a name."""
+    content = {
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+        "quantization": "compressed-tensors",
+        "dtype": "bfloat16",
+    }
+    notes = read(tmp_path / "s.json", content | COMPLETE).notes
+    assert [note.split(",")[0].split(":")[0] for note in notes] == [
+        "weights are quantised",
+        "enforce_eager",
+        "chunked prefill was off; here",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (
+            {"speculative_config": {"method": "eagle", "num_speculative_tokens": 3}},
+            "speculative decoding, which is not simulated",
+        ),
+        (
+            {"engine_kwargs": {"speculative_config": {"method": "ngram"}}},
+            "speculative decoding, which is not simulated",
+        ),
+        ({"num_speculative_tokens": 4}, "speculative decoding, which is not simulated"),
+        ({"pipeline_parallel_size": 2}, "pipeline parallelism, which is not simulated"),
+    ],
+)
+def test_what_is_not_simulated_is_refused(tmp_path: Path, content: dict[str, Any], complaint: str) -> None:
+    """Plainly, since the replay would be of another engine."""
+    with pytest.raises(EdgesimError, match=complaint):
+        read(tmp_path / "s.json", content)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("[1]", "engine settings are one object of keys and values"),
+        ("{", "neither JSON nor YAML"),
+        ({"max_num_seqs": -1, "gpu_memory_utilization": 1.5}, "max_num_seqs is -1, which cannot be"),
+        ({"tensor_parallel_size": "two"}, "tensor_parallel_size is 'two', which cannot be"),
+    ],
+)
+def test_wrong_settings_are_told(tmp_path: Path, content: Any, complaint: str) -> None:
+    """By file, all of them."""
+    with pytest.raises(ScenarioError) as caught:
+        read(tmp_path / "s.json", content)
+    assert caught.value.problems[0].text.startswith(complaint)
+    assert caught.value.problems[0].file == str(tmp_path / "s.json")
+    assert len(caught.value.problems) == (2 if "gpu_memory_utilization" in content else 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
+        ("neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8", "llama-3.1-8b"),
+        ("/models/Llama-3.1-70B/", "llama-3.1-70b"),
+        ("Qwen/Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b"),
+        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
+        ("Qwen/Qwen2.5-VL-7B-Instruct", None),
+        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", None),
+        ("", None),
+    ],
+)
+def test_names_of_models(model: str, name: str | None) -> None:
+    """As hubs spell them; another architecture is not mistaken for one that is known."""
+    assert llm_named(model) == name
+
+
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [
+        ("NVIDIA H100 80GB HBM3", "nvidia-h100-sxm"),
+        ("NVIDIA H200", "nvidia-h200-sxm"),
+        ("NVIDIA A100-SXM4-80GB", "nvidia-a100-80gb-sxm"),
+        ("NVIDIA A100-SXM4-40GB", "nvidia-a100-40gb-sxm"),
+        ("NVIDIA L40S", "nvidia-l40s"),
+        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "rtx-pro-6000"),
+        ("RTXPRO6000", "rtx-pro-6000"),
+        ("H100", "nvidia-h100-sxm"),
+        ("Tesla T4", "nvidia-t4"),
+        ("a toaster of 12 slots", None),
+        ("", None),
+    ],
+)
+def test_names_of_accelerators(device: str, name: str | None) -> None:
+    """As drivers spell them."""
+    assert accelerator_named(device) == name
