@@ -333,7 +333,8 @@ class _Misfit:
         errors = np.concatenate(
             [here[name][self.rows] / there[name][self.rows] - 1 for name in ("e2e", "tpot")]
         )
-        return np.clip(errors[np.isfinite(errors)], -LARGE, LARGE)
+        clipped: NDArray[np.float64] = np.clip(errors[np.isfinite(errors)], -LARGE, LARGE)
+        return clipped
 
     def residuals(self, point: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
         """What should be nothing: distances of statistics, errors of single requests, and a prior."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.costs.llm import kv_copies
-from edgesim.costs.roofline import Efficiency, machine, step_seconds
+from edgesim.costs.roofline import Efficiency, machine, steps
 from edgesim.costs.step import MIXED_FEATURES
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def _all_reduces(
     """Time of all all-reduces of steps of so many tokens [s]: what vanishes with an ideal interconnect."""
     nothing = np.zeros((len(tokens), len(MIXED_FEATURES)))
     ideal = replace(accelerator, interconnect=float("inf"), interconnect_latency=0.0)
-    with_it, without = (
-        step_seconds(machine(each, weights, ranks, Efficiency()), llm, "fp16", tokens, nothing)
+    machines = (
+        replace(machine(each, weights, ranks, Efficiency()), launch_overhead=0.0)
         for each in (accelerator, ideal)
     )
-    return with_it - without
+    with_it, without = (steps(each, llm, "fp16", tokens, nothing)[0] for each in machines)
+    joined: NDArray[np.float64] = with_it - without
+    return joined

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgesim.calibrate import command, logs, pictures, runs
+from edgesim.calibrate import command, logs, pictures, replay, runs
 from edgesim.calibrate.table import read_table
 from edgesim.errors import EdgesimError
 from edgesim.verify import kernels
@@ -56,10 +55,9 @@ def _run(folder: Path, path: Path, meta: Path, plots: Path | None) -> Iterator[C
         split = "kernels"
         yield from _lines(log, replica, trace, about, engine, split, slice(None), picture, _curves(path))
         half = slice(len(log) // 2)
-        start = {name: command.BEGIN[name] for name in command.START["profile"]}
-        fitted = runs.fit(log, replica, trace, start, half)
+        start = {name: replay.BEGIN[name] for name in replay.FITTED["profile"]}
+        replica = runs.fit(log, replica, trace, start, half).replica
         rest = slice(len(log) // 2, None)
-        replica = replace(replica, costs=fitted)
         yield from _lines(log, replica, trace, about, engine, "half fitted", rest, None)
 
 
@@ -96,7 +94,7 @@ def _lines(
     picture: Path | None, curves: NDArray[np.float64] | None = None,
 ) -> Iterator[Comparison]:  # fmt: skip
     try:
-        simulated = runs.simulate_log(log, replica, trace)
+        simulated = runs.simulate_log(log, replica, trace, watched=picture is not None)
     except EdgesimError:
         return
     if picture is not None:

@@ -21,7 +21,9 @@ def read(tmp_path, *rows):
 
 def test_a_row_becomes_the_steps_that_were_run(tmp_path):
     """A prompt of 1024 is two chunks of llama.cpp's 512; a decode is one step half way through the reply."""
-    found, unused = read(tmp_path, ROW.format(metric="prefill_tok_s", value=9000), ROW.format(metric="decode_tok_s", value=120))
+    found, unused = read(
+        tmp_path, ROW.format(metric="prefill_tok_s", value=9000), ROW.format(metric="decode_tok_s", value=120)
+    )
     assert unused == []
     prompt, decode = found
     assert prompt.tokens.tolist() == [512, 512]
@@ -58,16 +60,28 @@ def test_an_unknown_source_is_read_as_others_with_its_engine(tmp_path):
     """A campaign nobody has met before still says what it ran."""
     row = ROW.format(metric="decode_tok_s", value=10)
     ours = row.replace("XiongjieDai GPU-Benchmarks", "our own boards")
-    found, _ = read(tmp_path, ours, ours.replace("llama.cpp", "runtime=genie").replace("RTX 4090 24GB", "Snapdragon X Elite"))
+    found, _ = read(
+        tmp_path,
+        ours,
+        ours.replace("llama.cpp", "runtime=genie").replace("RTX 4090 24GB", "Snapdragon X Elite"),
+    )
     assert [one.engine for one in found] == ["llama.cpp", "genie"]
 
 
-@pytest.mark.parametrize(("value", "told"), [("NaN", "NaN"), ("-3", "-3"), ("0", "0"), ("fast", "'fast' is not a number")])
+@pytest.mark.parametrize(
+    ("value", "told"), [("NaN", "NaN"), ("-3", "-3"), ("0", "0"), ("fast", "'fast' is not a number")]
+)
 def test_wrong_values_are_told_by_file_and_row(tmp_path, value, told):
     """All of them at once."""
     good = ROW.format(metric="decode_tok_s", value=10)
     with pytest.raises(ScenarioError) as caught:
-        read(tmp_path, good, ROW.format(metric="decode_tok_s", value=value), good, ROW.format(metric="tpot_ms", value=value))
+        read(
+            tmp_path,
+            good,
+            ROW.format(metric="decode_tok_s", value=value),
+            good,
+            ROW.format(metric="tpot_ms", value=value),
+        )
     lines = [problem.text for problem in caught.value.problems]
     assert [line.partition(":")[0] for line in lines] == ["row 2", "row 4"]
     assert told in lines[0]
@@ -89,7 +103,11 @@ def synthetic(names, values, llms=("llama-3.1-8b", "llama-2-7b", "llama-3.2-1b")
     for name in names:
         used = engines.accelerator_with(name, engines.BEGIN | values)
         for llm in map(catalog.llm, llms):
-            for metric, tests in (("ttft_ms", [(512, 128)]), ("ttft_ms", [(4096, 1)]), ("tpot_ms", [(64, 100)])):
+            for metric, tests in (
+                ("ttft_ms", [(512, 128)]),
+                ("ttft_ms", [(4096, 1)]),
+                ("tpot_ms", [(64, 100)]),
+            ):
                 for weights in ("fp16", "q4_0"):
                     steps = campaign.steps_of(metric, llm, 1, tests, convention)
                     one = campaign.Measurement(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -266,14 +266,13 @@ def test_a_profile_of_the_database_is_like_the_measured_one(data: Path, name: st
     if llm not in catalog.names("llm"):
         pytest.skip(f"{llm} is not in the catalogue")
     architecture, accelerator = catalog.llm(llm), catalog.accelerator("rtx-pro-6000")
-    where = os.environ.get("EDGESIM_KERNELS", str(data / "kernels"))
-    database = open_database(where, "rtx_pro_6000_server")
+    database = open_database(str(data / "kernels"), "rtx_pro_6000_server")
     ours = profile_of_database(database, architecture, accelerator, weights="bf16")
     prefix = str(data / f"kernels/profile_RTXPRO6000_{name}_tp1_")
     theirs = kernels.profile_of_kernels(
         prefix, architecture, "rtx-pro-6000", weights="bf16", tensor_parallel=1, engine="", source=""
     )
-    ours = _without_host(ours)
+    ours = replace(ours, step_overhead=0.0)
     a, b = (profile_step_cost(accelerator, architecture, each) for each in (ours, theirs))
     decodes = [
         a.decode_ps(n, n * c) / b.decode_ps(n, n * c) - 1
@@ -284,12 +283,6 @@ def test_a_profile_of_the_database_is_like_the_measured_one(data: Path, name: st
     assert np.median(np.abs(decodes)) < 0.05
     assert np.median(np.abs(prompts)) < 0.06
     assert np.abs(decodes + prompts).max() < 0.15
-
-
-def _without_host(profile: Profile) -> Profile:
-    from dataclasses import replace
-
-    return replace(profile, step_overhead=0.0)
 
 
 def test_a_repeated_point_keeps_its_best_time(tmp_path: Path, package: Path) -> None:

@@ -32,4 +32,8 @@ def test_every_engine_of_the_catalogue_states_what_it_reaches():
             for name, figure in figures.items():
                 assert figure.source
                 assert figure.confidence == "fitted"
-                assert 0 < figure.value <= (1.0 if name.endswith(("efficiency", "band")) else 3.0), (engine.name, key, name)
+                assert 0 < figure.value <= (1.0 if name.endswith(("efficiency", "band")) else 3.0), (
+                    engine.name,
+                    key,
+                    name,
+                )

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from edgesim.calibrate.settings import Settings, accelerator_named, llm_named, read_settings
+from edgesim.calibrate.command import subject
+from edgesim.calibrate.settings import Settings, read_settings
 from edgesim.errors import EdgesimError, ScenarioError
 
 COMPLETE = {"max_num_seqs": 64, "max_num_batched_tokens": 4096, "num_gpu_blocks": 1000}
@@ -197,41 +198,19 @@ def test_wrong_settings_are_told(tmp_path: Path, content: Any, complaint: str) -
     assert len(caught.value.problems) == (2 if "gpu_memory_utilization" in content else 1)
 
 
-@pytest.mark.parametrize(
-    ("model", "name"),
-    [
-        ("meta-llama/Llama-3.1-8B-Instruct", "llama-3.1-8b"),
-        ("neuralmagic/Meta-Llama-3.1-8B-Instruct-FP8", "llama-3.1-8b"),
-        ("/models/Llama-3.1-70B/", "llama-3.1-70b"),
-        ("Qwen/Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b"),
-        ("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
-        ("Qwen/Qwen2.5-VL-7B-Instruct", None),
-        ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", None),
-        ("", None),
-    ],
-)
-def test_names_of_models(model: str, name: str | None) -> None:
-    """As hubs spell them; another architecture is not mistaken for one that is known."""
-    assert llm_named(model) == name
-
-
-@pytest.mark.parametrize(
-    ("device", "name"),
-    [
-        ("NVIDIA H100 80GB HBM3", "nvidia-h100-sxm"),
-        ("NVIDIA H200", "nvidia-h200-sxm"),
-        ("NVIDIA A100-SXM4-80GB", "nvidia-a100-80gb-sxm"),
-        ("NVIDIA A100-SXM4-40GB", "nvidia-a100-40gb-sxm"),
-        ("NVIDIA L40S", "nvidia-l40s"),
-        ("NVIDIA GeForce RTX 4090", "rtx-4090"),
-        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", "rtx-pro-6000"),
-        ("RTXPRO6000", "rtx-pro-6000"),
-        ("H100", "nvidia-h100-sxm"),
-        ("Tesla T4", "nvidia-t4"),
-        ("a toaster of 12 slots", None),
-        ("", None),
-    ],
-)
-def test_names_of_accelerators(device: str, name: str | None) -> None:
-    """As drivers spell them."""
-    assert accelerator_named(device) == name
+def test_what_was_measured_is_found_in_the_catalogue(tmp_path: Path) -> None:
+    """Names of settings, whatever drivers and hubs call them; options win."""
+    path = tmp_path / "meta.json"
+    path.write_text(
+        json.dumps(
+            {"model": "/models/Llama-3.1-8B/", "device_name": "NVIDIA H100 80GB HBM3", "dtype": "half"}
+        )
+    )
+    about = subject(None, None, path, {"tensor_parallel": 2, "expert_parallel": None})
+    assert (about.llm, about.accelerator) == ("llama-3.1-8b", "nvidia-h100-sxm")
+    assert (about.weights, about.tensor_parallel, about.whole_experts) == ("fp16", 2, False)
+    about = subject("rtx-4090", None, path, {"weights": "int8", "expert_parallel": True})
+    assert (about.accelerator, about.weights, about.whole_experts) == ("rtx-4090", "int8", True)
+    path.write_text(json.dumps({"model": "acme/giant-9b", "device_name": "H100"}))
+    with pytest.raises(EdgesimError, match=r"which llm was measured\? the settings say 'acme/giant-9b'"):
+        subject(None, None, path, {})
