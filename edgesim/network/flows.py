@@ -143,12 +143,12 @@ def start_flow(s, kind, owner, key, path, hops, latency, size, demand):
 def ceiling(s, f):
     """Rate a flow gets from the links it has for itself; 0 if it has none."""
     flow = s.flows[f]
-    rate = 0
+    rate = NONE
     for hop in range(flow.hops):
         row = s.links[s.paths[flow.path + hop]]
         if row.flow_count == 1 and row.throttled == 0:
             free = row.capacity - row.allotted
-            if rate == 0 or free < rate:
+            if rate == NONE or free < rate:
                 rate = free
     return rate if rate >= s.control[0].max_demand else 0
 

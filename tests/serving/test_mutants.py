@@ -99,6 +99,14 @@ MUTANTS = (
         (0,),
     ),
     Mutant(
+        "a link that a stream fills to the last unit is overlooked",
+        FLOWS,
+        "if rate == NONE or free < rate:",
+        "if rate <= 0 or free < rate:",
+        "network",
+        (32,),
+    ),
+    Mutant(
         "bytes sent are counted twice",
         FLOWS,
         "flow.remaining -= float(flow.rate) * float(control.now - flow.since) * PER_RATE",
