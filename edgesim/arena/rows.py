@@ -71,6 +71,9 @@ E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERR
 # Flow kinds: what a transfer carries.
 PROMPT, STREAM, REMAINDER, USER = range(4)
 
+# How flows share a link: max-min fairly, one after the other, or urgent ones first.
+FAIR, FIFO, PRIORITY = range(3)
+
 # Columns of a step's cost (see edgesim.costs.step).
 T_COMPUTE, T_MEMORY, E_COMPUTE, E_MEMORY, C_COMPUTE, C_MEMORY, WORK, TRAFFIC = range(8)
 COST_COLUMNS: Final = 8
@@ -87,7 +90,9 @@ LINK: Final = _row(
     # capacity and what is allotted of it [mB/s]; intrusive lists of flows and of reply streams
     "capacity allotted flows streams flow_count stream_count throttled"
     # the time of the earliest flow end that a wake-up covers; scratch of the solver
-    " wake residual active mark full settled_at",
+    " wake residual active mark full settled_at"
+    # how flows share it, and what they could take of it together [mB/s]
+    " sharing wanted",
     # bytes carried, and bytes that would have filled it
     "carried",
 )
@@ -95,7 +100,9 @@ LINK: Final = _row(
 FLOW_ROW: Final = _row(
     # path in the pool of paths, propagation after the last byte, rate and demand [mB/s] (demand 0: elastic)
     "kind owner key path hops latency rate demand since finish epoch direct home mark frozen choked fresh"
-    " used next_free",
+    " used next_free"
+    # its place in the lines of ordered links, and scratch of their solver
+    " began priority given turn",
     # bytes still to send, bytes at the start
     "remaining total",
 )
@@ -187,6 +194,6 @@ CONTROL: Final = _row(
     " free_request free_leg free_flow active_requests active_legs active_flows"
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
     " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
-    " free_node active_nodes node_room caching"
+    " free_node active_nodes node_room caching ordered"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

@@ -1,1 +1,1 @@
-"""The network: transfers over links that share their bandwidth max-min fairly over many hops."""
+"""The network: transfers over links that share their bandwidth over many hops, max-min fairly or in order."""

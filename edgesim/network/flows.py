@@ -3,7 +3,7 @@
 A flow that nothing but its own links limits touches nobody. Otherwise the solution covers the flows reached from
 the changed links through saturated links, repeated until no link at its rim became saturated; it then equals the
 solution over all flows (`edgesim.network.fluid`), because the integer max-min allocation is unique. Reply streams
-whose whole demand fits stand outside the solution.
+whose whole demand fits stand outside the solution. Where some links serve in order, `edgesim.network.ordered` solves.
 """
 
 from __future__ import annotations
@@ -13,91 +13,24 @@ import math
 from edgesim.arena.calendar import push
 from edgesim.arena.compile import kernel
 from edgesim.arena.rows import E_FLOW_END, E_WAKE, FLOW, NONE, STREAM
+from edgesim.network.links import (
+    PER_RATE,
+    claim,
+    disclaim,
+    join_links,
+    leave_links,
+    load_link,
+    saturated,
+    taint,
+)
 
-PER_RATE = 1e-15
 LONGEST = 4e18  # [ps] beyond every run, and still within 63 bits when added to a time of one
 CORE = 1
 RIM = 2
 
 
 @kernel
-def load_link(s, link, rate):
-    """Change what is allotted of a link, integrating what it carried so far."""
-    now = s.control[0].now
-    row = s.links[link]
-    row.carried += float(row.allotted) * float(now - row.settled_at) * PER_RATE
-    row.settled_at = now
-    row.allotted += rate
-
-
-@kernel
-def saturated(row):
-    """Tell whether less than one rate unit a flow is left; cautiously, more links count as full than must."""
-    return row.capacity - row.allotted < row.flow_count + row.stream_count
-
-
-@kernel
-def taint(s, link):
-    """Ask for a new solution around a link at the end of this instant."""
-    row = s.links[link]
-    control = s.control[0]
-    if row.mark != NONE:
-        row.mark = NONE
-        s.dirty[control.dirty_count] = link
-        control.dirty_count += 1
-
-
-@kernel
-def join_links(s, f):
-    """Enter a flow into the lists of its links."""
-    flow = s.flows[f]
-    for hop in range(flow.hops):
-        row = s.links[s.paths[flow.path + hop]]
-        here = f * s.control[0].longest_path + hop
-        head = row.streams if flow.kind == STREAM else row.flows
-        s.hops[here].next = head
-        s.hops[here].prev = NONE
-        if head != NONE:
-            s.hops[head].prev = here
-        if flow.kind == STREAM:
-            row.streams = here
-            row.stream_count += 1
-        else:
-            row.flows = here
-            row.flow_count += 1
-
-
-@kernel
-def leave_links(s, f):
-    """Take a flow out of its links' lists, freeing its rate; full links call for a new solution."""
-    flow = s.flows[f]
-    for hop in range(flow.hops):
-        link = s.paths[flow.path + hop]
-        row = s.links[link]
-        full = saturated(row)
-        here = f * s.control[0].longest_path + hop
-        after = s.hops[here].next
-        prior = s.hops[here].prev
-        if after != NONE:
-            s.hops[after].prev = prior
-        if prior != NONE:
-            s.hops[prior].next = after
-        elif flow.kind == STREAM:
-            row.streams = after
-        else:
-            row.flows = after
-        if flow.kind == STREAM:
-            row.stream_count -= 1
-            row.throttled -= flow.choked
-        else:
-            row.flow_count -= 1
-        load_link(s, link, -flow.rate)
-        if full and row.flow_count + row.throttled > 0:
-            taint(s, link)
-
-
-@kernel
-def start_flow(s, kind, owner, key, path, hops, latency, size, demand):
+def start_flow(s, kind, owner, key, path, hops, latency, size, demand, priority):
     """Begin a transfer; answers its row. The caller keeps room in the pool."""
     control = s.control[0]
     f = control.free_flow
@@ -114,7 +47,9 @@ def start_flow(s, kind, owner, key, path, hops, latency, size, demand):
     flow.total = size
     flow.remaining = size
     flow.demand = demand
+    flow.priority = priority
     flow.rate = 0
+    flow.began = control.now
     flow.since = control.now
     flow.finish = NONE
     flow.direct = 0
@@ -123,11 +58,13 @@ def start_flow(s, kind, owner, key, path, hops, latency, size, demand):
     flow.fresh = 1
     flow.epoch += 1
     join_links(s, f)
+    if control.ordered:
+        if claim(s, f):
+            take(s, f, demand)
+        return f
     rate = demand if kind == STREAM else ceiling(s, f)
     if fits(s, f, rate):
-        set_rate(s, f, rate)
-        for hop in range(hops):
-            load_link(s, s.paths[path + hop], rate)
+        take(s, f, rate)
         if kind != STREAM:
             enter_end(s, f)
     else:
@@ -183,9 +120,18 @@ def set_rate(s, f, rate):
     flow.fresh = 0
     flow.epoch += 1
     flow.direct = 0
-    if flow.kind != STREAM:
+    if flow.kind != STREAM and rate > 0:
         lasts = int(math.ceil(min(flow.remaining * 1e15 / float(rate), LONGEST)))
         flow.finish = control.now + max(lasts, 0)
+
+
+@kernel
+def take(s, f, rate):
+    """Give a new flow a rate that nobody else notices."""
+    flow = s.flows[f]
+    set_rate(s, f, rate)
+    for hop in range(flow.hops):
+        load_link(s, s.paths[flow.path + hop], rate)
 
 
 @kernel
@@ -212,6 +158,8 @@ def end_flow(s, f):
     """Free a flow's row and its share of the links."""
     flow = s.flows[f]
     control = s.control[0]
+    if control.ordered:
+        disclaim(s, f)
     leave_links(s, f)
     flow.epoch += 1
     flow.used = 0
@@ -456,7 +404,7 @@ def apply_rates(s, links, moved):
             for hop in range(flow.hops):
                 s.links[s.paths[flow.path + hop]].throttled += choked - flow.choked
             flow.choked = choked
-        elif changed <= 2 or flow.home == NONE:
+        elif flow.rate > 0 and (changed <= 2 or flow.home == NONE):
             enter_end(s, f)
     for i in range(links):
         s.links[s.touched[i]].residual = NONE

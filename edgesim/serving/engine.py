@@ -96,6 +96,7 @@ class KernelEngine:
         control["batch_limit"] = limit
         control["end"], control["limit"] = system.end, system.limit
         control["max_demand"] = _largest_demand(system)
+        control["ordered"] = int((links["sharing"] != rows.FAIR).any())
         put("control", control)
         put("links", links)
         put("candidates", system.candidates)
@@ -385,11 +386,12 @@ class KernelEngine:
             self.arena.put("heap", longer(tables["heap"], 2 * len(tables["heap"]) + 4 * count, rows.EVENT))
         self._renew_views()
 
-    def transfer(self, owner: int, link: int, latency: int, nbytes: int) -> None:
+    def transfer(self, owner: int, link: int, latency: int, nbytes: int, priority: int = 0) -> None:
         """Start a transfer over one link; `arrived(owner)` is called when its last byte is there."""
         if int(self.control["active_flows"]) + loop.MARGIN > len(self.arena.tables["flows"]):
             self._grow()
         path = len(self.system.paths) - len(self.system.links) + link
+        self.arena.tables["listed"][0] = priority
         loop.run(self._address, nbytes, loop.TRANSFER, owner, path, 1, latency)
 
     def fail(self, replica: int) -> None:

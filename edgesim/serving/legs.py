@@ -176,6 +176,7 @@ def dispatch(s, slot, place, kind, rank):
             candidate.up_latency,
             float(leg.bytes_up),
             0,
+            request.priority,
         )
     return True
 
@@ -360,6 +361,7 @@ def open_stream(s, i):
         0,
         float((leg.output - 1) * message),
         demand,
+        s.requests[leg.request].priority,
     )
 
 
@@ -403,6 +405,7 @@ def reply(s, i):
             candidate.down_latency,
             unsent,
             0,
+            s.requests[leg.request].priority,
         )
 
 

@@ -32,7 +32,8 @@ from edgesim.arena.rows import (
     USER,
 )
 from edgesim.arena.tables import prefetch, unpack
-from edgesim.network.flows import end_flow, solve, start_flow, wake
+from edgesim.network.flows import end_flow, start_flow, wake
+from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import boundary
 from edgesim.serving.decision import PATIENCE, TOO_LONG
 from edgesim.serving.legs import adopt, cancel, deliver, dispatch, end, replied, wait
@@ -349,7 +350,7 @@ def loop(s, address, horizon):
                 when = at
                 from_chunk = True
         if control.dirty_count > 0 and when > control.now and horizon > control.now:
-            solve(s)
+            set_rates(s)
             continue
         if when >= horizon:
             if when == NEVER and horizon == NEVER:
@@ -412,10 +413,10 @@ def run(address, horizon, verb, a, b, c, d):
     elif verb == SUBMIT:  # row of the asked, order of submission
         push(s, s.asked[a].at, ARRIVE, CHUNK_KEY + b, E_ARRIVAL, a, 0)
         return 0
-    elif verb == TRANSFER:  # owner, path, hops, latency; size in horizon
+    elif verb == TRANSFER:  # owner, path, hops, latency; size in horizon; its priority is listed
         control = s.control[0]
         control.transfers += 1
-        start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0)
+        start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0, s.listed[0])
         return 0
     elif verb == ABORT:  # replica, new state, number of listed legs
         abort(s, a, b, c)

@@ -15,7 +15,8 @@ from edgesim.arena.rows import (
     UNFINISHED,
     WAITING,
 )
-from edgesim.network.flows import solve, stop_flow
+from edgesim.network.flows import stop_flow
+from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
 from edgesim.serving.legs import (
     adopt,
@@ -129,7 +130,7 @@ def finish(s, count):
     control = s.control[0]
     now = control.now
     if control.dirty_count > 0:
-        solve(s)
+        set_rates(s)
     for r in range(len(s.replicas)):
         if s.replicas[r].max_num_seqs > 0:
             book_part_of_chunks(s, r)

@@ -44,6 +44,7 @@ class Ask:
     predicted: int
     images: int
     bytes_up: int
+    priority: int
     patience: int
     arrived: int
     since: int
@@ -114,7 +115,8 @@ class ReferenceEngine:
     ) -> None:
         self.env, self.system, self.front = env, system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
-        self.network = FluidNetwork(env, [int(c) for c in system.links["capacity"]])
+        links = system.links
+        self.network = FluidNetwork(env, links["capacity"].tolist(), links["sharing"].tolist())
         self.cache_rank = cache_rank
         self.replicas = [TwinReplica(self, i) for i in range(len(system.replicas))]
         self.asks: dict[int, Ask] = {}
@@ -238,6 +240,7 @@ class ReferenceEngine:
                 float(leg.bytes_up),
                 leg.sequence,
                 lambda: self._prompt_sent(leg, int(place["up_latency"])),
+                priority=ask.priority,
             )
         return True
 
@@ -295,6 +298,7 @@ class ReferenceEngine:
             leg.sequence,
             None,
             demand=leg.replica.cost.stream_rate * message,
+            priority=leg.ask.priority,
         )
 
     def reply(self, leg: Leg) -> None:
@@ -327,6 +331,7 @@ class ReferenceEngine:
                 unsent,
                 leg.sequence,
                 lambda: self._reply_sent(leg, int(place["down_latency"])),
+                priority=ask.priority,
             )
 
     def _reply_sent(self, leg: Leg, latency: int) -> None:
@@ -465,7 +470,7 @@ class ReferenceEngine:
 
     # -- what SimPy processes may do ----------------------------------------------------------------------------
 
-    def transfer(self, owner: int, link: int, latency: int, nbytes: int) -> None:
+    def transfer(self, owner: int, link: int, latency: int, nbytes: int, priority: int = 0) -> None:
         """Start a transfer over one link; `arrived(owner)` is called when its last byte is there."""
         self.transfers += 1
         key = (1 << 50) + self.transfers
@@ -473,7 +478,7 @@ class ReferenceEngine:
         def sent() -> None:
             self.at(self.now + latency, rows.DELIVER, key, lambda: self.arrived(owner))
 
-        self.network.start([link], float(nbytes), key, sent)
+        self.network.start([link], float(nbytes), key, sent, priority=priority)
 
     def fail(self, replica: int) -> None:
         """Crash a replica now: its legs are lost, its unfinished step is waste."""

@@ -31,7 +31,7 @@ class System:
     """What a replication is run on; an engine takes copies of the rows it changes.
 
     Attributes:
-        links: LINK rows with their capacity.
+        links: LINK rows with their capacity, and how it is shared.
         replicas: REPLICA rows with the fields of "what it is" and the initial state.
         costs: Step costs; `replicas["cost"]` points into them.
         candidates: CANDIDATE rows, the places each origin may use, nearest first.

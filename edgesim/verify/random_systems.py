@@ -70,6 +70,8 @@ class Story:
     speeds: list[tuple[int, int, int]] = field(default_factory=list)
     ticks: int = 0
     drains: list[tuple[int, int]] = field(default_factory=list)
+    transfers: list[tuple[int, int, int, int]] = field(default_factory=list)
+    """When, over which link, bytes, priority."""
 
 
 def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
@@ -137,7 +139,7 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
     end = int(random.choice([10**14, 10**12, 2 * 10**11]))
     system = System(
         links=links, replicas=replicas, costs=costs, candidates=np.array(candidates), places=places, classes=1,
-        paths=np.array(pool or [0], np.int64), workloads=workloads, end=end, windows=windows,
+        paths=np.array([*pool, *range(link_count)], np.int64), workloads=workloads, end=end, windows=windows,
     )  # fmt: skip
     if seed % 5 == 4:
         workloads["limited"][0], system.limit = 1, 2 + seed % 41
@@ -148,7 +150,19 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         system.replicas["encoder"] = 0
     if seed % 4 == 2:
         with_cache(random, system, arrivals)
+    if seed % 4 == 3:
+        with_order(random, system, story)
     return system, arrivals, story
+
+
+def with_order(random: np.random.Generator, system: System, story: Story) -> None:
+    """Let links serve in order, and processes send over them, too."""
+    kinds = [[rows.FIFO], [rows.PRIORITY], [rows.FAIR, rows.FIFO, rows.PRIORITY]][int(random.integers(0, 3))]
+    system.links["sharing"] = random.choice(kinds, len(system.links))
+    system.links["sharing"][0] = kinds[-1]
+    for _ in range(int(random.integers(0, 12))):
+        at, link = int(random.integers(0, 5000)) * MS, int(random.integers(0, len(system.links)))
+        story.transfers.append((at, link, int(random.integers(1, 20_000)), int(random.integers(0, 3))))
 
 
 def with_cache(random: np.random.Generator, system: System, arrivals: NDArray[np.void]) -> None:
@@ -319,6 +333,8 @@ def tell(env: simpy.Environment, story: Story, engine: Any, until: int) -> None:
         at(when, engine.set_state, r, rows.DRAINING)
     for when, r, speed in story.speeds:
         at(when, engine.set_speed, r, speed)
+    for owner, (when, link, nbytes, priority) in enumerate(story.transfers):
+        at(when, engine.transfer, owner, link, 3 * MS, nbytes, priority)
 
 
 @dataclass
@@ -331,6 +347,8 @@ class Result:
     ended: list[int]
     totals: dict[str, list[float]]
     carried: list[float]
+    came: list[tuple[int, int]]
+    """When transfers of processes came, and which."""
 
 
 TOTALS = (
@@ -347,6 +365,8 @@ def run_reference(seed: int) -> Result:
     requests: list[np.ndarray] = []
     legs: list[np.ndarray] = []
     engine = front.engine = ReferenceEngine(env, system, front, requests.append, legs.append)
+    came: list[tuple[int, int]] = []
+    engine.arrived = lambda owner: came.append((engine.now, owner))
     tell(env, story, engine, system.end)
     engine.feed(iter([arrivals]))
     env.run(until=system.end)
@@ -354,7 +374,7 @@ def run_reference(seed: int) -> Result:
     totals = {name: [getattr(r, name) for r in engine.replicas] for name in TOTALS}
     return Result(
         np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
-        engine.network.carried_until(engine.now),
+        engine.network.carried_until(engine.now), came,
     )  # fmt: skip
 
 
@@ -374,6 +394,8 @@ def run_kernel(seed: int) -> Result:
         lambda r: legs.append(r.copy()),
         ranked=bool(seed % 2),
     )
+    came: list[tuple[int, int]] = []
+    engine.arrived = lambda owner: came.append((engine.now, owner))
     tell(env, story, engine, system.end)
     if story.ticks:
 
@@ -404,7 +426,7 @@ def run_kernel(seed: int) -> Result:
     empty = np.zeros(0, requests[0].dtype) if requests else np.zeros(0)
     return Result(
         np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, front.seen,
-        front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried,
+        front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried, came,
     )  # fmt: skip
 
 
@@ -418,6 +440,8 @@ def differences(a: Result, b: Result) -> list[str]:
                 break
         else:
             found.append(f"decisions: {len(a.seen)} != {len(b.seen)}")
+    if a.came != b.came:
+        found.append(f"transfers came: {a.came} != {b.came}")
     if a.ended != b.ended:
         found.append(f"ends in another order: {a.ended} != {b.ended}")
     for what, left, right in (("requests", a.requests, b.requests), ("legs", a.legs, b.legs)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import simpy
 
 from edgesim.arena import rows
-from edgesim.network.fluid import Flow, FluidNetwork, water_fill
+from edgesim.network.fluid import FluidNetwork
 from edgesim.serving.system import System
 
 MS = 10**9
@@ -28,6 +29,7 @@ class Deed:
     nbytes: int = 0
     demand: int = 0
     latency: int = 0
+    priority: int = 0
     stops: bool = False
 
 
@@ -41,12 +43,12 @@ class Account:
     carried: list[float] = field(default_factory=list)
 
 
-def network(capacities: list[int], paths: list[int]) -> System:
+def network(capacities: list[int], sharing: list[int], paths: list[int]) -> System:
     """Links and nothing else worth mentioning: an engine needs one replica."""
     from edgesim.verify.random_systems import step_cost
 
     links = np.zeros(len(capacities), rows.LINK)
-    links["capacity"] = capacities
+    links["capacity"], links["sharing"] = capacities, sharing
     replicas = np.zeros(1, rows.REPLICA)
     replicas["max_num_seqs"] = replicas["max_tokens"] = replicas["block_size"] = replicas["total_blocks"] = 1
     replicas["state"], replicas["speed"] = rows.ON, rows.FULL_SPEED
@@ -81,10 +83,28 @@ def story(seed: int, *, streams: bool) -> tuple[list[int], list[Deed]]:
     return capacities, deeds
 
 
-def tell_by_twin(capacities: list[int], deeds: list[Deed], until: int) -> Account:
+def ordered_story(seed: int, *, streams: bool) -> tuple[list[int], list[int], list[Deed]]:
+    """A story with links that serve in order, transfers of several classes, and paths that use a medium twice."""
+    capacities, deeds = story(seed, streams=streams)
+    random = np.random.default_rng(seed + 10**6)
+    kinds = [[rows.FIFO], [rows.PRIORITY], [rows.FAIR, rows.FIFO], [rows.FAIR, rows.PRIORITY], range(3)][
+        seed % 5
+    ]
+    sharing = [int(kind) for kind in random.choice(kinds, len(capacities))]
+    sharing[0] = sharing[0] or int(kinds[-1])
+    for deed in deeds:
+        deed.priority = int(random.integers(-1, 3))
+        if deed.path and random.random() < 0.1:
+            deed.path += deed.path[:1]
+    return capacities, sharing, deeds
+
+
+def tell_by_twin(
+    capacities: list[int], deeds: list[Deed], until: int, sharing: Sequence[int] = ()
+) -> Account:
     """The account of exact water-filling over all flows under SimPy."""
     env = simpy.Environment(0)
-    net = FluidNetwork(env, capacities)
+    net = FluidNetwork(env, capacities, sharing)
     account, flows = Account(), {}
 
     def do(deed: Deed) -> None:
@@ -97,6 +117,7 @@ def tell_by_twin(capacities: list[int], deeds: list[Deed], until: int) -> Accoun
                 deed.key,
                 None if deed.demand else lambda: come(deed),
                 deed.demand,
+                deed.priority,
             )
 
     def come(deed: Deed) -> None:
@@ -105,7 +126,7 @@ def tell_by_twin(capacities: list[int], deeds: list[Deed], until: int) -> Accoun
 
     def look() -> None:
         account.rates.append({key: flow.rate for key, flow in flows.items()})
-        assert account.rates[-1] == dict(zip(flows, wanted(capacities, list(flows.values())), strict=True))
+        assert account.rates[-1] == dict(zip(flows, net.rates(list(flows.values())), strict=True))
 
     for deed in deeds:
         env.timeout(deed.at).callbacks.append(lambda _, deed=deed: do(deed))
@@ -116,12 +137,9 @@ def tell_by_twin(capacities: list[int], deeds: list[Deed], until: int) -> Accoun
     return account
 
 
-def wanted(capacities: list[int], flows: list[Flow]) -> list[int]:
-    """The rates that flows ought to have."""
-    return water_fill(capacities, [(flow.path, flow.demand) for flow in flows])
-
-
-def tell_by_kernel(capacities: list[int], deeds: list[Deed], until: int) -> Account:
+def tell_by_kernel(
+    capacities: list[int], deeds: list[Deed], until: int, sharing: Sequence[int] = ()
+) -> Account:
     """The account of the arena; streams need a kernel in plain Python, since only its loop has a door."""
     from edgesim.serving import loop
     from edgesim.serving.engine import KernelEngine
@@ -132,7 +150,8 @@ def tell_by_kernel(capacities: list[int], deeds: list[Deed], until: int) -> Acco
         if not deed.stops:
             starts[deed.key] = len(pool)
             pool += deed.path
-    engine = KernelEngine(network(capacities, pool), SimpleNamespace(), print)  # type: ignore[arg-type]
+    system = network(capacities, [*sharing] or [rows.FAIR] * len(capacities), pool)
+    engine = KernelEngine(system, SimpleNamespace(), print)  # type: ignore[arg-type]
     engine.feed(iter(()))
     engine.control["max_demand"] = max([0, *(deed.demand for deed in deeds)])
     account, keys, streams = Account(), {}, {}
@@ -147,9 +166,10 @@ def tell_by_kernel(capacities: list[int], deeds: list[Deed], until: int) -> Acco
             elif deed.demand:
                 streams[deed.key] = plain().start_flow(
                     state_of(engine), rows.STREAM, 0, deed.key, starts[deed.key], len(deed.path), 0,
-                    float(deed.nbytes), deed.demand,
+                    float(deed.nbytes), deed.demand, deed.priority,
                 )  # fmt: skip
             else:
+                engine.arena.tables["listed"][0] = deed.priority
                 loop.run(
                     engine.arena.address, deed.nbytes, loop.TRANSFER, deed.key, starts[deed.key], len(deed.path),
                     deed.latency,
@@ -189,11 +209,16 @@ def state_of(engine: Any) -> Any:
     return unpack(engine.arena.address)
 
 
-def differences(seed: int, *, streams: bool) -> list[str]:
+def differences(seed: int, *, streams: bool, ordered: bool = False) -> list[str]:
     """What differs between the two accounts of a story, in words."""
-    capacities, deeds = story(seed, streams=streams)
+    sharing: Sequence[int] = ()
+    if ordered:
+        capacities, sharing, deeds = ordered_story(seed, streams=streams)
+    else:
+        capacities, deeds = story(seed, streams=streams)
     until = max(deed.at for deed in deeds) + 10**14
-    left, right = tell_by_twin(capacities, deeds, until), tell_by_kernel(capacities, deeds, until)
+    left = tell_by_twin(capacities, deeds, until, sharing)
+    right = tell_by_kernel(capacities, deeds, until, sharing)
     found = []
     for i, (a, b) in enumerate(zip(left.rates, right.rates, strict=True)):
         if a != b:

@@ -69,8 +69,9 @@ def hang(_number: int, _frame: FrameType | None) -> None:
 
 def differences(kind: str, seed: int) -> list[str]:
     """What tells kernel and twin apart on one random system, storm or network."""
-    if kind == "network":
-        found: list[str] = importlib.import_module("stories").differences(seed, streams=True)
+    if kind in ("network", "ordered"):
+        stories = importlib.import_module("stories")
+        found: list[str] = stories.differences(seed, streams=True, ordered=kind == "ordered")
         return found
     systems = importlib.import_module("edgesim.verify.random_systems")
     with importlib.import_module("storms").brewing(systems) if kind == "storm" else nullcontext():

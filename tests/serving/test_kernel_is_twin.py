@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgesim.arena import rows
-from edgesim.network.fluid import FluidNetwork
+from edgesim.network.fluid import FluidNetwork, Lines
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.reference_replica import TwinReplica
 from edgesim.verify import random_systems
@@ -43,6 +43,11 @@ SIGHTS = (
     "images",
     "throttled streams",
     "contention over several hops",
+    "waits in a FIFO line",
+    "gives way to the more urgent",
+    "streams give way",
+    "gives way though it has its rate",
+    "has what is left, after waiting",
     "arrivals at one instant",
     "clock stops between arrivals",
 )
@@ -64,6 +69,8 @@ class Witness:
         self.around(TwinReplica, "_start_step", self.started)
         self.around(ReferenceEngine, "close_cancelled", self.left)
         self.around(FluidNetwork, "_solve", self.solved)
+        self.around(Lines, "give_way", self.gave_way)
+        self.around(Lines, "fill", self.filled)
 
     def around(self, kind: type, name: str, watch: Callable[..., Any]) -> None:
         """Have a method of the twin watched."""
@@ -124,6 +131,22 @@ class Witness:
             "contention over several hops",
             any(not f.demand and f.rate < min(network.capacities[link] for link in f.path) for f in narrow),
         )
+
+    def gave_way(self, method: Callable[..., Any], lines: Any, flows: set[int]) -> Any:
+        rates, waiting, limits = method(lines, flows)
+        kinds = {lines.sharing[link] for flow in waiting for link in lines.paths[flow]}
+        self.note("waits in a FIFO line", kinds == {rows.FIFO})
+        self.note("gives way to the more urgent", kinds == {rows.PRIORITY})
+        self.note("streams give way", any(lines.claims[flow].demand for flow in waiting))
+        self.note(
+            "has what is left, after waiting", any(rates[flow] for flow in rates.keys() & lines.gave_way)
+        )
+        return rates, waiting, limits
+
+    def filled(self, method: Callable[..., Any], lines: Any, *more: Any) -> Any:
+        rates = method(lines, *more)
+        self.note("gives way though it has its rate", rates is None)
+        return rates
 
     def read(
         self, account: random_systems.Result, arrivals: NDArray[np.void], story: random_systems.Story

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_path
 from typing import NamedTuple
 
 import pytest
@@ -14,7 +15,9 @@ import pytest
 import edgesim
 
 CALENDAR = "edgesim.arena.calendar"
+LINKS = "edgesim.network.links"
 FLOWS = "edgesim.network.flows"
+ORDERED = "edgesim.network.ordered"
 BATCH = "edgesim.serving.batch"
 LEGS = "edgesim.serving.legs"
 LOOP = "edgesim.serving.loop"
@@ -68,7 +71,7 @@ MUTANTS = (
     ),
     Mutant(
         "a link carries at its new rate before it has it",
-        FLOWS,
+        LINKS,
         "row.settled_at = now",
         "row.settled_at = now + 1",
         "system",
@@ -76,7 +79,7 @@ MUTANTS = (
     ),
     Mutant(
         "a leaving flow keeps its rate",
-        FLOWS,
+        LINKS,
         "load_link(s, link, -flow.rate)",
         "load_link(s, link, 0)",
         "network",
@@ -84,7 +87,7 @@ MUTANTS = (
     ),
     Mutant(
         "a finished flow leaves no room to others",
-        FLOWS,
+        LINKS,
         "if full and row.flow_count + row.throttled > 0:",
         "if False:",
         "network",
@@ -238,6 +241,14 @@ MUTANTS = (
         "stop_flow(s, leg.flow)",
         "system",
         (26,),
+    ),
+    Mutant(
+        "transfers of processes have no class",
+        LOOP,
+        "start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0, s.listed[0])",
+        "start_flow(s, USER, a, (1 << 50) + control.transfers, b, c, d, float(horizon), 0, 0)",
+        "system",
+        (19,),
     ),
     Mutant(
         "patience outlasts a first token",
@@ -414,6 +425,9 @@ MUTANTS = (
     ),
 )
 
+MUTANTS += tuple(
+    Mutant(*row) for row in run_path(str(Path(__file__).parents[1] / "network" / "mutants.py"))["MUTANTS"]
+)
 GROUP = 9
 SCRIPT = Path(__file__).with_name("mutated.py")
 
@@ -460,7 +474,7 @@ def test_the_kernel_itself_passes() -> None:
 def test_there_are_many_mutants_of_every_part() -> None:
     """At least twenty, none of them twice, and some in each file of the kernel."""
     assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
-    parts = [CALENDAR, FLOWS, BATCH, LEGS, LOOP, OPERATIONS, PLAN]
+    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, LEGS, LOOP, OPERATIONS, PLAN]
     assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
 
 
