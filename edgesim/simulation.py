@@ -256,9 +256,15 @@ class Simulation:
 
     # -- what processes may do ----------------------------------------------------------------------------------
 
-    def transfer(self, link: int | str, nbytes: int) -> simpy.Event:
-        """Send bytes over one link, in fair contention with everything on it; the event comes when they are there."""
-        return self.doors.transfer(link, nbytes)
+    def transfer(self, link: int | str, nbytes: int, priority: int = 0) -> simpy.Event:
+        """Send bytes over one link, in contention with everything on it; the event comes when they are there.
+
+        Args:
+            link: Its number or name.
+            nbytes: How much [B].
+            priority: What counts on links that are shared by priority; the smaller the more urgent.
+        """
+        return self.doors.transfer(link, nbytes, priority)
 
     def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
         """Ask a replica directly; the event's value is the request's record, when its answer is complete."""

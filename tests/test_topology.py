@@ -11,6 +11,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from edgesim.arena.rows import FAIR, FIFO, PRIORITY
 from edgesim.errors import ScenarioError
 from edgesim.topology import build
 from edgesim.topology.picture import draw, table
@@ -23,7 +24,7 @@ def link(first, second, latency=1e-3, bandwidth=1e8, **figures):
     """Write a link as a scenario holds it."""
     given = {
         "kind": None, "shared": None, "half_duplex": None, "energy": None, "overhead": None,
-        "pattern": "spread", "egress": 0.0,
+        "pattern": "spread", "sharing": "fair", "egress": 0.0,
     }  # fmt: skip
     between = (first, second)
     return SimpleNamespace(
@@ -137,6 +138,15 @@ class TestMedia:
         assert all(path.up == path.down for path in paths)
         assert topology.capacity.tolist() == [1e6] * 4
         assert topology.link_name(2) == "phone[2]<->edge[1]"
+
+    def test_links_are_shared_as_their_entry_says(self):
+        """Every link that an entry stands for is shared in its way."""
+        links = [
+            link("phone", "edge", sharing="fifo"),
+            link("edge", "edge", pattern="ring", sharing="priority"),
+        ]
+        topology = build(scenario(self.NODES, [*links, link("edge", "phone")]))
+        assert topology.sharing.tolist() == [FIFO] * 8 + [PRIORITY] * 2 + [FAIR] * 8
 
     def test_shared_medium_belongs_to_the_smaller_group(self):
         """All phones of an edge contend, up among themselves and down among themselves."""
@@ -352,7 +362,7 @@ class TestPicture:
                 link("sensor", "edge", 0.02, SimpleNamespace(up=1e6, down=2e6)),
                 link("sensor", "phone", 0.002),
                 link("edge", "edge", pattern="ring"),
-                link("edge", "cloud", 0.01, 1.25e8),
+                link("edge", "cloud", 0.01, 1.25e8, sharing="priority"),
             ],
             deployments=[SimpleNamespace(on="edge", llm="llama-3.1-8b", weights="int8")],
             workloads={"chat": SimpleNamespace(from_="phone")},
@@ -369,8 +379,16 @@ class TestPicture:
             "chat",
         )
         assert rows.nodes[2].serves == "llama-3.1-8b int8"
-        assert rows.links[1] == ("sensor - edge", "-", "20 ms", "8 Mbit/s up, 16 Mbit/s down", "full-duplex")
+        assert rows.links[1] == (
+            "sensor - edge",
+            "-",
+            "20 ms",
+            "8 Mbit/s up, 16 Mbit/s down",
+            "full-duplex",
+            "fair",
+        )
         assert rows.links[0].medium == "shared, half-duplex"
+        assert [row.sharing for row in rows.links] == ["fair", "fair", "fair", "fair", "priority"]
         assert rows.links[3].between == "edge - edge (ring)"
 
     @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])

@@ -115,6 +115,10 @@ class Link(Section):
         default="spread",
         description="Who meets whom: contiguous blocks, or within one group a ring or everybody.",
     )
+    sharing: Literal["fair", "fifo", "priority"] = Field(
+        default="fair",
+        description="How its flows share it: max-min fairly, one after the other, or urgent requests first.",
+    )
     egress: UsdPerByte = Field(default=0.0, description="Price of data that leaves the second group.")
 
     @model_validator(mode="after")

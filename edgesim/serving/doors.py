@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from edgesim.simulation import Simulation
 
+LARGEST_PRIORITY = 2**53
+"""As in scenarios, whose counts floats hold exactly."""
+
 
 class Doors:
     """What SimPy processes wait for, and who waits."""
@@ -51,14 +54,18 @@ class Doors:
         event = self._waiting[self._tickets] = self._simulation.clock.event()
         return self._tickets, event
 
-    def transfer(self, link: int | str, nbytes: int) -> simpy.Event:
+    def transfer(self, link: int | str, nbytes: int, priority: int = 0) -> simpy.Event:
         """Send bytes over a link."""
         if nbytes < 1:
             raise SimulationError(f"a transfer of {nbytes} bytes; it needs at least one")
+        if not isinstance(priority, int) or abs(priority) > LARGEST_PRIORITY:
+            raise SimulationError(
+                f"a transfer of priority {priority!r}; priorities are whole numbers, the smaller the more urgent"
+            )
         number = self.link(link)
         ticket, event = self._ticket()
         latency = int(self._simulation.topology.latency_ps[number])
-        self._simulation.engine.transfer(ticket, number, latency, nbytes)
+        self._simulation.engine.transfer(ticket, number, latency, nbytes, priority)
         return event
 
     def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:

@@ -82,6 +82,7 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
     workloads[-1]["llm"] = SERVED_AT_HOME
     links = np.zeros(topology.link_count, rows.LINK)
     links["capacity"] = np.maximum(1, np.rint(topology.capacity * MILLIBYTES)).astype(np.int64)
+    links["sharing"] = topology.sharing
     duration = scenario.scenario.duration
     system = System(
         links=links,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesim.arena import rows
 from edgesim.errors import Problem, ScenarioError
 from edgesim.topology.blocks import Block, expand
 from edgesim.topology.graph import Topology
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 PS: Final = 10**12
 """Picoseconds in a second, and picojoules in a joule."""
+
+SHARING: Final = {"fair": rows.FAIR, "fifo": rows.FIFO, "priority": rows.PRIORITY}
+"""How flows share a link, as the scenario calls it."""
 
 LONGEST_LATENCY: Final = 60.0
 """Largest latency of a link [s]: with room for the hops beside it, paths still add up in 63 bits."""
@@ -49,6 +53,7 @@ def build(scenario: Scenario) -> Topology:
         capacity=np.concatenate([np.empty(0), *(block.capacity() for block in blocks)]),
         latency_ps=np.repeat(_ints(round(spec.latency * PS) for spec in specs), links),
         overhead=np.repeat(_ints(spec.overhead for spec in specs), links),
+        sharing=np.repeat(_ints(SHARING[spec.sharing] for spec in specs), links),
         ends=np.concatenate([np.empty((0, 2), np.int64), *(block.link_ends() for block in blocks)]),
         edges=_edges(blocks, starts),
     )

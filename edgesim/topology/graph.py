@@ -45,6 +45,7 @@ class Topology:
         capacity: Of each link [B/s].
         latency_ps: Of each link [ps].
         overhead: Of each link, added to a message [B].
+        sharing: Of each link: FAIR, FIFO or PRIORITY.
         ends: Of each link its source and target node; -1 where all of a group share it.
         edges: Steps between neighbours, with what they cost.
     """
@@ -58,6 +59,7 @@ class Topology:
     capacity: Floats
     latency_ps: Ints
     overhead: Ints
+    sharing: Ints
     ends: Ints
     edges: Edges
     _trees: dict[int, Tree] = field(default_factory=dict, repr=False)

@@ -33,6 +33,8 @@ class LinkSpec(NamedTuple):
     shared: bool
     half_duplex: bool
     pattern: str
+    sharing: str
+    """How its flows share a medium: "fair", "fifo" or "priority"."""
 
 
 def link_specs(scenario: Scenario) -> Iterator[LinkSpec]:
@@ -58,6 +60,7 @@ def link_specs(scenario: Scenario) -> Iterator[LinkSpec]:
             _given(link.shared, kind.shared if kind else False),
             _given(link.half_duplex, kind.half_duplex if kind else False),
             link.pattern,
+            link.sharing,
         )
 
 

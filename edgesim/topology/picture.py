@@ -47,6 +47,7 @@ class LinkRow(NamedTuple):
     latency: str
     bandwidth: str
     medium: str
+    sharing: str
 
 
 class Table(NamedTuple):
@@ -76,6 +77,7 @@ def table(scenario: Scenario) -> Table:
             format_seconds(spec.latency),
             _bandwidth(spec),
             _medium(spec),
+            spec.sharing,
         )
         for spec in link_specs(scenario)
     ]
@@ -155,6 +157,8 @@ def _draw_link(axes: Axes, spec: LinkSpec, places: dict[str, tuple[float, float]
     (ax, ay), (bx, by) = sorted((places[spec.first], places[spec.second]))
     half, drop = BOX[1] / 2, 0.3 * parallel
     figures = [spec.kind, _bandwidth(spec), format_seconds(spec.latency)]
+    if spec.sharing != "fair":
+        figures.append(spec.sharing)
     if spec.pattern != "spread":
         figures[0] = f"{spec.pattern} {spec.kind}".strip()
     if spec.first == spec.second or bx - ax > 1.5 * COLUMN:  # a loop, or a way past the tier between

@@ -137,6 +137,59 @@ def test_transfer(engine: str) -> None:
     }
 
 
+def shared(engine: str, sharing: str, **more: Any) -> Any:
+    """The scenario with a link to the box that is shared in some way."""
+    links = SCENARIO["topology"]["links"]
+    topology = {**SCENARIO["topology"], "links": [{**links[0], "sharing": sharing}, links[1]]}
+    return scenario(engine, topology=topology, **more)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "bulk", "urgent"),
+    [("fair", 1.505, 1.255), ("fifo", 1.005, 1.505), ("priority", 1.505, 0.755)],
+)
+def test_transfers_over_links_that_serve_in_order(
+    engine: str, sharing: str, bulk: float, urgent: float
+) -> None:
+    """1 MB over 1 MB/s, and after 0.25 s another 500 kB that are urgent."""
+    # fair: 250 kB of the first, then half each: the second at 1.25 s, the first at 1.5 s. FIFO: one after the other.
+    # By priority: the second at 0.75 s, then the first.
+    seen: dict[str, float] = {}
+
+    def first(sim: Simulation) -> Iterator[Any]:
+        yield sim.transfer(0, 1_000_000, priority=1)
+        seen["bulk"] = sim.now
+
+    def second(sim: Simulation) -> Iterator[Any]:
+        yield sim.after(0.25)
+        with pytest.raises(SimulationError, match="priority 'high'; priorities are whole numbers"):
+            sim.transfer(0, 1, priority="high")  # type: ignore[arg-type]
+        yield sim.transfer(0, 500_000)
+        seen["urgent"] = sim.now
+
+    run(shared(engine, sharing, quiet=True), first, second)
+    assert seen == {"bulk": pytest.approx(bulk, abs=1e-12), "urgent": pytest.approx(urgent, abs=1e-12)}
+
+
+def test_requests_carry_their_priority_over_links(engine: str) -> None:
+    """Urgent prompts with images overtake others on a priority link that both fill; on a fair one they do not."""
+    chat = {**SCENARIO["workloads"]["chat"], "arrivals": {"kind": "poisson", "rate": "3/s"}, "images": 1}
+    loads = {
+        "urgent": {**chat, "image_bytes": "150 kB"},
+        "others": {**chat, "image_bytes": "150 kB", "priority": 3},
+    }
+    uplink: dict[tuple[str, int], float] = {}
+    for sharing in ("fair", "priority"):
+        records = run(shared(engine, sharing, workloads=loads)).rows("requests")
+        done = records[records["status"] == 0]
+        for workload in (0, 1):
+            uplink[sharing, workload] = float(done["uplink"][done["workload"] == workload].mean()) / S
+    alone = 0.155  # 150 kB at 1 MB/s and 5 ms
+    assert 0.7 < uplink["fair", 0] / uplink["fair", 1] < 1.4
+    assert alone < uplink["priority", 0] < uplink["fair", 0] / 1.5
+    assert uplink["priority", 1] > uplink["fair", 1]
+
+
 def test_generate(engine: str) -> None:
     """A replica answers: 10 prompt tokens, 40 ms, and two more tokens, 20 ms; its record is the event's value."""
     seen: list[Any] = []
@@ -286,13 +339,14 @@ def test_identity_plugin_changes_no_row(engine: str, plugin: Path) -> None:
         assert np.array_equal(built_in.rows(table), own.rows(table))
 
 
-def test_both_engines_give_the_same_rows() -> None:
+@pytest.mark.parametrize("sharing", ["fair", "fifo", "priority"])
+def test_both_engines_give_the_same_rows(sharing: str) -> None:
     """With processes that transfer, ask, fail, drain and change speeds, kernel and twin agree to the bit."""
 
     def story(sim: Simulation) -> Iterator[Any]:
         yield sim.after(1)
         for turn in range(6):
-            yield sim.transfer(turn % 2, 300_000 * (turn + 1))
+            yield sim.transfer(turn % 2, 300_000 * (turn + 1), priority=turn % 3)
             yield sim.generate(turn % 3, 50, 10 + turn)
             sim.set_speed(turn % 3, 0.8 + 0.1 * turn)
         sim.fail_replica(1)
@@ -300,7 +354,7 @@ def test_both_engines_give_the_same_rows() -> None:
         sim.start_replica(1)
         sim.drain_replica(2)
 
-    kernel, twin = (run(scenario(engine), story) for engine in ("kernel", "reference"))
+    kernel, twin = (run(shared(engine, sharing), story) for engine in ("kernel", "reference"))
     for table in ("requests", "legs"):
         left, right = kernel.rows(table), twin.rows(table)
         for name in left.dtype.names:
