@@ -10,8 +10,8 @@ Where nothing like it was measured, E experts of which each token visits k are
     sqrt(weights^2 + arithmetic^2)
 
 weights: those of the E (1 - (1 - k/E)^tokens) experts that the tokens touch on average, streamed as large matrices
-are; arithmetic: that of one product of all visits, at the rate that grouped products reach of it; divided among accelerators, of which the busiest
-has `IMBALANCE` times its share where experts are whole.
+are; arithmetic: that of one product of all visits, at the rate that grouped products reach of it; divided among
+accelerators, of which the busiest has `IMBALANCE` times its share where experts are whole.
 """
 
 from __future__ import annotations

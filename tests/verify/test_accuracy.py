@@ -85,8 +85,9 @@ def test_a_folder_without_measurements_is_refused(tmp_path):
         costs.main(["--data", str(tmp_path / "none")])
 
 
-def test_plots_are_written(data, tmp_path, capsys):
+def test_plots_are_written(data, tmp_path, capsys, monkeypatch):
     """One picture a quantity."""
+    monkeypatch.setenv("COLUMNS", "140")
     assert costs.main(["--data", str(data), "--plots", str(tmp_path / "plots")]) == 0
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"decode.png", "prefill.png"}
     assert "median of medians" in capsys.readouterr().out
