@@ -375,7 +375,7 @@ def metrics() -> None:
 
 @main.group()
 def catalog() -> None:
-    """The catalogue: accelerators, LLMs, links, grids, workload templates."""
+    """The catalogue: accelerators, LLMs, variants, links, grids, workload templates."""
 
 
 @catalog.command("list")
@@ -419,6 +419,7 @@ def list_catalog(
 def show_entry(name: str, *, as_json: bool) -> None:
     """Show every figure of entry NAME with unit, mark and source, and what they come to."""
     from edgesim.report import catalogue  # noqa: PLC0415 - not for --help
+    from edgesim.report.variants import HEAD  # noqa: PLC0415
 
     if as_json:
         click.echo(json.dumps(catalogue.shown_plain(name), indent=1))
@@ -429,6 +430,8 @@ def show_entry(name: str, *, as_json: bool) -> None:
     _print_table(("figure", "value", "confidence", "source"), rows, title)
     _print_table(("", "source", "stated for"), sources)
     _print_table(("", "what it comes to"), catalogue.about(name))
+    if varied := catalogue.varied(name):
+        _print_table(HEAD, varied)
 
 
 @catalog.command("find")

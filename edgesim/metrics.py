@@ -146,7 +146,7 @@ METRICS: Final = {
         ),
         _sum("cost", "USD", "accelerator time and traffic, all legs", "cost_usd"),
         _sum("carbon", "gCO2", "emissions of that energy, all legs", "carbon_g"),
-        _sum("quality", "", "quality of the reply, 0 to 1", "quality"),
+        _sum("quality", "", "score of what answered, 0 to 1; 1 if unknown", "quality"),
     )
 }
 """Metrics of a request, by name."""

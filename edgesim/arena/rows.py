@@ -144,8 +144,8 @@ REPLICA: Final = _row(
     " plan_nj plan_nj_slope plan_below"
     # what it did
     " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served",
-    # mflop and kib of the plan (first step, slope), totals, price and carbon
-    "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps usd_per_nj gram_per_nj",
+    # mflop and kib of the plan (first step, slope), totals, price and carbon, score of what it answers
+    "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps usd_per_nj gram_per_nj quality",
 )
 
 LEG: Final = _row(

@@ -1,4 +1,4 @@
-"""The catalogue: accelerators, engines, LLMs, links, grids and workload templates, each figure with its source."""
+"""The catalogue: accelerators, engines, LLMs, variants, links, grids, workload templates; each figure has a source."""
 
 from __future__ import annotations
 
@@ -22,8 +22,12 @@ from edgesim.catalog.load import (
     llms,
     names,
     template,
+    variant,
+    variant_from,
+    variants,
 )
 from edgesim.catalog.place import Grid, LinkKind, Template
+from edgesim.catalog.variant import Variant, varied
 
 __all__ = [
     "CONFIDENCE",
@@ -39,6 +43,7 @@ __all__ = [
     "Mla",
     "Moe",
     "Template",
+    "Variant",
     "Vision",
     "Window",
     "accelerator",
@@ -55,4 +60,8 @@ __all__ = [
     "named",
     "names",
     "template",
+    "variant",
+    "variant_from",
+    "variants",
+    "varied",
 ]

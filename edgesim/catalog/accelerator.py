@@ -36,6 +36,7 @@ class Accelerator:
         attention_efficiency: Reached share of the peak in attention over prompts.
         quantised_efficiency: Further factor where weights are not stored in fp16 or bf16.
         activation_efficiency: Share of the streaming rate that the small operations between products reach.
+        sparse_gain: How much faster products with 2:4 sparse weights run than with dense ones; 1 without such units.
         layer_overhead: Time a layer adds that overlaps with nothing [s].
         launch_overhead: Host time it takes to launch a layer's kernels one by one, behind which the device may be at
             work [s]; 0 where whole steps are captured and replayed.
@@ -88,6 +89,7 @@ class Accelerator:
     int8: float = 0.0
     int4: float = 0.0
     fp4: float = 0.0
+    sparse_gain: float = 1.0
     activation_efficiency: float = 1.0
     launch_overhead: float = 0.0
     architecture: str = ""

@@ -76,6 +76,10 @@ class Llm:
         encoder_only: One forward pass over the whole input; no decode, no KV cache.
         weights: Number format in which it is published.
         quality: Score of an answer, for policies that trade it: the share of right answers on MMLU; 1 if unknown.
+        sparse: Whether two of four neighbouring weights of the layers are zero (2:4 sparsity).
+        shared_by: Successive layers that share one set of weights.
+        rank: Rank of the adapter that stands beside some matrices of each layer; 0 without one.
+        beside: Those matrices: q, k, v, o, gate, up, down.
         family: Siblings to choose from share it.
         teacher: LLM that it was pruned or distilled from.
         figures: Source and confidence by field name.
@@ -100,6 +104,10 @@ class Llm:
     encoder_only: bool = False
     weights: str = "bf16"
     quality: float = 1.0
+    sparse: bool = False
+    shared_by: int = 1
+    rank: int = 0
+    beside: tuple[str, ...] = ()
     family: str = ""
     teacher: str = ""
     moe: Moe | None = None

@@ -16,6 +16,7 @@ from edgesim.catalog.figures import GIVEN, Figure, figures_of
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.place import Grid, LinkKind, Template
 from edgesim.catalog.quantity import si
+from edgesim.catalog.variant import Variant
 from edgesim.errors import EdgesimError
 from edgesim.registry import UnknownNameError
 
@@ -25,6 +26,7 @@ _FILES: Final = {
     "accelerator": "accelerators/*.yaml",
     "engine": "engines.yaml",
     "llm": "llms/*.yaml",
+    "variant": "variants.yaml",
     "link kind": "links.yaml",
     "grid": "grids.yaml",
     "workload template": "workloads.yaml",
@@ -34,7 +36,9 @@ _OF_ONE: Final = frozenset({"title", "aliases", "figures", "teacher"})
 """Keys that an entry does not pass on to those that are `like` it."""
 
 _CALCULATED: Final = frozenset({"name", "title", "figures", "engine"})
-_TEXTS: Final = frozenset({"kind", "architecture"})
+_TEXTS: Final = frozenset({"kind", "architecture", "technique", "of"})
+_BY_VARIANTS: Final = frozenset({"sparse", "shared_by", "rank", "beside"})
+"""What only variants change in an LLM."""
 
 
 @cache
@@ -47,7 +51,7 @@ def _entries(kind: str) -> dict[str, dict[str, Any]]:
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Everything the catalogue has of a kind: accelerator, engine, llm, link kind, grid or workload template."""
+    """Everything the catalogue has of a kind: accelerator, engine, llm, variant, link kind, grid, workload template."""
     if kind not in _FILES:
         raise UnknownNameError("catalogue section", kind, tuple(_FILES))
     return tuple(name for name in _entries(kind) if not name.startswith("_"))
@@ -120,6 +124,46 @@ def _llm(name: str, plain: Mapping[str, Any], figures: Mapping[str, Figure]) -> 
     }
     values |= {key: int(values[key]) for key in ("params", "active_params") if key in values}
     return Llm(name=name, title=str(plain.get("title") or name), **values, figures=figures)
+
+
+@cache
+def variant(name: str, of: str = "") -> Variant:
+    """Look up a packaged variant: the one of that name for an LLM, or else the one for any.
+
+    Args:
+        name: With an LLM after an @, that one and no other.
+        of: LLM that it is for; "" for any.
+    """
+    full = f"{name}@{of}" if of and f"{name}@{of}" in _entries("variant") else name
+    if full not in _entries("variant"):
+        raise UnknownNameError("variant", name, names("variant"))
+    return _variant(full, *_public("variant", full))
+
+
+def _variant(name: str, plain: Mapping[str, Any], figures: Mapping[str, Figure]) -> Variant:
+    values = _values(figures)
+    if "beside" in values:
+        values["beside"] = tuple(values["beside"])
+    return Variant(
+        name=name,
+        title=str(plain.get("title") or name),
+        technique=plain["technique"],
+        of=plain.get("of") or name.partition("@")[2],
+        **values,
+        figures=figures,
+    )
+
+
+def variants(of: str) -> list[Variant]:
+    """All packaged variants that an LLM may have, adapters included."""
+    known = dict.fromkeys(name.partition("@")[0] for name in names("variant"))
+    return [
+        found for found in (variant(name, of) for name in known if _has(name, of)) if found.of in ("", of)
+    ]
+
+
+def _has(name: str, of: str) -> bool:
+    return name in _entries("variant") or f"{name}@{of}" in _entries("variant")
 
 
 @cache
@@ -223,7 +267,7 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
 
 def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:
     """Build an LLM that a scenario defines, `like` a packaged one or from architecture numbers alone."""
-    fields = frozenset(item.name for item in dataclasses.fields(Llm)) - _CALCULATED
+    fields = frozenset(item.name for item in dataclasses.fields(Llm)) - _CALCULATED - _BY_VARIANTS
     plain, base = _public("llm", entry["like"]) if entry.get("like") else ({}, {})
     figures = _given("llm", entry, fields, base)
     needed = ("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "params", "context")
@@ -237,6 +281,27 @@ def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:
                 if word not in known:
                     raise UnknownNameError(f"{key} figure", word, known)
     return _llm(name, {"family": plain.get("family", ""), "title": entry.get("title")}, figures)
+
+
+def variant_from(name: str, entry: Mapping[str, Any]) -> Variant:
+    """Build a variant that a scenario defines, `like` a packaged one or by its technique and figures.
+
+    Raises:
+        ValueError: No such technique, or figures that do not go together.
+    """
+    fields = frozenset(item.name for item in dataclasses.fields(Variant)) - _CALCULATED - _TEXTS
+    plain, base = _public("variant", entry["like"]) if entry.get("like") else ({}, {})
+    figures = _given("variant", entry, fields, base)
+    technique = entry.get("technique", plain.get("technique"))
+    missing = () if technique else ("technique",)
+    if missing or (technique == "adapter" and "rank" not in figures):
+        raise MissingFiguresError("variant", name, missing or ("rank",))
+    formats = {variant(known).weights for known in names("variant")} - {""} | {"fp16", "bf16"}
+    if "weights" in figures and figures["weights"].value not in formats:
+        raise ValueError(f"weights is one of {', '.join(sorted(formats))}")
+    of = str(entry.get("like") or "").partition("@")[2]
+    own = {key: entry[key] for key in ("title", "technique", "of") if entry.get(key)}
+    return _variant(name, {**plain, "title": "", "of": of, **own}, figures)
 
 
 class MissingFiguresError(EdgesimError):

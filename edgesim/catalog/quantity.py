@@ -34,6 +34,9 @@ _READERS: Final = {
             "prefill_band",
             "decode_band",
             "energy_band",
+            "depth",
+            "width",
+            "relative_quality",
         ),
         "percent",
     ),
@@ -88,6 +91,8 @@ _COUNTS: Final = frozenset(
         "active_params",
         "context",
         "positions",
+        "shared_by",
+        "rank",
     }
 )
 
@@ -108,6 +113,8 @@ def si(name: str, value: Any) -> Any:
             raise ValueError(f"{name} must be {'more than 0' if name in _POSITIVE else 'at least 0'}")
         if name.endswith("_efficiency") and not 0 < value <= 1:
             raise ValueError(f"{name} must be more than 0 % and at most 100 %")
+    elif name == "sparse_gain" and (not isinstance(value, int | float) or not 1 <= value <= 2):
+        raise ValueError(f"{name} must be between 1 and 2")
     elif name in _COUNTS and (not isinstance(value, int | float) or value != int(value) or value < 0):
         raise ValueError(f"{name} must be a whole number")
     return value

@@ -2,7 +2,7 @@
 
 The formulas are those of any transformer: a weight multiplies each token once (two FLOPs), and attention
 compares each token with every token before it. Parameters are counted in whole matrices; norms and biases
-included.
+included. `edgesim.catalog.variant` says what smaller and adapted builds change.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ WEIGHT_BITS: Final = BITS | {
 """Bits of one weight, scales included: int4 has a 16-bit scale and zero point a group of 128, the formats of llama.cpp
 and the 4-bit floats a scale a block of 16 or 32 (q4_k_m mixes blocks; its files average 4.85 bits)."""
 
+INDEX_BITS: Final = 2
+"""Bits that say where a stored value of a 2:4 sparse matrix stands."""
+
+ADAPTER_BYTES: Final = 2
+"""Adapters are kept in 16 bits, whatever the weights they stand beside are."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -39,8 +45,11 @@ class Shape:
         expert: One routed expert of one layer.
         expert_layers: Layers that have routed experts.
         vision: Image encoder and projector.
-        stored: All parameters that take memory.
-        active: Parameters one token uses, LM head included.
+        in_layers: Parameters of the layers that take memory; layers that share theirs count once.
+        stored: All parameters that take memory, without adapters.
+        adapter: Parameters of an adapter that one token uses.
+        adapter_stored: Parameters of an adapter that take memory: beside all experts.
+        active: Parameters one token uses, LM head and adapter included.
     """
 
     embedding: int
@@ -49,7 +58,10 @@ class Shape:
     expert: int
     expert_layers: int
     vision: int
+    in_layers: int
     stored: int
+    adapter: int
+    adapter_stored: int
     active: int
 
 
@@ -72,6 +84,10 @@ def shape(llm: Llm) -> Shape:
     vision = llm.vision.params if llm.vision else 0
     experts = moe.experts if moe else 0
     per_token = moe.per_token if moe else 0
+    in_layers = dense + experts * expert * expert_layers
+    in_layers = in_layers * -(-llm.layers // llm.shared_by) // llm.layers
+    beside_dense, beside_expert = _adapter(llm)
+    adapter = beside_dense + per_token * beside_expert * expert_layers
     return Shape(
         embedding=embedding,
         head=head,
@@ -79,9 +95,37 @@ def shape(llm: Llm) -> Shape:
         expert=expert,
         expert_layers=expert_layers,
         vision=vision,
-        stored=embedding + own_head + dense + experts * expert * expert_layers + vision,
-        active=dense + head + per_token * expert * expert_layers,
+        in_layers=in_layers,
+        stored=embedding + own_head + in_layers + vision,
+        adapter=adapter,
+        adapter_stored=beside_dense + experts * beside_expert * expert_layers,
+        active=dense + head + per_token * expert * expert_layers + adapter,
     )
+
+
+def _adapter(llm: Llm) -> tuple[int, int]:
+    """Parameters of an adapter beside what every token uses, all layers, and beside one expert of one layer.
+
+    Two matrices of its rank stand beside each: rank x (width in + width out) (Hu et al., LoRA, 2021).
+    """
+    if not llm.rank:
+        return 0, 0
+    moe, mla = llm.moe, llm.mla
+    queries, keys = llm.heads * llm.head_dim, llm.kv_heads * llm.head_dim
+    out = queries
+    if mla:
+        queries, keys = llm.heads * (mla.nope_dim + mla.rope_dim), mla.kv_rank + mla.rope_dim
+        out = llm.heads * mla.value_dim
+    widths = {"q": queries, "k": keys, "v": 0 if mla else keys, "o": out}
+    attention = sum(llm.hidden + widths[name] for name in llm.beside if widths.get(name))
+    products = sum(name in {"up", "down"} or (name == "gate" and llm.gated) for name in llm.beside)
+    dense_layers = llm.layers if moe is None else moe.dense_layers
+    beside = llm.layers * attention + dense_layers * products * (llm.hidden + llm.ffn)
+    expert = 0
+    if moe is not None:
+        expert = products * (llm.hidden + moe.expert_ffn)
+        beside += (llm.layers - dense_layers) * moe.shared * expert
+    return llm.rank * beside, llm.rank * expert
 
 
 def _attention(llm: Llm) -> int:
@@ -114,9 +158,32 @@ def weight_bytes(weights: str) -> float:
     return WEIGHT_BITS[weights] / 8
 
 
+def layer_weight_bytes(llm: Llm, weights: str) -> float:
+    """Bytes one weight of a layer takes: of 2:4 sparse ones half are stored, each with an index of 2 bits."""
+    if not llm.sparse:
+        return weight_bytes(weights)
+    scales = WEIGHT_BITS[weights] - BITS.get(weights, WEIGHT_BITS[weights])
+    return ((WEIGHT_BITS[weights] - scales + INDEX_BITS) / 2 + scales) / 8
+
+
+def adapter_bytes(llm: Llm) -> int:
+    """Bytes of an adapter that a token's products read; those beside other experts rest."""
+    return ADAPTER_BYTES * shape(llm).adapter
+
+
+def token_weight_bytes(llm: Llm, weights: str | None = None) -> float:
+    """Bytes of weights that the products of one token read, LM head and adapter included; shared layers each time."""
+    counted, name = shape(llm), weights or llm.weights
+    in_layers = counted.active - counted.head - counted.adapter
+    return in_layers * layer_weight_bytes(llm, name) + counted.head * weight_bytes(name) + adapter_bytes(llm)
+
+
 def weights_bytes(llm: Llm, weights: str | None = None) -> int:
-    """Bytes of all weights in a number format, the LLM's own unless one is given."""
-    return round(shape(llm).stored * weight_bytes(weights or llm.weights))
+    """Bytes of all weights in a number format, the LLM's own unless one is given; adapters stay in 16 bits."""
+    counted, name = shape(llm), weights or llm.weights
+    rest = counted.stored - counted.in_layers
+    in_layers = counted.in_layers * layer_weight_bytes(llm, name)
+    return round(rest * weight_bytes(name) + in_layers) + ADAPTER_BYTES * counted.adapter_stored
 
 
 def kv_bytes_per_token(llm: Llm, kv: str = "fp16") -> int:
@@ -162,10 +229,19 @@ def decode_pair_flops(llm: Llm) -> int:
     return 4 * llm.heads * llm.head_dim
 
 
-def token_flops(llm: Llm) -> int:
-    """FLOPs of all matrices but the LM head for one token."""
+def token_flops(llm: Llm, sparse_gain: float = 1.0) -> int:
+    """FLOPs of all matrices but the LM head for one token.
+
+    Args:
+        llm: What is run.
+        sparse_gain: How much faster the accelerator runs products with 2:4 sparse weights; what it skips is not
+            counted.
+    """
     counted = shape(llm)
-    return 2 * (counted.active - counted.head)
+    matrices = counted.active - counted.head - counted.adapter
+    if llm.sparse:
+        matrices = round(matrices / sparse_gain)
+    return 2 * (matrices + counted.adapter)
 
 
 def head_flops(llm: Llm) -> int:

@@ -240,8 +240,9 @@ def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Row
     """Cost steps of so many tokens, without what their contexts and sampled tokens add."""
     per_weight = work.weight_bytes(speed.weights)
     counted = work.shape(llm)
-    flops = work.token_flops(llm) * tokens
-    layers = counted.dense * per_weight + _expert_weights(llm, tokens) * per_weight
+    flops = work.token_flops(llm, speed.accelerator.sparse_gain) * tokens
+    layers = (counted.dense + _expert_weights(llm, tokens)) * work.layer_weight_bytes(llm, speed.weights)
+    layers += work.adapter_bytes(llm)
     head = counted.head * per_weight
     written = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel)
     activations, cache = work.activation_bytes(llm) * tokens, written * tokens

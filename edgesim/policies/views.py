@@ -107,6 +107,10 @@ class ReplicaView(Protocol):
         """Name of the LLM it serves."""
 
     @property
+    def quality(self) -> float:
+        """Score of its answers: of its LLM as it is deployed, 0 to 1; 1 if nothing is known."""
+
+    @property
     def local(self) -> bool:
         """Whether it runs on the node where the request was asked."""
 

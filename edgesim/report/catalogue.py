@@ -11,11 +11,12 @@ from edgesim.catalog.quantity import unit_of
 from edgesim.costs import llm as work
 from edgesim.costs.memory import fit
 from edgesim.registry import UnknownNameError
+from edgesim.report import variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-KINDS: Final = ("accelerator", "engine", "llm", "link kind", "grid", "workload template")
+KINDS: Final = ("accelerator", "engine", "llm", "variant", "link kind", "grid", "workload template")
 
 FORMATS: Final = ("bf16", "fp8", "int8", "int4")
 """Number formats of weights, the most precise first."""
@@ -24,6 +25,7 @@ _FIND: Final[Mapping[str, Callable[[str], Any]]] = {
     "accelerator": catalog.accelerator,
     "engine": catalog.engine,
     "llm": catalog.llm,
+    "variant": catalog.variant,
     "link kind": catalog.link,
     "grid": catalog.grid,
     "workload template": catalog.template,
@@ -125,6 +127,16 @@ def _score(llm: catalog.Llm) -> float | None:
     return llm.quality if "quality" in llm.figures else None
 
 
+def _share(variant: catalog.Variant, field: str) -> float:
+    """Bytes or FLOPs of a variant over those of the LLM, or of an example."""
+    plain = catalog.llm(variant.of or variants.EXAMPLE)
+    whole = {
+        "weights_bytes": work.weights_bytes(plain),
+        "flops": work.token_flops(plain) + work.head_flops(plain),
+    }
+    return float(getattr(variants.effect(plain, variant), field) / whole[field])
+
+
 COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
     "accelerator": (
         Column("type", lambda a: a.kind),
@@ -140,6 +152,13 @@ COLUMNS: Final[Mapping[str, Sequence[Column]]] = {
         Column("weights", work.weights_bytes, units.format_bytes),
         Column("KV/token", work.kv_bytes_per_token, lambda v: units.format_bytes(v) if v else "-"),
         Column("quality", _score, lambda v: "-" if v is None else f"{v:.3f}"),
+    ),
+    "variant": (
+        Column("technique", lambda v: v.technique),
+        Column("weights", lambda v: _share(v, "weights_bytes"), "{:.2f} x".format),
+        Column("FLOPs", lambda v: _share(v, "flops"), "{:.2f} x".format),
+        Column("decode by bytes", lambda v: variants.example(v).decode, "{:.2f} x".format),
+        Column("quality", lambda v: v.relative_quality, "{:.3f} x".format),
     ),
     "link kind": (
         Column("latency", lambda k: k.latency, units.format_seconds),
@@ -258,6 +277,8 @@ def listed_plain(kind: str, filters: Filters) -> list[dict[str, Any]]:
         plain |= {name: figure.value for name, figure in item.figures.items()}
         if kind == "accelerator":
             plain["type"] = item.kind
+        if kind == "variant":
+            plain |= {"technique": item.technique, "of": item.of or None}
         if kind == "llm":
             plain |= {"family": item.family, "teacher": item.teacher or None} | _works_out(item)
         if filters.fits is not None:
@@ -323,6 +344,8 @@ def about(name: str) -> list[tuple[str, str]]:
     said += [("also called", ", ".join(aliases))] if (aliases := called(kind, name)[2:]) else []
     if kind == "llm":
         said += [("made from", item.teacher)] if item.teacher else []
+        students = [_sibling(one) for one in catalog.llms().values() if one.teacher == name]
+        said += [("students", ", ".join(students))] if students else []
         said += (
             [("family", ", ".join(_sibling(one) for one in catalog.family(item.family)))]
             if item.family
@@ -337,7 +360,18 @@ def about(name: str) -> list[tuple[str, str]]:
                 f"{flops / 1e9:.3g} GFLOP and {units.format_bytes(work.kv_bytes_per_token(item))} of KV cache",
             )
         )
+    if kind == "variant":
+        llm = item.of or variants.EXAMPLE
+        made = variants.row(variants.example(item))
+        said += [(f"{llm}: {head}", text) for head, text in zip(variants.HEAD[2:-1], made[2:-1], strict=True)]
     return said
+
+
+def varied(name: str) -> Rows:
+    """Rows under `variants.HEAD`: what the variants of an LLM come to; none for other entries."""
+    return (
+        [variants.row(one) for one in variants.effects(entry("llm", name))] if kind_of(name) == "llm" else []
+    )
 
 
 def _sibling(llm: catalog.Llm) -> str:
@@ -369,8 +403,13 @@ def shown_plain(name: str) -> dict[str, Any]:
             "family": item.family,
             "siblings": family,
             "teacher": item.teacher or None,
+            "students": [one.name for one in catalog.llms().values() if one.teacher == name],
+            "variants": [variants.plain(one) for one in variants.effects(item)],
             **_works_out(item),
         }
+    if kind == "variant":
+        plain |= {"technique": item.technique, "of": item.of or None}
+        plain |= {"example": {"llm": item.of or variants.EXAMPLE, **variants.plain(variants.example(item))}}
     plain["figures"] = {
         field: {
             "value": f.value,

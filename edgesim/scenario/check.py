@@ -104,7 +104,7 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
         node = scenario.topology.nodes[deployment.on]
         if node.accelerator is None or deployment.tensor_parallel > node.accelerators:
             continue
-        accelerator, llm = scenario.accelerator(node.accelerator), scenario.llm(deployment.llm)
+        accelerator, llm = scenario.accelerator(node.accelerator), scenario.deployed(deployment)
         if deployment.context is not None and deployment.context > llm.context:
             text = f"{deployment.llm} sees at most {llm.context} tokens, not {deployment.context}"
             yield Problem(("deployments", index, "context"), text)
@@ -130,10 +130,10 @@ def _misfit(scenario: Scenario, deployment: Deployment, result: Any) -> tuple[st
     """Say how much is missing, and what would fit."""
     node = scenario.topology.nodes[deployment.on]
     assert node.accelerator is not None
-    accelerator, llm = scenario.accelerator(node.accelerator), scenario.llm(deployment.llm)
+    accelerator, llm = scenario.accelerator(node.accelerator), scenario.deployed(deployment)
     weights = format_gigabytes(result.weights)
     offer = f"{deployment.tensor_parallel} x {format_gigabytes(accelerator.memory)} ({node.accelerator})"
-    text = f"{deployment.llm} ({deployment.weights or llm.weights}) needs {weights} of weights; "
+    text = f"{llm.name} ({deployment.weights or llm.weights}) needs {weights} of weights; "
     text += f"node {deployment.on!r} offers {offer}"
     if result.weights < accelerator.memory * deployment.tensor_parallel:  # close: say what else takes room
         whole = format_gigabytes(result.needed)
@@ -150,7 +150,7 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
             continue
         from edgesim.costs import profile  # noqa: PLC0415 - brings numpy, which few scenarios need to be checked
 
-        llm = scenario.llm(deployment.llm)
+        llm = scenario.deployed(deployment)
         try:
             found = profile.read(deployment.costs.path)
             profile.check(found, accelerator, llm, deployment.weights or llm.weights)

@@ -120,6 +120,14 @@ class Deployment(Section):
     weights: WeightDtype | None = Field(
         default=None, description="How weights are stored; by default as published."
     )
+    variant: str | None = Field(
+        default=None,
+        description="Smaller build of the LLM: a variant of the catalogue, or of the section 'variants'.",
+        examples=["pruned-2-4"],
+    )
+    adapter: str | None = Field(
+        default=None, description="Adapter beside its weights, unmerged.", examples=["lora-16"]
+    )
     kv: Dtype = Field(default="fp16", description="How the KV cache is stored.")
     replicas: Count = Field(default=1, description="Replicas on each node of the group.")
     tensor_parallel: Count = Field(default=1, description="Accelerators that share each replica.")

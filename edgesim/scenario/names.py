@@ -63,7 +63,7 @@ def _looked_up(
 
 
 def _own_section(kind: str) -> str:
-    section = {"accelerator": "accelerators", "llm": "llms"}.get(kind)
+    section = {"accelerator": "accelerators", "llm": "llms", "variant": "variants"}.get(kind)
     return f"; add your own in the section '{section}'" if section else ""
 
 
@@ -96,14 +96,22 @@ def _topology(data: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _own_entries(data: dict[str, Any]) -> Iterator[Problem]:
-    """Build the scenario's own accelerators and LLMs once, which checks all that they say."""
-    builders = {"accelerators": catalog.accelerator_from, "llms": catalog.llm_from}
+    """Build the scenario's own accelerators, LLMs and variants once, which checks all that they say."""
+    builders = {
+        "accelerators": catalog.accelerator_from,
+        "llms": catalog.llm_from,
+        "variants": catalog.variant_from,
+    }
     for section, build in builders.items():
         for name, entry in _mapping(data.get(section)).items():
             if not isinstance(entry, dict):
                 continue
             like = list(_looked_up((section, name, "like"), section[:-1], entry.get("like")))
             yield from like
+            if section == "variants":
+                yield from _looked_up(
+                    (section, name, "of"), "llm", entry.get("of"), _mapping(data.get("llms"))
+                )
             if not like:
                 yield from _built(section, name, entry, build)
 
@@ -114,7 +122,7 @@ def _built(section: str, name: str, entry: dict[str, Any], build: Any) -> Iterat
         value,
     ) in entry.items():  # one at a time first: `build` stops at the first value that it cannot read
         try:
-            build(name, {"like": catalog.names(section[:-1])[0], key: value})
+            build(name, {"like": catalog.names(section[:-1])[-1], key: value})
         except ScenarioError as error:
             yield from (shifted(problem, section, name, key) for problem in error.problems)
             return
@@ -139,11 +147,53 @@ def _deployments(data: dict[str, Any]) -> Iterator[Problem]:
         deployment = _mapping(value)
         yield from _looked_up(("deployments", index, "llm"), "llm", deployment.get("llm"), own)
         yield from _looked_up(("deployments", index, "engine"), "engine", deployment.get("engine"))
+        yield from _variants(("deployments", index), deployment, _mapping(data.get("variants")))
         yield from _group(("deployments", index, "on"), deployment.get("on"), groups)
         name = deployment.get("name")
         if isinstance(name, str) and name in names:
             yield Problem(("deployments", index, "name"), f"two deployments are named {name!r}")
         names.add(str(name))
+
+
+def _variants(
+    path: tuple[str | int, ...], deployment: dict[str, Any], own: dict[str, Any]
+) -> Iterator[Problem]:
+    """Check what a deployment makes of its LLM: variant, adapter, and number format of the weights."""
+    for key in ("variant", "adapter"):
+        name, llm = deployment.get(key), str(deployment.get("llm"))
+        if not isinstance(name, str):
+            continue
+        try:
+            found = catalog.variant_from(name, own[name]) if name in own else catalog.variant(name, llm)
+        except UnknownNameError as error:
+            if name not in own:
+                yield from _no_variant((*path, key), name, own, error.known)
+            continue
+        except (AttributeError, EdgesimError, KeyError, TypeError, ValueError):
+            continue  # a problem of the section `variants`, which is reported there
+        if (found.technique == "adapter") != (key == "adapter"):
+            other = "variant" if key == "adapter" else "adapter"
+            text = f"{name!r} is {'an' if other == 'adapter' else 'no'} adapter"
+            yield Problem((*path, key), text, f"write '{other}: {name}'")
+        if found.of not in ("", llm):
+            yield Problem((*path, key), f"{name!r} is of {found.of}, not of {llm}")
+        weights = deployment.get("weights")
+        if found.weights and weights and weights != found.weights:
+            text = f"the weights of {name!r} are {found.weights}, not {weights}"
+            yield Problem((*path, "weights"), text, "leave 'weights' out, or choose another variant")
+
+
+def _no_variant(
+    path: tuple[str | int, ...], name: str, own: Iterable[str], known: Iterable[str]
+) -> Iterator[Problem]:
+    """Nothing is called so, or only variants of other LLMs are."""
+    of = [each.partition("@")[2] for each in known if each.partition("@")[0] == name]
+    if of:
+        yield Problem(path, f"{name!r} is of {' or '.join(of)} only")
+        return
+    near = suggestion(name, [*own, *dict.fromkeys(each.partition("@")[0] for each in known)])
+    help_ = f"`edgesim catalog list variant` lists all{_own_section('variant')}"
+    yield Problem(path, f"no variant named {name!r}{near}", help_)
 
 
 def _workloads(data: dict[str, Any]) -> Iterator[Problem]:

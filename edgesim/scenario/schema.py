@@ -14,7 +14,7 @@ from edgesim.scenario.topology import Topology
 from edgesim.scenario.workload import Workload
 
 if TYPE_CHECKING:
-    from edgesim.catalog import Accelerator, Llm
+    from edgesim.catalog import Accelerator, Llm, Variant
 
 
 ROLES: Final = ("router", "scheduler", "admission", "cache")
@@ -35,6 +35,11 @@ class Scenario(Section):
         default={},
         description="LLMs of your own: `like` one of the catalogue, with other figures.",
         examples=[{"my-llm": {"like": "llama-3.1-8b", "context": 32768}}],
+    )
+    variants: dict[Name, dict[str, Any]] = Field(
+        default={},
+        description="Variants of your own: `like` one of the catalogue, or by technique and figures.",
+        examples=[{"my-pruned": {"technique": "pruned", "depth": "80 %", "relative_quality": "94 %"}}],
     )
     deployments: tuple[Deployment, ...] = Field(description="Which LLM runs where.", min_length=1)
     workloads: dict[Name, Workload] = Field(description="Streams of requests by name.", min_length=1)
@@ -115,6 +120,36 @@ class Scenario(Section):
             return catalog.llm(name)
         except UnknownNameError as error:
             raise UnknownNameError(error.kind, name, (*self.llms, *error.known)) from None
+
+    def variant(self, name: str, of: str) -> Variant:
+        """Look up a variant or adapter of an LLM, the scenario's own first.
+
+        Raises:
+            UnknownNameError: Neither the scenario nor the catalogue has it.
+        """
+        from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+
+        return (
+            catalog.variant_from(name, self.variants[name])
+            if name in self.variants
+            else catalog.variant(name, of)
+        )
+
+    def deployed(self, deployment: Deployment) -> Llm:
+        """The LLM of a deployment as it runs there: its variant, with its number format and adapter.
+
+        A number format with fewer bits than the LLM's own counts as the variant of that name.
+        """
+        from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+        from edgesim.costs.llm import weight_bytes  # noqa: PLC0415
+
+        llm, weights = self.llm(deployment.llm), deployment.weights
+        names = [name for name in (deployment.variant, deployment.adapter) if name is not None]
+        changes = [self.variant(name, deployment.llm) for name in names]
+        known = weights is None or any(change.weights for change in changes)
+        if weights is not None and not known and weight_bytes(weights) < weight_bytes(llm.weights):
+            changes.append(catalog.variant(weights, deployment.llm))
+        return catalog.varied(llm, *changes)
 
     def resolved_yaml(self) -> str:
         """Write the scenario with everything spelled out; loading that gives an equal scenario."""

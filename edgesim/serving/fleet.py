@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgesim.catalog import Llm
     from edgesim.costs.step import StepCost
     from edgesim.scenario import Scenario
     from edgesim.scenario.deployment import Deployment
@@ -37,7 +38,7 @@ class Fleet:
 
     Attributes:
         system: What an engine runs.
-        names: Of the replicas: node/llm, numbered where a node has several.
+        names: Of the replicas: node/llm (llm:variant), numbered where a node has several.
         deployments: Of each replica, the position in the scenario's deployments.
         nodes: Of each replica, the node's id.
         tiers: Of each replica, the tier's name.
@@ -63,8 +64,9 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
         topology: Its nodes and links.
         cache_order: Built-in order in which idle prefixes are forgotten; None for a policy's own.
     """
-    step_costs = [_step_cost(scenario, deployment) for deployment in scenario.deployments]
-    table, deployment_of, names = _replicas(scenario, topology, step_costs, cache_order)
+    llms = [scenario.deployed(deployment) for deployment in scenario.deployments]
+    step_costs = [_step_cost(scenario, *each) for each in zip(scenario.deployments, llms, strict=True)]
+    table, deployment_of, names = _replicas(scenario, topology, llms, step_costs, cache_order)
     classes, llm_class = _llm_classes(scenario)
     places, candidates, pool = _places(scenario, topology, table, deployment_of, classes)
     workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
@@ -108,29 +110,35 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
     )
 
 
-def _step_cost(scenario: Scenario, deployment: Deployment) -> StepCost:
+def _step_cost(scenario: Scenario, deployment: Deployment, llm: Llm) -> StepCost:
     node = scenario.topology.nodes[deployment.on]
-    return costs.build(scenario.machine(deployment), scenario.llm(deployment.llm), deployment, node)
+    return costs.build(scenario.machine(deployment), llm, deployment, node)
 
 
 def _replicas(
-    scenario: Scenario, topology: Topology, step_costs: Sequence[StepCost], cache_order: int | None
+    scenario: Scenario,
+    topology: Topology,
+    llms: Sequence[Llm],
+    step_costs: Sequence[StepCost],
+    cache_order: int | None,
 ) -> tuple[NDArray[np.void], list[int], list[str]]:
     """Rows, deployments and names of all replicas: deployment by deployment, node by node."""
     parts, deployment_of, names = [], [], []
-    for d, (deployment, cost) in enumerate(zip(scenario.deployments, step_costs, strict=True)):
+    for d, (deployment, llm, cost) in enumerate(zip(scenario.deployments, llms, step_costs, strict=True)):
         first, count = topology.group(deployment.on)
         part = np.zeros(count * deployment.replicas, rows.REPLICA)
         part["node"] = np.repeat(np.arange(first, first + count), deployment.replicas)
         part["tier"] = topology.node_tier[part["node"]]
         part["cost"] = d
+        part["quality"] = llm.quality
+        part["context_limit"] = deployment.context or llm.context
         _fill(part, scenario, deployment, cost, cache_order)
         parts.append(part)
         deployment_of += [d] * len(part)
         numbered = deployment.replicas > 1
         for i, node in enumerate(part["node"].tolist()):
             number = f"[{i % deployment.replicas}]" if numbered else ""
-            names.append(f"{topology.node_name(node)}/{deployment.llm}{number}")
+            names.append(f"{topology.node_name(node)}/{llm.name}{number}")
     return np.concatenate(parts), deployment_of, names
 
 
@@ -143,7 +151,6 @@ def _fill(
 ) -> None:
     """Set what the replicas of a deployment have in common."""
     node = scenario.topology.nodes[deployment.on]
-    llm = scenario.llm(deployment.llm)
     part["max_num_seqs"], part["max_tokens"] = deployment.max_num_seqs, deployment.max_batched_tokens
     blocks = cost.kv_blocks
     if deployment.kv_tokens is not None and cost.kv_block_bytes:
@@ -153,7 +160,6 @@ def _fill(
     if deployment.preemption == "swap" and cost.kv_block_bytes:
         part["swaps"] = 1
         part["swap_blocks"] = int(deployment.swap_space) // cost.kv_block_bytes
-    part["context_limit"] = deployment.context or llm.context
     part["encoder"] = int(cost.encoder_only)
     part["caching"] = int(deployment.prefix_cache)
     part["cache_order"] = cache_order or 0

@@ -145,6 +145,7 @@ class PolicyFront:
             row = system.replicas[index]
             look.name, look.tier, look.llm = fleet.names[index], fleet.tiers[index], fleet.llms[index]
             look.node = topology.node_name(fleet.nodes[index])
+            look.quality = float(row["quality"])
             look.local = not candidate["up_hops"]
             look.latency = float(candidate["up_latency"]) * S
             look.price, look.max_num_seqs = fleet.prices[index], int(row["max_num_seqs"])

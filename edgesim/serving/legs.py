@@ -421,6 +421,7 @@ def replied(s, i, when):
     close(s, i, COMPLETED, when)
     adopt(s, request, leg)
     request.generated = leg.output
+    request.quality = s.replicas[leg.replica].quality
     request.status = R_COMPLETED
     request.reason = 0
     request.finished = when

@@ -353,6 +353,7 @@ class ReferenceEngine:
         self._close(leg, rows.COMPLETED)
         self._adopt(ask, leg)
         ask.generated = leg.output
+        ask.quality = float(self.system.replicas[leg.replica.index]["quality"])
         self._end(ask, rows.R_COMPLETED, 0)
 
     # -- ends ---------------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ class ReplicaLook:
     __slots__ = (
         "_board", "_free_blocks", "_outstanding", "_queue", "_running", "_state", "_tokens", "block_size",
         "bytes_per_ps", "cost", "down_pj", "index", "kv_capacity_tokens", "latency", "llm", "local",
-        "max_num_seqs", "name", "node", "place", "price", "row", "tier", "up_pj",
+        "max_num_seqs", "name", "node", "place", "price", "quality", "row", "tier", "up_pj",
     )  # fmt: skip
 
     def __init__(self, board: Sequence[int], place: int) -> None:
@@ -150,6 +150,7 @@ class ReplicaLook:
     node: str
     tier: str
     llm: str
+    quality: float
     local: bool
     latency: float
     price: float

@@ -63,6 +63,10 @@ SETS: dict[str, Any] = {
 """A run in which everything occurs: all tiers, abandonment, a crash and retries."""
 
 
+SCORES = (0.493 * 0.994, 0.694, 0.694)
+"""MMLU of what is deployed: Llama-3.2-1B, of which 4-bit weights keep 99.4 %, and Llama-3.1-8B twice."""
+
+
 def crash(simulation: Any) -> Generator[Any, Any, Any]:
     """Fail a replica for half a minute."""
     yield simulation.after(30)
@@ -137,6 +141,14 @@ def money(simulation: Any, records: NDArray[np.void], outcome: Outcome) -> Check
     return close("dollars of requests + idle", hourly + power, booked, 1e-9 * booked, "$", "1e-9")
 
 
+def scores(simulation: Any, records: NDArray[np.void]) -> Check:
+    """The quality of every answer is the published score of what gave it; where nothing answered, it is 1."""
+    deployment = np.array(simulation.fleet.deployments)[records["replica"]]
+    expected = np.where(records["status"] == 0, np.array(SCORES)[deployment], 1.0)
+    off = float(np.abs(records["quality"] - expected).max())
+    return Check("quality of answers, from published scores", "0 off", f"{off:.2g} off", "1e-12", off <= 1e-12)
+
+
 def fastest_prefill(prompt: NDArray[np.int64]) -> NDArray[np.float64]:
     """Least time to read a prompt on the fastest replica: weights' FLOPs at the peak, from published figures.
 
@@ -159,6 +171,7 @@ def checks() -> Iterator[Check]:
     yield from audit(records, outcome)
     yield money(simulation, records, outcome)
     yield from transport(simulation, records)
+    yield scores(simulation, records)
     seen = records[records["first_token"] >= 0]
     slack = (seen["first_token"] - seen["arrived"]) / PS - fastest_prefill(seen["prompt"])
     yield Check(

@@ -100,6 +100,7 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         replica["state"], replica["speed"] = rows.ON, int(random.choice([1000, 1000, 700, 1300]))
         replica["encoder"] = int(random.random() < 0.05)
         replica["usd_per_ps"], replica["usd_per_nj"], replica["gram_per_nj"] = 1e-15, 1e-14, 1e-13
+        replica["quality"] = 1.0 - i / 16
     origins = int(random.integers(1, 4))
     link_count = int(random.integers(1, 6))
     links = np.zeros(link_count, rows.LINK)

@@ -23,7 +23,18 @@ FIND = {
     "workload template": catalog.template,
 }
 KINDS = tuple(FIND)
-KEYS = {"title", "kind", "architecture", "aliases", "family", "teacher", "like", "figures", "workload", "reaches"}
+KEYS = {
+    "title",
+    "kind",
+    "architecture",
+    "aliases",
+    "family",
+    "teacher",
+    "like",
+    "figures",
+    "workload",
+    "reaches",
+}
 ENTRIES = [(kind, name) for kind in KINDS for name in catalog.names(kind)]
 
 

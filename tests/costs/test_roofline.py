@@ -44,14 +44,40 @@ def _fits(accelerator, llm, weights, parallel):
     return costs.fit(accelerator, llm, weights=weights, tensor_parallel=parallel).fits
 
 
-PAIRS = list(_fitting())
+@cache
+def model(name):
+    """An LLM, or one with variants: name:variant:adapter."""
+    base, *changes = name.split(":")
+    return catalog.varied(catalog.llm(base), *(catalog.variant(change, base) for change in changes))
+
+
+def _varied():
+    """Variants and adapters on accelerators with and without units for sparse products."""
+    chosen = (
+        "nvidia-a100-80gb-sxm",
+        "nvidia-h100-sxm",
+        "rtx-4090",
+        "quadro-rtx-8000",
+        "jetson-agx-orin",
+        "apple-m2",
+    )
+    for base in ("llama-3.1-8b", "mixtral-8x7b", "deepseek-v2-lite", "gemma-2-2b", "mobilellm-125m"):
+        reshaping = [one.called for one in catalog.variants(base) if one.reshapes]
+        for change in (*reshaping, "pruned-2-4:lora-64", "tied-2:pruned-depth-25"):
+            for accelerator in map(catalog.accelerator, chosen):
+                if _fits(accelerator, model(f"{base}:{change}"), "int8", 2):
+                    yield accelerator.name, f"{base}:{change}", "int8", 2
+
+
+VARIED = list(_varied())
+PAIRS = [*_fitting(), *VARIED]
 
 
 @cache
 def cost_of(accelerator, llm, weights="bf16", parallel=1, **options):
     return costs.step_cost(
         catalog.accelerator(accelerator),
-        catalog.llm(llm),
+        model(llm),
         weights=weights,
         tensor_parallel=parallel,
         **options,
@@ -62,7 +88,8 @@ def test_most_of_the_catalogue_can_be_paired():
     """The invariants below run over hundreds of combinations, not a handful."""
     assert len(PAIRS) > 400
     assert {name for name, *_ in PAIRS} == set(catalog.names("accelerator")) - {"coral-edge-tpu"}
-    assert {name for _, name, *_ in PAIRS} == set(catalog.names("llm"))
+    assert {name for _, name, *_ in PAIRS if ":" not in name} == set(catalog.names("llm"))
+    assert len(VARIED) > 150
 
 
 @pytest.mark.parametrize(("accelerator", "llm", "weights", "parallel"), PAIRS)
@@ -101,20 +128,22 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
     accelerator, name, weights, parallel = pair
     cost, llm = (
         cost_of(accelerator, name, weights, parallel, max_num_seqs=64, max_batched_tokens=512),
-        catalog.llm(name),
+        model(name),
     )
+    gain = catalog.accelerator(accelerator).sparse_gain
     reach = min(llm.window.size, context) if llm.window else context
     local = llm.window.local_layers if llm.window else 0
     decode = cost.decode(sequences, sequences * context, sequences * reach)
     flops = sequences * (
-        work.token_flops(llm)
+        work.token_flops(llm, gain)
         + work.head_flops(llm)
         + ((llm.layers - local) * context + local * reach) * work.decode_pair_flops(llm)
     )
     kv_layer = work.kv_bytes_per_token(llm) / llm.layers * work.kv_copies(llm, parallel)
     shape = work.shape(llm)
     traffic = sequences * kv_layer * ((llm.layers - local) * context + local * reach)
-    traffic += (shape.dense + shape.head) * work.weight_bytes(weights)
+    traffic += shape.dense * work.layer_weight_bytes(llm, weights) + shape.head * work.weight_bytes(weights)
+    traffic += work.adapter_bytes(llm)
     assert decode.ps / PS >= flops / cost.peak_flops
     assert decode.ps / PS >= traffic / cost.peak_bandwidth
     assert decode.work * cost.work_unit == pytest.approx(flops, rel=0.02)
@@ -123,7 +152,9 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
     wide, _ = cost.window_pairs(prompt, cached)
     prefill = cost.prefill(prompt, cached)
     compared = (llm.layers - local) * pairs + local * wide
-    flops = prompt * work.token_flops(llm) + work.head_flops(llm) + compared * work.prefill_pair_flops(llm)
+    flops = (
+        prompt * work.token_flops(llm, gain) + work.head_flops(llm) + compared * work.prefill_pair_flops(llm)
+    )
     assert prefill.ps / PS >= flops / cost.peak_flops
     assert prefill.work * cost.work_unit == pytest.approx(flops, rel=0.02)
     for step in (decode, prefill):

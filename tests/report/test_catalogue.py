@@ -164,3 +164,36 @@ def test_search():
     assert ("link kind", "wifi-6", catalog.link("wifi-6").title) in catalogue.found("wifi")
     with pytest.raises(UnknownNameError, match="did you mean 'nvidia-l4'"):
         catalogue.found("nvidia-l5")
+
+
+def test_an_llm_is_shown_with_its_variants():
+    """Bytes, work, how much faster at most, and quality of each; formats with no fewer bits are none."""
+    rows = {row[0]: row for row in catalogue.varied("llama-3.1-8b")}
+    assert rows["int4"][2:] == ("4.27 GB", "15 G", "3.76 x", "1.00 x", "0.686", "measured")
+    assert rows["pruned-depth-25"][-1] == "measured on others"
+    assert rows["pruned-2-4-tuned"][1:5] == ("sparse", "9.95 GB", "15 G", "1.69 x")
+    assert rows["pruned-depth-25"][3:6] == ("11.5 G", "1.30 x", "1.33 x")
+    assert rows["tied-2"][2:6] == ("9.08 GB", "15 G", "1.00 x", "1.00 x")
+    assert not {"layer-sharing", "int4-rounded"} & set(rows)
+    assert not {"fp8", "int8", "mxfp4"} & {row[0] for row in catalogue.varied("gpt-oss-20b")}
+    assert {row[6] for row in catalogue.varied("bert-base")} == {"-"}
+    assert catalogue.varied("nvidia-l4") == []
+    assert ("students", "llama-3.1-minitron-4b-width (0.605), llama-3.1-minitron-4b-depth (0.587)") in (
+        catalogue.about("llama-3.1-8b")
+    )
+    plain = catalogue.shown_plain("llama-3.1-8b")
+    assert plain["students"] == ["llama-3.1-minitron-4b-width", "llama-3.1-minitron-4b-depth"]
+    assert {one["variant"]: one["weights_bytes"] for one in plain["variants"]}[
+        "int8@llama-3.1-8b"
+    ] == 8_030_257_152
+
+
+def test_a_variant_is_shown_on_its_llm_or_on_an_example():
+    """What its figures come to."""
+    assert ("llama-3.1-8b: decode by bytes", "1.69 x") in catalogue.about("pruned-2-4")
+    assert ("mobilellm-125m: decode by bytes", "0.54 x") in catalogue.about("layer-sharing@mobilellm-125m")
+    assert catalogue.shown_plain("layer-sharing@mobilellm-125m")["of"] == "mobilellm-125m"
+    head, rows = catalogue.listed("variant", Filters(confidence="unverified"))
+    assert head == ("variant", "technique", "weights", "FLOPs", "decode by bytes", "quality", "trust")
+    assert {row[0] for row in rows} >= {"tied-2", "lora-8", "q4_0"}
+    assert ("tied-2", "tied", "0.57 x", "1.00 x", "1.00 x", "0.850 x", "unverified") in rows

@@ -50,6 +50,7 @@ SIGHTS = (
     "has what is left, after waiting",
     "arrivals at one instant",
     "clock stops between arrivals",
+    "answers of several qualities",
 )
 """What a test of equality must have seen to be worth anything; each chunk of seeds holds all of it."""
 
@@ -166,6 +167,7 @@ class Witness:
                 self.note("ended after its replica began to drain", late.any())
         if len(requests):
             status = requests["status"]
+            self.note("answers of several qualities", len(set(requests["quality"])) > 2)
             self.note("failed", (status == rows.R_FAILED).any())
             self.note("abandoned", (status == rows.R_ABANDONED).any())
             self.note("rejected", (status == rows.R_REJECTED).any())

@@ -251,6 +251,14 @@ MUTANTS = (
         (19,),
     ),
     Mutant(
+        "every answer is as good as the first replica's",
+        LEGS,
+        "request.quality = s.replicas[leg.replica].quality",
+        "request.quality = s.replicas[0].quality",
+        "system",
+        (4,),
+    ),
+    Mutant(
         "patience outlasts a first token",
         LOOP,
         "if request.status >= 0 or 0 <= request.first_token <= control.now:",
