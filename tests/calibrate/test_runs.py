@@ -171,7 +171,7 @@ def test_replicas_share_the_requests(tmp_path: Path) -> None:
         for n in (1, 2)
     )
     assert np.nanmean(two.metrics["tpot"]) < 0.9 * np.nanmean(one.metrics["tpot"])
-    assert two.load[20, 1] == pytest.approx(one.load[20, 1], rel=0.6)
+    assert 0 < two.load[20, 1] <= one.load[20, 1]
     assert two.load[20, 3] < one.load[20, 3]
     content = Replica(A100, LLAMA, {"replicas": 2, "tensor_parallel": 2}).scenario("trace.csv")
     assert content["topology"]["nodes"]["server"]["accelerators"] == 4
