@@ -108,7 +108,7 @@ class Deployment(Section):
     on: Name = Field(description="Node group that runs it.")
     name: Name = Field(
         default="",
-        description="Name in results; by default llm@group.",
+        description="Name in results: its replicas are node/name; by default node/llm.",
         examples=["assistant"],
         validate_default=False,
     )

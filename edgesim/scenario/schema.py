@@ -63,9 +63,13 @@ class Scenario(Section):
         """Fill in what depends on more than one section: batches of one on devices, names of deployments."""
         if not isinstance(value, dict) or not isinstance(value.get("deployments"), list | tuple):
             return value
-        names: list[str] = []
+        taken = {
+            (str(one.get("on")), str(one["name"]))
+            for one in value["deployments"]
+            if isinstance(one, dict) and "name" in one
+        }
         deployments = [
-            _filled(one, _tier(value, one), names) if isinstance(one, dict) else one
+            _filled(one, _tier(value, one), taken) if isinstance(one, dict) else one
             for one in value["deployments"]
         ]
         return value | {"deployments": deployments}
@@ -170,14 +174,14 @@ def _tier(scenario: dict[str, Any], deployment: dict[str, Any]) -> object:
     return found
 
 
-def _filled(deployment: dict[str, Any], tier: object, names: list[str]) -> dict[str, Any]:
+def _filled(deployment: dict[str, Any], tier: object, taken: set[tuple[str, str]]) -> dict[str, Any]:
     filled = dict(deployment)
     if tier == "device":
         filled.setdefault("max_num_seqs", 1)
         filled.setdefault("serves", "own")
     if "name" not in filled:
-        base = f"{filled.get('llm')}@{filled.get('on')}"
-        number = 1 + sum(name == base or name.startswith(f"{base}#") for name in names)
-        filled["name"] = base if number == 1 else f"{base}#{number}"
-    names.append(str(filled["name"]))
+        on, name = str(filled.get("on")), str(filled.get("llm"))
+        counted = (name, *(f"{name}#{number}" for number in range(2, len(taken) + 3)))
+        filled["name"] = next(each for each in counted if (on, each) not in taken)
+        taken.add((on, filled["name"]))
     return filled

@@ -38,7 +38,7 @@ class Fleet:
 
     Attributes:
         system: What an engine runs.
-        names: Of the replicas: node/llm (llm:variant), numbered where a node has several.
+        names: Of the replicas, each its own: node/deployment, numbered where a deployment has several there.
         deployments: Of each replica, the position in the scenario's deployments.
         nodes: Of each replica, the node's id.
         tiers: Of each replica, the tier's name.
@@ -125,9 +125,9 @@ def _replicas(
     """Rows, deployments and names of all replicas: deployment by deployment, node by node."""
     parts, deployment_of, names = [], [], []
     for d, (deployment, llm, cost) in enumerate(zip(scenario.deployments, llms, step_costs, strict=True)):
-        first, count = topology.group(deployment.on)
-        part = np.zeros(count * deployment.replicas, rows.REPLICA)
-        part["node"] = np.repeat(np.arange(first, first + count), deployment.replicas)
+        first, nodes = topology.group(deployment.on)
+        part = np.zeros(nodes * deployment.replicas, rows.REPLICA)
+        part["node"] = np.repeat(np.arange(first, first + nodes), deployment.replicas)
         part["tier"] = topology.node_tier[part["node"]]
         part["cost"] = d
         part["quality"] = llm.quality
@@ -138,7 +138,8 @@ def _replicas(
         numbered = deployment.replicas > 1
         for i, node in enumerate(part["node"].tolist()):
             number = f"[{i % deployment.replicas}]" if numbered else ""
-            names.append(f"{topology.node_name(node)}/{llm.name}{number}")
+            label = llm.name if deployment.name == deployment.llm else deployment.name
+            names.append(f"{topology.node_name(node)}/{label}{number}")
     return np.concatenate(parts), deployment_of, names
 
 

@@ -66,6 +66,13 @@ ON_PHONE = "  - {llm: llama-3.2-1b, weights: int4, on: phone}\n"
             "18:70  deployments[1].max_batched_tokens: max_batched_tokens (100) is less than max_num_seqs (256)",
         ),
         (
+            [
+                ("nvidia-l4}", "nvidia-l4, accelerators: 2}"),
+                ("on: edge}", "on: edge, name: a}\n  - {llm: llama-3.1-8b, weights: int4, on: edge, name: a}"),
+            ],
+            "19:56  deployments[2].name: two deployments on 'edge' are named 'a'",
+        ),
+        (
             [("kind: wifi-6}", "kind: wifi-6, pattern: ring}")],
             "13:55  topology.links[0].pattern: a ring joins groups of the same size, not 200 and 1 nodes",
         ),

@@ -46,8 +46,8 @@ def test_the_example_means_what_it_says():
 def test_devices_serve_themselves_one_at_a_time():
     """What a deployment does by default depends on its tier."""
     phone, edge, cloud = load(EXAMPLE).deployments
-    assert (phone.max_num_seqs, phone.serves, phone.name) == (1, "own", "llama-3.2-1b@phone")
-    assert (edge.max_num_seqs, edge.serves, edge.name) == (256, "all", "llama-3.1-8b@edge")
+    assert (phone.max_num_seqs, phone.serves, phone.name) == (1, "own", "llama-3.2-1b")
+    assert (edge.max_num_seqs, edge.serves, edge.name) == (256, "all", "llama-3.1-8b")
     assert cloud.name == "llama-3.1-70b@cloud"
 
 
@@ -61,7 +61,7 @@ def test_equal_deployments_get_different_names(changed):
         ),
     )
     names = [deployment.name for deployment in load(path).deployments][1:4]
-    assert names == ["llama-3.1-8b@edge", "llama-3.1-8b@edge#2", "llama-3.1-8b@edge#3"]
+    assert names == ["llama-3.1-8b", "llama-3.1-8b#2", "llama-3.1-8b#3"]
 
 
 def test_the_report_looks_like_a_compiler_s(changed, complaint):

@@ -61,3 +61,28 @@ def test_a_limit_on_requests_counts_those_of_all_workloads(engine: str) -> None:
     counts = found.requests["workload"].value_counts()
     assert counts.sum() == 60
     assert min(counts["chat"], counts["users"]) > 10
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["", "", ""], ["qwen2.5-1.5b", "qwen2.5-1.5b#2", "qwen2.5-1.5b#3"]),
+        (["big", "small", ""], ["big", "small", "qwen2.5-1.5b"]),
+        (["", "qwen2.5-1.5b", ""], ["qwen2.5-1.5b#2", "qwen2.5-1.5b", "qwen2.5-1.5b#3"]),
+    ],
+)
+def test_every_replica_has_its_own_name(names: list[str], expected: list[str]) -> None:
+    """Deployments of one LLM on one node are told apart, by the names that they were given."""
+    common = {"llm": "qwen2.5-1.5b", "on": "servers"}
+    scenario = load(SCENARIO | {"deployments": [common | ({"name": name} if name else {}) for name in names]})
+    found = Simulation(scenario).fleet.names
+    assert found == [f"servers/{name}" for name in expected]
+
+
+def test_a_name_given_to_a_deployment_names_its_replicas_in_the_summary() -> None:
+    """Each deployment is judged by itself."""
+    big = {"llm": "qwen2.5-1.5b", "on": "servers", "name": "big", "replicas": 2}
+    small = {"llm": "qwen2.5-1.5b", "on": "servers", "name": "small", "weights": "int4"}
+    run = simulate(SCENARIO | {"deployments": [big, small], "policies": {"router": "round-robin"}})
+    assert set(run.summary["by"]["replica"]) == {"servers/big[0]", "servers/big[1]", "servers/small"}
+    assert all(group["fleet"]["replicas"] == 1 for group in run.summary["by"]["replica"].values())
