@@ -211,7 +211,9 @@ def _title(scenario: Scenario, found: Run | RunSet) -> str:
     settings = scenario.scenario
     parts = [settings.name, f"seed {settings.seed}"]
     if settings.replications > 1:
-        parts.append(f"{settings.replications} replications")
+        done = found.summary["replications"]["count"]
+        of = "" if done == settings.replications else f"{done} of "
+        parts.append(f"{of}{settings.replications} replications")
     parts.append(f"{format_seconds(found.summary['engine']['simulated_s'])} simulated")
     if settings.warmup:
         parts.append(f"the first {format_seconds(settings.warmup)} not measured")

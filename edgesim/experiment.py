@@ -18,10 +18,12 @@ from edgesim.results.folder import MANIFEST, SCENARIO, SUMMARY
 from edgesim.results.source import FileSource, MemorySource
 from edgesim.results.summary import Effort, summarise
 from edgesim.results.writer import MemorySink, RecordWriter
+from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
     import os
 
+    from edgesim.results.slo import Slo
     from edgesim.scenario import Scenario
     from edgesim.simulation import Simulation
 
@@ -164,6 +166,7 @@ class Plan:
                 ended = Ended(None, "interrupted", None)
             if ended.run is not None:
                 runs.append(ended.run)
+                ended.run.manifest = manifest | {"exit_state": ended.state}
             state, failure = ended.state, ended.failure
             if state != "finished":
                 break
@@ -226,6 +229,8 @@ class Plan:
         else:
             assert place is not None
             found = summarise(FileSource(place / "requests.parquet"), info, totals, _with_peak(effort))
+            if state != "finished":
+                found["notes"].append(f"{state} at {format_seconds(info.duration_s)}: not finished")
             folders.write_json(place / SUMMARY, found)
             run = StoredRun(place)
         return Ended(run, state, failure)
@@ -244,13 +249,14 @@ class Plan:
     def _gathered(self, runs: Sequence[Run], manifest: Json) -> Run | RunSet:
         """Tell the runs how it ended, and write the summary of all of them if there are several."""
         for run in runs:
-            run.manifest = manifest
+            run.manifest = manifest | {"exit_state": run.manifest["exit_state"]}
         if self.replications == 1:
             return runs[0]
         slo = slo_of(self.scenario)
+        finished = [run for run in runs if run.finished]
         together = RunSet(
-            runs,
-            lambda: combine([run.summary for run in runs], slo),
+            finished or runs,
+            lambda: self._combined(finished, runs, slo),
             lambda: self.scenario,
             manifest,
             self.folder,
@@ -258,6 +264,17 @@ class Plan:
         if self.folder is not None:
             folders.write_json(self.folder / SUMMARY, together.summary)
         return together
+
+
+    def _combined(self, finished: Sequence[Run], runs: Sequence[Run], slo: Slo) -> Json:
+        """Combine the finished replications; without any, show how far the first one came."""
+        found = combine([run.summary for run in finished or runs], slo, self.replications)
+        done = found["replications"]["count"] = len(finished)
+        if done < self.replications:
+            numbers = "of these" if done else "of the first one, as far as it came"
+            text = f"{done} of {self.replications} replications were finished; the numbers are those {numbers}"
+            found["notes"].append(text)
+        return found
 
 
 @dataclass(frozen=True)

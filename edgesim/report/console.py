@@ -261,7 +261,9 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     basis = [engine["engine"] and f"engine {engine['engine']}", engine["calibration"]]
     basis.append("" if band is None else f"step costs good to {'+-' if plain else '±'}{band * 100:.3g} %")
     rows = [("energy", Text(world)), ("cost", Text(costs)), ("speed", Text(speed, "dim"))]
-    if count := summary.get("replications", {}).get("count"):
-        rows.append(("spread", Text(f"{count} replications, 95 % t-intervals", "dim")))
+    if spread := summary.get("replications"):
+        count, planned = spread["count"], spread["planned"]
+        of = "" if count == planned else f" of {planned}"
+        rows.append(("spread", Text(f"{count}{of} replications, 95 % t-intervals", "dim")))
     rows.append(("basis", Text("; ".join(part for part in basis if part), "dim")))
     return _labelled(rows)

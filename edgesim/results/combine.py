@@ -1,7 +1,8 @@
-"""Summaries of replications as one: means over them, with confidence intervals."""
+"""Summaries of replications as one: sums, means, extremes, with confidence intervals."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.results.slo import SLACK
@@ -16,15 +17,26 @@ Json = dict[str, Any]
 
 CONFIDENCE: Final = 0.95
 
+_EXTREME: Final = {"min": min, "max": max, "peak_kv_share": max}
+"""Keys whose number is the least or the greatest of all replications instead of a mean."""
+
 _ADDED: Final = frozenset({"requests", "count", "events", "wall_s", "cpu_s", "steps"})
 """Keys whose numbers, and all numbers below them, are added up over the replications instead of averaged."""
 
 
-def combine(summaries: Sequence[Json], slo: Slo) -> Json:
+def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> Json:
     """Combine the summaries of replications.
 
-    Counts are added up, everything else is the mean over the replications; under "replications" stand the
-    intervals. Objectives are judged by those means.
+    Counts are added up. Of each metric, `min` and `max` are the least and the greatest of all replications, and
+    `std` is that of their requests taken together, so that it holds what differs between replications, too.
+    Everything else is the mean over the replications. Under "replications" stand the intervals: for each
+    statistic of a replication, its mean over the replications and how far the true one may lie from it.
+    Objectives are judged by the combined numbers.
+
+    Args:
+        summaries: Of the replications that were finished.
+        slo: Objectives.
+        planned: How many replications there should have been; by default as many as there are.
     """
     last = summaries[-1]
     combined: Json = _merge([{k: v for k, v in s.items() if k not in ("slo", "notes")} for s in summaries])
@@ -38,6 +50,7 @@ def combine(summaries: Sequence[Json], slo: Slo) -> Json:
     engine["requests_per_s"] = done / engine["cpu_s"] if engine["cpu_s"] else None
     combined["replications"] = {
         "count": len(summaries),
+        "planned": planned or len(summaries),
         "confidence": CONFIDENCE,
         "metrics": {
             name: {
@@ -55,19 +68,33 @@ def combine(summaries: Sequence[Json], slo: Slo) -> Json:
     return combined
 
 
-def _merge(values: Sequence[Any], *, added: bool = False) -> Any:
+def _merge(values: Sequence[Any], name: str = "", *, added: bool = False) -> Any:
     """Merge equal places of several summaries; a group or number that some lack counts where it exists."""
     known = [value for value in values if value is not None]
     first = known[0] if known else None
     if isinstance(first, dict):
         keys = dict.fromkeys(key for value in known for key in value)
-        return {
-            key: _merge([value[key] for value in known if key in value], added=added or key in _ADDED)
+        merged = {
+            key: _merge([value[key] for value in known if key in value], key, added=added or key in _ADDED)
             for key in keys
         }
+        return merged | {"std": _pooled(known)} if "std" in merged else merged
     if first is None or isinstance(first, bool | str | list):
         return first
+    if name in _EXTREME:
+        return _EXTREME[name](known)
     return sum(known) if added else sum(known) / len(known)
+
+
+def _pooled(parts: Sequence[Json]) -> float | None:
+    """Standard deviation of all values together, from count, mean and deviation of each part."""
+    known = [(part["count"], part["mean"], part["std"] or 0.0) for part in parts if part["count"]]
+    total = sum(count for count, _, _ in known)
+    if total < 2:  # one value has no spread
+        return None
+    mean = sum(count * each for count, each, _ in known) / total
+    squares = sum((count - 1) * std * std + count * (each - mean) ** 2 for count, each, std in known)
+    return math.sqrt(squares / (total - 1))
 
 
 def _interval(values: Sequence[float | None]) -> Json | None:
@@ -88,11 +115,13 @@ def _interval(values: Sequence[float | None]) -> Json | None:
 
 
 def _judge(row: Json, summaries: Sequence[Json], index: int, slo: Slo) -> Json:
-    """Judge one objective by the means over the replications."""
+    """Judge one objective by the combined number: the mean over the replications, of a maximum the greatest."""
     assert row["metric"] in slo
     rows = [summary["slo"][index] for summary in summaries]
     values = [r["value"] for r in rows]
-    value = sum(values) / len(values) if None not in values else None
+    value = None
+    if None not in values:
+        value = max(values) if row["statistic"] == "max" else sum(values) / len(values)
     shares = [r["attainment"] for r in rows if r["attainment"] is not None]
     met: bool | None = None
     if row["target"] is not None:

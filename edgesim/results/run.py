@@ -107,7 +107,7 @@ class StoredRun(Run):
 
     def __init__(self, folder: Path) -> None:
         whole = folder if is_run(folder) else folder.parent
-        super().__init__(lambda: _load_scenario(whole), _manifest(whole), folder)
+        super().__init__(lambda: _load_scenario(whole), _manifest(whole, folder), folder)
         self._path = folder
 
     def _summarise(self) -> Json:
@@ -165,6 +165,9 @@ class MemoryRun(Run):
 
 class RunSet(Result):
     """Replications of one scenario: the same system and workload, other random numbers.
+
+    They are those that were finished. One that was interrupted is left out; its folder can be loaded by itself.
+    If none was finished, the interrupted one is here.
 
     Args:
         runs: The replications.
@@ -224,8 +227,9 @@ def load(folder: str | Path) -> Run | RunSet:
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
     if not repetitions:
         return StoredRun(path)
+    runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
     return RunSet(
-        [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()],
+        [run for run in runs if run.finished] or runs,
         lambda: read_json(path / SUMMARY),
         lambda: _load_scenario(path),
         _manifest(path),
@@ -233,12 +237,15 @@ def load(folder: str | Path) -> Run | RunSet:
     )
 
 
-def _manifest(folder: Path) -> Json:
+def _manifest(folder: Path, replication: Path | None = None) -> Json:
+    """Read how a run came about; of a replication, with how that one ended."""
     found = read_json(folder / MANIFEST)
     if found.get("format") != FORMAT:
         raise ResultsError(
             f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
         )
+    if replication not in (None, folder) and int(replication.name[4:]) < found.get("finished_replications", 0):
+        found["exit_state"] = "finished"
     return found
 
 

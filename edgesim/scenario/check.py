@@ -26,7 +26,6 @@ def check(scenario: Scenario) -> list[Problem]:
         *_end(scenario),
         *_patterns(scenario),
         *_placement(scenario),
-        *_names(scenario),
         *_engines(scenario),
         *_memory(scenario),
         *_profiles(scenario),
@@ -78,16 +77,6 @@ def _placement(scenario: Scenario) -> Iterator[Problem]:
                 f"{used[deployment.on]}, it has {node.accelerators}",
                 f"give {deployment.on!r} 'accelerators: {used[deployment.on]}', or deploy fewer replicas",
             )
-
-
-def _names(scenario: Scenario) -> Iterator[Problem]:
-    """Deployments on one group need names that tell their replicas apart."""
-    seen: set[tuple[str, str]] = set()
-    for index, deployment in enumerate(scenario.deployments):
-        if (deployment.on, deployment.name) in seen:
-            text = f"two deployments on {deployment.on!r} are named {deployment.name!r}"
-            yield Problem(("deployments", index, "name"), text, "give each a name of its own")
-        seen.add((deployment.on, deployment.name))
 
 
 def _accelerators(node: Node) -> str:

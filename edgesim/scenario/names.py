@@ -142,17 +142,18 @@ def _built(section: str, name: str, entry: dict[str, Any], build: Any) -> Iterat
 
 def _deployments(data: dict[str, Any]) -> Iterator[Problem]:
     groups, own = _groups(data), _mapping(data.get("llms"))
-    names: set[str] = set()
+    names: set[tuple[str, str]] = set()
     for index, value in enumerate(_listed(data.get("deployments"))):
         deployment = _mapping(value)
         yield from _looked_up(("deployments", index, "llm"), "llm", deployment.get("llm"), own)
         yield from _looked_up(("deployments", index, "engine"), "engine", deployment.get("engine"))
         yield from _variants(("deployments", index), deployment, _mapping(data.get("variants")))
         yield from _group(("deployments", index, "on"), deployment.get("on"), groups)
-        name = deployment.get("name")
-        if isinstance(name, str) and name in names:
-            yield Problem(("deployments", index, "name"), f"two deployments are named {name!r}")
-        names.add(str(name))
+        name, on = deployment.get("name"), deployment.get("on")
+        if isinstance(name, str) and isinstance(on, str):
+            if (on, name) in names:
+                yield Problem(("deployments", index, "name"), f"two deployments on {on!r} are named {name!r}")
+            names.add((on, name))
 
 
 def _variants(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from edgesim.results.combine import combine
@@ -89,3 +90,33 @@ def test_one_unstable_replication_is_enough(fakes: ModuleType) -> None:
     parts[1] |= {"stable": False, "stability": "unstable: too much"}
     found = combine(parts, {})
     assert (found["stable"], found["stability"]) == (False, "unstable: too much")
+
+
+def test_extremes_and_spread_are_those_of_all_requests(fakes: ModuleType) -> None:
+    """The least, the greatest and the deviation equal those over all requests of all replications."""
+    rows = [fakes.requests(size, seed) for seed, size in enumerate((50, 500, 300))]
+    parts = [summarise(MemorySource([each], i := fakes.info()), i, fakes.totals(each)) for each in rows]
+    whole = np.concatenate([(each["finished"] - each["arrived"])[each["status"] == 0] / 1e12 for each in rows])
+    found = combine(parts, {})["metrics"]["e2e"]
+    assert found["count"] == len(whole)
+    assert (found["min"], found["max"]) == pytest.approx((whole.min(), whole.max()))
+    assert found["std"] == pytest.approx(whole.std(ddof=1))
+    assert found["max"] > parts[0]["metrics"]["e2e"]["max"]
+
+
+def test_the_spread_of_two_single_values(fakes: ModuleType) -> None:
+    """Each alone has none, together they have; one value altogether has none."""
+    parts = summaries(fakes, 2)
+    for part, value in zip(parts, (1.0, 3.0), strict=True):
+        part["metrics"]["e2e"] |= {"count": 1, "mean": value, "std": None}
+    assert combine(parts, {})["metrics"]["e2e"]["std"] == pytest.approx(math.sqrt(2))
+    assert combine(parts[:1], {})["metrics"]["e2e"]["std"] is None
+
+
+def test_an_objective_on_a_maximum_is_judged_by_the_greatest(fakes: ModuleType) -> None:
+    """No replication may exceed it."""
+    values = [part["metrics"]["e2e"]["max"] for part in summaries(fakes, 2)]
+    slo = {"e2e": {"max": sum(values) / 2}}
+    assert max(values) > slo["e2e"]["max"] * 1.0001
+    row = combine(summaries(fakes, 2, slo=slo), slo)["slo"][0]
+    assert (row["value"], row["met"]) == (max(values), False)

@@ -165,11 +165,34 @@ def test_an_interrupted_summary_keeps_the_tables(
 
 
 def test_interrupted_replications_keep_the_finished_ones(tmp_path: Path, fakes: ModuleType) -> None:
-    """The second of three is interrupted: the first is whole, the second half, the third absent."""
-    found = plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt(), at=1, replications=3).run()
-    assert found.manifest["finished_replications"] == 1
+    """The third of five is interrupted: two count, the third is kept half and says so, the others are absent."""
+    found = plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt(), at=2, replications=5).run()
+    assert found.manifest["finished_replications"] == 2
     loaded = edgesim.load(tmp_path / "run")
-    assert [len(run.requests) for run in loaded] == [400, 200]
+    for each in (found, loaded):
+        assert not each.finished
+        assert [len(run.requests) for run in each] == [400, 400]
+        assert all(run.finished for run in each)
+        assert each.summary["requests"]["arrived"] == 800
+        spread = each.summary["replications"]
+        assert (spread["count"], spread["planned"]) == (2, 5)
+        assert each.summary["notes"] == [
+            "2 of 5 replications were finished; the numbers are those of these"
+        ]
+    half = edgesim.load(tmp_path / "run" / "rep-002")
+    assert not half.finished
+    assert len(half.requests) == 200
+    assert half.summary["notes"][-1].startswith("interrupted at ")
+    assert edgesim.load(tmp_path / "run" / "rep-001").finished
+
+
+def test_an_interrupted_first_replication_is_shown_as_what_it_is(tmp_path: Path, fakes: ModuleType) -> None:
+    """Nothing was finished: its numbers are there, and no replication is claimed."""
+    plan(fakes, tmp_path / "run", breaks=KeyboardInterrupt(), replications=5).run()
+    loaded = edgesim.load(tmp_path / "run")
+    assert [len(run.requests) for run in loaded] == [200]
+    assert loaded.summary["replications"]["count"] == 0
+    assert loaded.summary["notes"][-1].startswith("0 of 5 replications were finished")
 
 
 def test_a_failed_run_keeps_what_is_finished(tmp_path: Path, fakes: ModuleType) -> None:

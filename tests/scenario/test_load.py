@@ -48,7 +48,7 @@ def test_devices_serve_themselves_one_at_a_time():
     phone, edge, cloud = load(EXAMPLE).deployments
     assert (phone.max_num_seqs, phone.serves, phone.name) == (1, "own", "llama-3.2-1b")
     assert (edge.max_num_seqs, edge.serves, edge.name) == (256, "all", "llama-3.1-8b")
-    assert cloud.name == "llama-3.1-70b@cloud"
+    assert cloud.name == "llama-3.1-70b"
 
 
 def test_equal_deployments_get_different_names(changed):
