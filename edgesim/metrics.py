@@ -159,5 +159,12 @@ RATES: Final = {
 }
 """Rates of a run: name -> unit and meaning."""
 
+OBJECTIVES: Final = (
+    "Objectives (`slo:`) are about the same requests. One that was turned away (rejected, failed, abandoned)"
+    " helps no objective: p95 is met if 95 % of the completed and turned-away requests are within the target;"
+    " a mean or max is missed when more than half were turned away; attainment counts every request that arrived."
+)
+"""How objectives are judged, in words."""
+
 STATISTICS: Final = ("count", "mean", "std", "min", "p50", "p90", "p95", "p99", "max")
 """What a summary says about each metric; percentiles are exact, interpolated linearly."""

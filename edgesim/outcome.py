@@ -85,6 +85,7 @@ class RunInfo:
         replica_versions: Version of the LLM on each replica; empty stands for "1" everywhere.
         link_names: Name of each link and direction.
         notes: What the report has to tell, such as an oracle among the policies.
+        carbon_stated: Whether the scenario says how much CO2 electricity causes anywhere.
     """
 
     workloads: Sequence[str]
@@ -107,6 +108,7 @@ class RunInfo:
     replica_versions: Sequence[str] = ()
     link_names: Sequence[str] = ()
     notes: Sequence[str] = ()
+    carbon_stated: bool = True
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,10 @@ class Simulation:
             error_band=max((cost.error_band for cost in found), default=None),
             link_names=[self.topology.link_name(link) for link in range(self.topology.link_count)],
             notes=notes,
+            carbon_stated=any(
+                node.grid is not None or node.carbon is not None
+                for node in (scenario.topology.nodes[one.on] for one in scenario.deployments)
+            ),
         )
 
     # -- records ------------------------------------------------------------------------------------------------

@@ -33,6 +33,8 @@ _SCALES: Final = {
     "USD": ((1.0, "USD"), (1e-3, "USD per 1000"), (1e-6, "USD per M")),
     "gCO2": ((1.0, "gCO2"), (1e-3, "mgCO2"), (1e-6, "ugCO2")),
 }
+_EXPLAINED: Final = {"too-long": "longer than the context or the KV cache of the replica"}
+"""What reasons mean whose name does not say it."""
 _BAD: Final = ("rejected", "failed", "abandoned")
 
 
@@ -67,7 +69,7 @@ def show(summary: Json, title: str, out: Console | None = None) -> None:
 
 def _parts(summary: Json, *, plain: bool) -> Iterator[RenderableType]:
     if summary["slo"]:
-        yield _objectives(summary["slo"], plain=plain)
+        yield _objectives(summary["slo"], _verdict(summary), plain=plain)
     yield _counts(summary)
     yield _metrics(summary, plain=plain)
     if summary["by"]["tier"]:
@@ -80,7 +82,20 @@ def _plain(text: str) -> str:
     return text.replace(" · ", ", ").replace("±", "+-")
 
 
-def _objectives(rows: Sequence[Json], *, plain: bool) -> Table:
+def _verdict(summary: Json) -> str:
+    """Say why nothing was measured, if one reason explains it."""
+    requests, reasons = summary["requests"], summary["reasons"]
+    if len(reasons) == 1 and requests["arrived"] - requests["unfinished"] == sum(reasons.values()):
+        return f"none answered: {next(iter(reasons))}"
+    return "not measured"
+
+
+def _reason(name: str) -> str:
+    """A reason in words."""
+    return f"{name} ({_EXPLAINED[name]})" if name in _EXPLAINED else name
+
+
+def _objectives(rows: Sequence[Json], unmeasured: str, *, plain: bool) -> Table:
     """One line for each objective: kept or not, what was asked, what came out."""
     marks = {
         True: Text("ok" if plain else "✓", "green"),
@@ -93,7 +108,10 @@ def _objectives(rows: Sequence[Json], *, plain: bool) -> Table:
         within = ""
         if share is not None:
             within = f"{format_percent(share)} of requests within {quantity(row['limit'], _metric_unit(row))}"
-        table.add_row(marks[row["met"]], objective(row), Text(_value(row), "bold"), Text(within, "dim"))
+        if row["met"] is False and row["value"] is not None and row["value"] <= row["target"]:
+            within = f"{within}, {format_percent(row['turned_away'])} turned away".removeprefix(", ")
+        value = unmeasured if row["value"] is None else _value(row)
+        table.add_row(marks[row["met"]], objective(row), Text(value, "bold"), Text(within, "dim"))
     return table
 
 
@@ -113,8 +131,6 @@ def _metric_unit(row: Json) -> str:
 
 
 def _value(row: Json) -> str:
-    if row["value"] is None:
-        return "not measured"
     share = row["statistic"] in ("attainment", "within")
     return format_percent(row["value"]) if share else quantity(row["value"], row["unit"])
 
@@ -135,6 +151,9 @@ def _counts(summary: Json) -> Table:
     if warm["requests"]:
         ended.append(f" ({warm['requests']:,} arrived in the warm-up: not measured)", "dim")
     rows = [("requests", ended)]
+    if summary["reasons"]:
+        told = ", ".join(f"{count:,} {_reason(name)}" for name, count in summary["reasons"].items())
+        rows.append(("reasons", Text(told, "yellow")))
     if rates["throughput_rps"] is not None:
         parts = [f"{rates['throughput_rps']:.4g} requests/s"]
         if rates["goodput_rps"] is not None:
@@ -206,8 +225,8 @@ def _number(value: float | None, size: float, *, like: float | None = None) -> s
 
 def _tiers(tiers: Json) -> Table:
     """What each tier did."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-    table.add_column("\ntier", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("\ntier", overflow="fold")  # the one to give way in a narrow terminal
     for name in (
         "\ncompleted",
         "ttft\np50",
@@ -249,7 +268,9 @@ def _footer(summary: Json, *, plain: bool) -> Table:
         if joules[name] is not None
     ]
     world = f"{format_joules(joules['total'])} ({', '.join(shares)})"
-    costs = f"{format_usd(summary['cost_usd'])}, {format_grams(summary['carbon_g'])} CO2"
+    carbon = summary["carbon_g"]
+    costs = format_usd(summary["cost_usd"])
+    costs += "; CO2 unknown: no node names its grid" if carbon is None else f", {format_grams(carbon)} CO2"
     done, wall, cpu = summary["requests"]["arrived"], engine["wall_s"], engine["cpu_s"]
     speed = f"{format_seconds(engine['simulated_s'])} simulated in {format_seconds(wall)}"
     if wall and cpu:
@@ -265,5 +286,17 @@ def _footer(summary: Json, *, plain: bool) -> Table:
         count, planned = spread["count"], spread["planned"]
         of = "" if count == planned else f" of {planned}"
         rows.append(("spread", Text(f"{count}{of} replications, 95 % t-intervals", "dim")))
+    if cut := _cut(summary["listed"]):
+        rows.append(("lists", Text(cut, "dim")))
     rows.append(("basis", Text("; ".join(part for part in basis if part), "dim")))
     return _labelled(rows)
+
+
+def _cut(listed: Json) -> str:
+    """Say what summary.json leaves out, if it does."""
+    parts = [
+        f"the {listed[name]:,} busiest of {listed[f'of_{name}']:,} {name}"
+        for name in ("replicas", "links")
+        if listed[name] < listed[f"of_{name}"]
+    ]
+    return f"summary.json lists {' and '.join(parts)}" if parts else ""

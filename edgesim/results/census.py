@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgesim.results.source import Source
 
 COMPLETED: Final = STATUS.index("completed")
+UNFINISHED: Final = STATUS.index("unfinished")
 SUMS: Final = ("prompt_tokens", "output_tokens", "energy_j", "cost_usd", "carbon_g")
 """Columns that are added up for rates and totals."""
 
@@ -55,6 +56,11 @@ class Census:
     def completed(self) -> NDArray[np.bool_]:
         """Which requests were completed."""
         return np.equal(self.status, COMPLETED)
+
+    @property
+    def turned_away(self) -> NDArray[np.bool_]:
+        """Which requests were rejected, failed or abandoned: they ended without an answer."""
+        return np.not_equal(self.status, COMPLETED) & np.not_equal(self.status, UNFINISHED)
 
     @property
     def selected(self) -> NDArray[np.bool_]:
@@ -146,6 +152,16 @@ def counts(requests: Census, by: str) -> list[dict[str, int]]:
     """Count the requests of each group by how they ended."""
     rows = requests.by[by].tally(requests.status, len(STATUS)).tolist()
     return [{"arrived": sum(row), **dict(zip(STATUS, row, strict=True))} for row in rows]
+
+
+def reasons(source: Source, requests: Census) -> dict[str, int]:
+    """Count the requests that were turned away by the reason, the most frequent first."""
+    if not requests.turned_away.any():
+        return {}
+    codes, names = source.codes("reason")
+    number = np.bincount(codes[requests.turned_away & (codes >= 0)], minlength=len(names)).tolist()
+    found = {name or "unknown": count for name, count in zip(names, number, strict=True) if count}
+    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
 
 def sums(source: Source, requests: Census) -> dict[str, Sums]:

@@ -23,7 +23,7 @@ ROW_GROUP: Final = 1 << 16
 BLOCK: Final = 4096
 """Rows turned into columns at a time: few enough to stay in the processor's cache meanwhile."""
 
-Kind = Literal["int", "float", "seconds", "optional seconds", "joules", "name"]
+Kind = Literal["int", "float", "answered", "seconds", "optional seconds", "joules", "name"]
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,7 @@ REQUEST_COLUMNS: Final = (
     Column("first_token_at", "optional seconds", "first_token", "s", "first token at the client"),
     Column("finished_at", "optional seconds", "finished", "s", "end at the client"),
     *(Column(phase, "seconds", phase, "s", _PHASE_TEXT[phase]) for phase in PHASES),
-    Column(
-        "quality",
-        "float",
-        "quality",
-        "",
-        "score of what answered, 0 to 1; 1 if unknown or if nothing did",
-    ),
+    Column("quality", "answered", "quality", "", "score of what answered, 0 to 1, 1 if unknown; missing without a reply"),
     Column("bytes_up", "int", "bytes_up", "B", "sent from the client, all legs"),
     Column("bytes_down", "int", "bytes_down", "B", "sent to the client, all legs"),
     Column(
@@ -125,7 +119,7 @@ REQUEST_COLUMNS: Final = (
     Column("carbon_g", "float", "carbon_g", "gCO2", "emissions of that energy, all legs"),
     Column("legs", "int", "legs", "", "attempts: first, retries, hedges"),
     Column("preemptions", "int", "preemptions", "", "times it was preempted"),
-    Column("hops", "int", "hops", "", "links between client and replica"),
+    Column("hops", "int", "hops", "", "links between client and replica; 0 if it was never sent"),
 )
 """requests.parquet: a row per request."""
 
@@ -211,6 +205,8 @@ class ColumnBlock:
                 np.true_divide(values, PS_PER_S, out=out)
                 if (values < 0).any():
                     out[values < 0] = np.nan
+            case "answered":
+                out[:] = np.where(block["status"] == STATUS.index("completed"), values, np.nan)
             case "joules":
                 np.true_divide(values, NJ_PER_J, out=out)
             case "name" if column.lookup:

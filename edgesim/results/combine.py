@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.results.slo import SLACK
+from edgesim.results.slo import is_met
 from edgesim.stats import t_interval
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ CONFIDENCE: Final = 0.95
 _EXTREME: Final = {"min": min, "max": max, "peak_kv_share": max}
 """Keys whose number is the least or the greatest of all replications instead of a mean."""
 
-_ADDED: Final = frozenset({"requests", "count", "events", "wall_s", "cpu_s", "steps"})
+_ADDED: Final = frozenset({"requests", "reasons", "count", "events", "wall_s", "cpu_s", "steps"})
 """Keys whose numbers, and all numbers below them, are added up over the replications instead of averaged."""
 
 
@@ -44,6 +44,7 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
     combined["stability"] = next((s["stability"] for s in summaries if not s["stable"]), "stable")
     combined["slo"] = [_judge(row, summaries, index, slo) for index, row in enumerate(last["slo"])]
     combined["notes"] = list(dict.fromkeys(note for summary in summaries for note in summary["notes"]))
+    combined["listed"] |= {"replicas": len(combined["by"]["replica"]), "links": len(combined["links"])}
     engine = combined["engine"]
     engine["peak_rss_mib"] = max(s["engine"]["peak_rss_mib"] for s in summaries)
     done = sum(s["requests"]["arrived"] for s in summaries)
@@ -122,9 +123,6 @@ def _judge(row: Json, summaries: Sequence[Json], index: int, slo: Slo) -> Json:
     value = None
     if None not in values:
         value = max(values) if row["statistic"] == "max" else sum(values) / len(values)
-    shares = [r["attainment"] for r in rows if r["attainment"] is not None]
-    met: bool | None = None
-    if row["target"] is not None:
-        least = row["statistic"] == "attainment"
-        met = value is not None and (value >= row["target"] if least else value <= row["target"] * SLACK)
-    return {**row, "value": value, "met": met, "attainment": sum(shares) / len(shares) if shares else None}
+    means = {key: _merge([r[key] for r in rows]) for key in ("attainment", "within_target", "turned_away")}
+    judged = {**row, **means, "value": value}
+    return judged | {"met": is_met(judged)}

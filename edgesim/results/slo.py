@@ -10,14 +10,16 @@ import numpy as np
 from edgesim.metrics import METRICS
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from edgesim.results.census import Census
     from edgesim.results.source import Source
 
 Slo = Mapping[str, Mapping[str, float]]
 
 SLACK: Final = 1 + 1e-9
 """Bounds are kept up to equality: the difference of two times as floats may miss it in its last digits."""
+
+MOST_TURNED_AWAY: Final = 0.5
+"""Share of requests that may be turned away before a mean or a maximum of the others means nothing."""
 
 _SPREAD: Final = ("p50", "p90", "p95", "p99", "max")
 
@@ -36,53 +38,75 @@ def limits(slo: Slo) -> dict[str, float]:
 
 
 def verdicts(
-    slo: Slo,
-    metrics: Mapping[str, Mapping[str, Any]],
-    source: Source,
-    measured: NDArray[np.bool_],
-    completed: NDArray[np.bool_],
+    slo: Slo, metrics: Mapping[str, Mapping[str, Any]], source: Source, requests: Census
 ) -> list[dict[str, Any]]:
     """Judge every objective.
 
     `attainment` is the share of the requests that arrived after the warm-up, however they ended, which were
     completed within the limit. An objective that cannot be judged, for want of requests, is not met.
 
+    Values are those of completed requests, but a request that was turned away (rejected, failed, abandoned)
+    does not help to meet an objective: `is_met` says how it counts.
+
     Args:
         slo: Metric -> statistic -> bound.
         metrics: Metrics of the summary.
         source: Requests.
-        measured: Which requests arrived after the warm-up.
-        completed: Which ones were completed.
+        requests: What decides for what each of them counts.
     """
     bounds = limits(slo)
+    away = int((requests.turned_away & requests.measured).sum())
+    ended = away + int(requests.selected.sum())
+    turned_away = away / ended if ended else None
     rows = []
     for name, statistics in slo.items():
-        share = _attainment(name, bounds[name], source, measured, completed) if name in bounds else None
+        share = None
+        if name in bounds:
+            everyone = int(requests.measured.sum())
+            share = _within(name, bounds[name], source, requests) / everyone if everyone else None
         demanded = {
             key: bound
             for key, bound in statistics.items()
             if key != "within" or "attainment" not in statistics
         }
         for statistic, bound in demanded.items():
-            if statistic in ("within", "attainment"):
-                value, target = share, bound if statistic == "attainment" else None
-                met = None if target is None else value is not None and value >= target
-            else:
-                value, target = metrics.get(name, {}).get(statistic), bound
-                met = value is not None and value <= bound * SLACK
-            rows.append(
-                {
-                    "metric": name,
-                    "statistic": statistic,
-                    "target": target,
-                    "value": value,
-                    "met": met,
-                    "unit": "" if statistic in ("within", "attainment") else _unit(name),
-                    "limit": bounds.get(name),
-                    "attainment": share,
-                }
-            )
+            of_requests = statistic in ("within", "attainment")
+            within = None
+            if statistic.startswith("p") and away:
+                within = _within(name, bound, source, requests) / ended
+            row = {
+                "metric": name,
+                "statistic": statistic,
+                "target": None if statistic == "within" else bound,
+                "value": share if of_requests else metrics.get(name, {}).get(statistic),
+                "met": None,
+                "unit": "" if of_requests else _unit(name),
+                "limit": bounds.get(name),
+                "attainment": share,
+                "within_target": within,
+                "turned_away": turned_away,
+            }
+            rows.append(row | {"met": is_met(row)})
     return rows
+
+
+def is_met(row: Mapping[str, Any]) -> bool | None:
+    """Whether an objective was met; None if it demands nothing.
+
+    A percentile is met if its value is within the target, and stays so when every request that was turned away
+    counts as one that took for ever: of p95, 95 % of the completed and turned-away requests must be within the
+    target. A mean or maximum would be infinite then; it is not met if more than half were turned away.
+    """
+    value, target, statistic = row["value"], row["target"], row["statistic"]
+    if target is None:
+        return None
+    if value is None:
+        return False
+    if statistic == "attainment":
+        return bool(value >= target)
+    if row["within_target"] is not None and row["within_target"] < float(statistic[1:]) / 100:
+        return False
+    return bool(value <= target * SLACK) and (row["turned_away"] or 0.0) <= MOST_TURNED_AWAY
 
 
 def kept(slo_rows: list[dict[str, Any]]) -> bool:
@@ -90,19 +114,16 @@ def kept(slo_rows: list[dict[str, Any]]) -> bool:
     return all(row["met"] is not False for row in slo_rows)
 
 
-def _attainment(
-    name: str, limit: float, source: Source, measured: NDArray[np.bool_], completed: NDArray[np.bool_]
-) -> float | None:
-    """Share of the measured requests that were completed within the limit of a metric."""
-    metric = METRICS[name]
+def _within(name: str, limit: float, source: Source, requests: Census) -> int:
+    """Count the measured requests that were completed and do not exceed a limit."""
+    metric, selected = METRICS[name], requests.selected
     within = row = 0
     for columns in source.numbers(metric.columns):
         values = metric.formula(columns)
         rows = slice(row, row + len(values))
-        within += int(np.count_nonzero(~(values > limit * SLACK) & measured[rows] & completed[rows]))
+        within += int(np.count_nonzero(~(values > limit * SLACK) & selected[rows]))
         row = rows.stop
-    total = int(measured.sum())
-    return within / total if total else None
+    return within
 
 
 def _unit(name: str) -> str:

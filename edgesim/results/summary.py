@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.metrics import METRICS
-from edgesim.results.census import Census, Sums, census, counts, layouts, rates, sums
+from edgesim.results.census import Census, Sums, census, counts, layouts, rates, reasons, sums
 from edgesim.results.columns import NJ_PER_J, PS_PER_S
 from edgesim.results.groups import describe_groups
 from edgesim.results.slo import verdicts
@@ -49,26 +49,37 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
     orders = layouts(requests)
     selected = requests.selected
     found = describe_groups(source, METRICS, selected, orders)
+    if not info.carbon_stated:
+        found["carbon"] = {}
     metrics = _metrics(found, "", "")
     added = sums(source, requests)
     window = info.duration_s - info.warmup_s
     reason = verdict(source, info.duration_s, info.warmup_s)
     if not totals.stable:
         reason = totals.backlog or reason or "the engine saw its backlog grow without end"
+    by = {
+        by: _groups(by, requests, added[by], found, window=window, info=info, totals=totals)
+        for by in ("tier", "workload", "replica")
+    }
+    links = _links(info, totals)
     return {
         "requests": counts(requests, "")[0],
+        "reasons": reasons(source, requests),
         "warmup": {"seconds": info.warmup_s, "requests": int(requests.rows - requests.measured.sum())},
         "stable": not reason,
         "stability": f"unstable: {reason}" if reason else "stable",
         "metrics": metrics,
         "rates": rates(requests, added[""], "", window)[0],
-        **_fleet(totals, added[""]),
-        "by": {
-            by: _groups(by, requests, added[by], found, window=window, info=info, totals=totals)
-            for by in ("tier", "workload", "replica")
+        **_fleet(totals, added[""], carbon_stated=info.carbon_stated),
+        "by": by,
+        "slo": verdicts(info.slo, metrics, source, requests),
+        "links": links,
+        "listed": {
+            "replicas": len(by["replica"]),
+            "of_replicas": len(info.replica_names),
+            "links": len(links),
+            "of_links": len(info.link_names),
         },
-        "slo": verdicts(info.slo, metrics, source, requests.measured, requests.completed),
-        "links": _links(info, totals),
         "notes": list(info.notes),
         "engine": _engine(info, totals, effort or Effort(), requests.rows),
     }
@@ -83,7 +94,7 @@ def _metrics(found: Distributions, by: str, name: str) -> Json:
     }
 
 
-def _fleet(totals: Totals, added: Sums) -> Json:
+def _fleet(totals: Totals, added: Sums, *, carbon_stated: bool) -> Json:
     """Energy, money and carbon of everything, idle included."""
     idle, dynamic = _joules(totals, range(len(totals.replicas)))
     network = None if totals.network_nj is None else totals.network_nj / NJ_PER_J
@@ -97,8 +108,12 @@ def _fleet(totals: Totals, added: Sums) -> Json:
             "network": network,
         },
         "cost_usd": cost + idle_usd,
-        "carbon_g": carbon + idle_g,
-        "of_requests": {"energy_j": energy, "cost_usd": cost, "carbon_g": carbon},
+        "carbon_g": carbon + idle_g if carbon_stated else None,
+        "of_requests": {
+            "energy_j": energy,
+            "cost_usd": cost,
+            "carbon_g": carbon if carbon_stated else None,
+        },
     }
 
 
@@ -135,7 +150,7 @@ def _groups(
             "rates": rate[code],
             "energy_j": {"of_requests": added["energy_j"][code]},
             "cost_usd": added["cost_usd"][code],
-            "carbon_g": added["carbon_g"][code],
+            "carbon_g": added["carbon_g"][code] if info.carbon_stated else None,
         }
         if name in members:
             groups[name]["energy_j"] |= {"idle": idle, "dynamic": dynamic}

@@ -80,7 +80,7 @@ def _array(block: ColumnBlock, column: Column) -> Any:
         codes, names = block.names(column)
         return pa.DictionaryArray.from_arrays(_plain(codes, codes < 0), strings(names))
     values = block[column.name]
-    return _plain(values, np.isnan(values) if column.kind == "optional seconds" else None)
+    return _plain(values, np.isnan(values) if column.kind in ("optional seconds", "answered") else None)
 
 
 def _plain(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> Any:

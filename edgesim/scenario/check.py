@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
+from edgesim.scenario.topology import MOST_NODES
 from edgesim.units import format_gigabytes
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _LENGTHS: Final = ("value", "low", "min")
 def check(scenario: Scenario) -> list[Problem]:
     """List what does not make sense in a scenario whose values and names are fine, with paths."""
     return [
+        *_size(scenario),
         *_end(scenario),
         *_patterns(scenario),
         *_placement(scenario),
@@ -32,6 +34,18 @@ def check(scenario: Scenario) -> list[Problem]:
         *_reachability(scenario),
         *_lengths(scenario),
     ]
+
+
+def _size(scenario: Scenario) -> Iterator[Problem]:
+    """All nodes, and all replicas, must fit into memory."""
+    groups = scenario.topology.nodes
+    replicas = sum(groups[one.on].count * one.replicas for one in scenario.deployments)
+    for path, number, what in (
+        (("topology", "nodes"), sum(group.count for group in groups.values()), "nodes"),
+        (("deployments",), replicas, "replicas"),
+    ):
+        if number > MOST_NODES:
+            yield Problem(path, f"{number:,} {what} are too many; a scenario holds up to {MOST_NODES:,}")
 
 
 def _end(scenario: Scenario) -> Iterator[Problem]:
@@ -205,12 +219,18 @@ def _lengths(scenario: Scenario) -> Iterator[Problem]:
         )
         least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
         if least > longest:
-            text = f"requests take at least {least} tokens, but the longest context of a replica is {longest}"
+            text = f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
             yield Problem(("workloads", name, _longer(workload)), text)
 
 
 def _context(scenario: Scenario, deployment: Deployment) -> int:
-    return deployment.context or scenario.llm(deployment.llm).context
+    """Answer the longest sequence that a replica can ever hold, in context and KV cache."""
+    llm = scenario.llm(deployment.llm)
+    context = deployment.context or llm.context
+    if deployment.kv_tokens is None or llm.encoder_only:
+        return context
+    cached = deployment.kv_tokens // deployment.block_size * deployment.block_size
+    return min(context, cached + 1)  # the last token of a reply is never read again
 
 
 def _longer(workload: Workload) -> str:

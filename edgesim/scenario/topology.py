@@ -6,7 +6,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault, real, short
+from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault, real, short, whole
 from edgesim.units import (
     BytesPerSecond,
     GramsPerKwh,
@@ -21,6 +21,9 @@ from edgesim.units import (
 
 T = TypeVar("T")
 
+MOST_NODES = 10_000_000
+"""Nodes, or replicas, that a scenario may have: more do not fit into the memory of one machine."""
+
 TIERS = ("device", "edge", "metro", "cloud")
 """The levels of the hierarchy unless a scenario names its own, nearest to the user first."""
 
@@ -29,7 +32,9 @@ class Node(Section):
     """A machine at a place, or a group of equal ones."""
 
     tier: Name = Field(description="Level of the hierarchy it belongs to.")
-    count: Count = Field(default=1, description="Number of equal nodes in this group.")
+    count: Annotated[int, *whole(1, MOST_NODES)] = Field(
+        default=1, description="Number of equal nodes in this group."
+    )
     accelerator: str | None = Field(
         default=None, description="What runs LLMs on it; a node without one only asks or forwards."
     )

@@ -112,3 +112,45 @@ def test_piped_output_is_plain(fakes: ModuleType, monkeypatch: pytest.MonkeyPatc
     console.show(summary(fakes), "tiny", console.console(out))
     assert "\x1b[31" not in out.getvalue()
     assert "\x1b[1;31" not in out.getvalue()
+
+
+def test_reasons_and_cut_lists_are_told(fakes: ModuleType) -> None:
+    """Why requests were turned away, and what summary.json leaves out."""
+    found = summary(fakes)
+    assert "reasons   100 no-replica" in shown(found)
+    assert "summary.json lists" not in shown(found)
+    found["listed"] = {"replicas": 100, "of_replicas": 2000, "links": 2, "of_links": 2}
+    assert "summary.json lists the 100 busiest of 2,000 replicas" in shown(found)
+
+
+def test_a_run_without_answers_says_why(fakes: ModuleType) -> None:
+    """If every request was too long, the verdict says that, not merely that nothing was measured."""
+    rows = fakes.requests(100)
+    rows["status"], rows["reason"] = 1, 1
+    info = fakes.info(slo=SLO, reasons=["", "too-long"], carbon_stated=False)
+    text = shown(summarise(MemorySource([rows], info), info, fakes.totals(rows), Effort(2.0, 1.0, 100.0)))
+    assert "none answered: too-long" in text
+    assert "100 too-long (longer than the context or the KV cache of the replica)" in text
+    assert "CO2 unknown" in text
+
+
+def test_an_objective_that_only_the_answered_meet_says_so(fakes: ModuleType) -> None:
+    """Fast for a few is not met, and the line says why."""
+    rows = fakes.requests(1000)
+    rows["status"][:900], rows["reason"][:900] = 1, 1
+    info = fakes.info(slo={"ttft": {"p95": 100.0}})
+    text = shown(summarise(MemorySource([rows], info), info, fakes.totals(rows), Effort(2.0, 1.0, 100.0)))
+    line = next(line for line in text.splitlines() if "ttft p95" in line)
+    assert line.startswith("✗")
+    assert "% turned away" in line
+
+
+def test_numbers_of_tiers_are_never_cut(fakes: ModuleType) -> None:
+    """In 80 columns a long name of a tier gives way, not its numbers."""
+    found = summary(fakes, replica_tiers=["metropolitan-edge-cloud", "a", "a"])
+    tier = found["by"]["tier"]["metropolitan-edge-cloud"]
+    tier["requests"]["completed"], tier["fleet"]["utilisation"] = 12_345_678, 0.1234
+    text = shown(found, width=80)
+    assert "…" not in text
+    assert "12,345,678" in text
+    assert max(map(len, text.splitlines())) <= 80

@@ -34,7 +34,7 @@ SCENARIO = {
             "output_tokens": 10,
         }
     },
-    "slo": {"ttft": {"p95": "10 s"}},
+    "slo": {"ttft": {"p90": "10 s"}},
 }
 
 

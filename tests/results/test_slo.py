@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def judged(fakes: ModuleType, slo: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
-    """Ten requests with times to first token of 0.1 s, 0.2 s ... 1 s; the last one is never completed."""
+def judged(
+    fakes: ModuleType, slo: dict[str, dict[str, float]], turned_away: int = 0
+) -> list[dict[str, Any]]:
+    """Ten requests with times to first token of 0.1 s, 0.2 s ... 1 s; the last one is never completed.
+
+    The first `turned_away` of them are rejected, failed, abandoned in turn.
+    """
     rows = fakes.requests(10)
     rows["status"] = 0
     rows["arrived"] = np.arange(10) * fakes.S
@@ -25,6 +30,7 @@ def judged(fakes: ModuleType, slo: dict[str, dict[str, float]]) -> list[dict[str
     rows["finished"] = rows["first_token"] + fakes.S
     rows["output"] = 1
     rows["status"][9], rows["finished"][9] = 4, -1
+    rows["status"][:turned_away] = [1 + each % 3 for each in range(turned_away)]
     info = fakes.info(slo=slo, duration_s=20.0)
     found: list[dict[str, Any]] = summarise(MemorySource([rows], info), info, Totals())["slo"]
     return found
@@ -59,6 +65,30 @@ def test_an_objective_without_measurements_is_missed(fakes: ModuleType) -> None:
     """No reply had two tokens, so nothing is known of the time per token."""
     (row,) = judged(fakes, {"tpot": {"p95": 0.1}})
     assert (row["value"], row["met"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "turned_away", "met"),
+    [
+        ("p50", 0, True),
+        ("p50", 4, True),
+        ("p50", 5, False),
+        ("p90", 0, True),
+        ("p90", 1, False),
+        ("mean", 4, True),
+        ("mean", 5, False),
+        ("max", 4, True),
+        ("max", 5, False),
+    ],
+)
+def test_turning_requests_away_meets_no_objective(
+    fakes: ModuleType, statistic: str, turned_away: int, met: bool
+) -> None:
+    """Nine requests end. A percentile needs its share of them within the target, a mean or maximum half."""
+    (row,) = judged(fakes, {"ttft": {statistic: 0.9}}, turned_away)
+    assert row["value"] < 0.9 + 1e-9
+    assert row["turned_away"] == pytest.approx(turned_away / 9)
+    assert row["met"] is met
 
 
 def test_limits_of_single_requests() -> None:

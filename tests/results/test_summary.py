@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgesim.outcome import Totals
+from edgesim.outcome import LINK_TOTALS, Totals
 from edgesim.records import STATUS
 from edgesim.results.frames import frame
 from edgesim.results.source import FileSource, MemorySource
@@ -228,3 +228,46 @@ def test_the_engine_may_call_a_run_unstable(fakes: ModuleType, rows: np.ndarray)
     assert (found["stable"], found["stability"]) == (True, "stable")
     found = summary(fakes, rows, fakes.totals(rows, stable=False, backlog="cloud/0 falls behind"))
     assert (found["stable"], found["stability"]) == (False, "unstable: cloud/0 falls behind")
+
+
+def test_reasons_are_counted(fakes: ModuleType, rows: np.ndarray) -> None:
+    """Of all requests that were turned away, in memory as on disk, the most frequent reason first."""
+    rows["status"][100:110], rows["reason"][100:110] = STATUS.index("failed"), 2
+    found = summary(fakes, rows, reasons=["", "no-replica", "replica-failed"])
+    turned_away = np.isin(rows["status"], [STATUS.index(name) for name in ("rejected", "failed", "abandoned")])
+    assert sum(found["reasons"].values()) == turned_away.sum()
+    assert list(found["reasons"]) == ["no-replica", "replica-failed"]
+    assert found["reasons"]["replica-failed"] == 10
+    rows["status"] = 0
+    assert summary(fakes, rows)["reasons"] == {}
+
+
+def test_lists_say_of_how_many_they_are(fakes: ModuleType, rows: np.ndarray) -> None:
+    """A reader sees that the busiest replicas and links are not all."""
+    names = [f"node/{i}" for i in range(150)]
+    rows["replica"] = np.arange(len(rows)) % 150
+    wide = {"replica_names": names, "replica_tiers": ["edge"] * 150, "replica_llms": ["small"] * 150}
+    links = np.zeros(25, LINK_TOTALS)
+    info = fakes.info(**wide, replica_nodes=names, link_names=[f"link {i}" for i in range(25)])
+    replicas = np.zeros(150, fakes.totals(rows[:0]).replicas.dtype)
+    found = summarise(MemorySource([rows], info), info, fakes.totals(rows, links=links, replicas=replicas))
+    assert found["listed"] == {"replicas": 100, "of_replicas": 150, "links": 20, "of_links": 25}
+    assert len(found["by"]["replica"]) == 100
+    assert len(found["links"]) == 20
+
+
+def test_carbon_is_missing_where_no_grid_is_known(fakes: ModuleType, rows: np.ndarray) -> None:
+    """0 g would be a claim."""
+    found = summary(fakes, rows, carbon_stated=False)
+    assert found["carbon_g"] is None
+    assert found["of_requests"]["carbon_g"] is None
+    assert found["metrics"]["carbon"]["count"] == 0
+    assert all(group["carbon_g"] is None for group in found["by"]["tier"].values())
+    assert summary(fakes, rows)["carbon_g"] > 0
+
+
+def test_only_answers_have_a_quality(fakes: ModuleType, rows: np.ndarray) -> None:
+    """A request that was rejected or is unfinished has none."""
+    table = frame("requests", rows, fakes.info())
+    assert table.quality[table.status == "completed"].eq(1.0).all()
+    assert table.quality[table.status != "completed"].isna().all()

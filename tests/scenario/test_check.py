@@ -83,7 +83,16 @@ ON_PHONE = "  - {llm: llama-3.2-1b, weights: int4, on: phone}\n"
         (
             [("p95: 500", "p95: 500, min: 200000")],
             "26:5  workloads.chat.output_tokens: "
-            "requests take at least 200001 tokens, but the longest context of a replica is 131072",
+            "requests take at least 200001 tokens, but no replica of theirs holds more than 131072",
+        ),
+        (
+            [
+                ("on: edge}", "on: edge, kv_tokens: 1000}"),
+                ("from: phone", "from: phone\n    llm: llama-3.1-8b"),
+                ("p95: 500", "p95: 500, min: 993"),
+            ],
+            "27:5  workloads.chat.output_tokens: "
+            "requests take at least 994 tokens, but no replica of theirs holds more than 993",
         ),
     ],
 )  # fmt: skip
