@@ -93,6 +93,8 @@ for _dimension in _DIMENSIONS:
         UnitConversion(_dimension.unit, _names, _worth)
 
 _NUMBER: Final = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(.*)", re.DOTALL)
+_MILLI: Final = re.compile(r"m((?:i?[bB]|bits?|bytes?)(?:ps|\s*/\s*s| per s(?:econd)?)?)")
+"""Data in thousandths of a bit or byte, which nobody means."""
 _DOLLARS: Final = re.compile(r"([-+]?)\$\s*([\d.]\S*?)(\s*/.*)?")
 _PER: Final = re.compile(
     r"(?:1|req|requests?|queries|users?)?\s*(?:/|per\s)\s*(s|second|min|minute|h|hour|d|day)"
@@ -119,6 +121,8 @@ def parse(text: object, dimension: Dimension) -> float:
         raise _unit_error(f"{written} has no unit; {advice}")
     if dimension is SIZE and re.fullmatch(r"[kKMGTP]i?b", unit):
         raise _unit_error(f"{written} could mean bits or bytes; write '{number} {unit[:-1]}B' for bytes")
+    if dimension in (SIZE, BANDWIDTH) and (milli := _MILLI.fullmatch(unit)):
+        raise _unit_error(f"{written} counts in thousandths; did you mean '{number} M{milli[1]}'?")
     try:
         value = float(_Quantity(f"{number} {_unit(unit, dimension)}", scale=dimension.unit, binary=True))
     except QuantiPhyError:
@@ -270,6 +274,10 @@ def exact_share(value: float) -> str:
     return f"{(Decimal(repr(value)) * 100).normalize():f} %"
 
 
+MOST_BYTES_PER_S: Final = 1e15
+"""Largest bandwidth that is read [B/s]: the network counts whole millibytes a second in 64 bits."""
+
+
 def _checked(
     read: Callable[[object], float], dimension: Dimension, least: float, *, strict: bool, text: object
 ) -> float:
@@ -284,6 +292,9 @@ def _checked(
         wrong = f"{shown(text)} is too small; {dimension.name} must be more than 0 here"
         if value < 0:
             wrong = f"{shown(text)} is negative, which {dimension.name} cannot be"
+        raise PydanticCustomError("quantity_value_error", "{text}", {"text": wrong})
+    if dimension is BANDWIDTH and value > MOST_BYTES_PER_S:
+        wrong = f"{shown(text)} is too large; {dimension.name} may be up to 1 PB/s"
         raise PydanticCustomError("quantity_value_error", "{text}", {"text": wrong})
     return value
 

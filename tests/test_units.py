@@ -89,7 +89,7 @@ BAD = [
     (units.seconds, True, "true is not a time; write e.g. '10 ms'"),
     (units.seconds, {"a": 1}, "a mapping is not a time; write e.g. '10 ms'"),
     (units.bytes_, "1 Gb", "'1 Gb' could mean bits or bytes; write '1 GB' for bytes"),
-    (units.bytes_, "1 mB", "'1 mB' is less than a byte; write e.g. '16 GiB'"),
+    (units.bytes_, "1e-3 B", "'1e-3 B' is less than a byte; write e.g. '16 GiB'"),
     (units.bytes_per_s, "5 GB", "'5 GB' is not a bandwidth; write e.g. '100 Mbps'"),
     (units.per_s, "6 s", "'6 s' is not a rate; write e.g. '6/s'"),
     (units.usd_per_hour, "$2.21", "'$2.21' is not a price per hour; write e.g. '2.21 $/h'"),
@@ -189,3 +189,39 @@ def test_annotated_types_refuse_what_makes_no_sense(field, text, sentence):
 def test_people_see_three_digits(write, value, text):
     """Numbers for people are short."""
     assert text == write(value)
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "meant"),
+    [
+        (units.bytes_per_s, "100 mbps", "100 Mbps"),
+        (units.bytes_per_s, "100 mbit/s", "100 Mbit/s"),
+        (units.bytes_per_s, "100mb/s", "100 Mb/s"),
+        (units.bytes_per_s, "5 mB/s", "5 MB/s"),
+        (units.bytes_per_s, "5 mbyte/s", "5 Mbyte/s"),
+        (units.bytes_, "100 mbit", "100 Mbit"),
+        (units.bytes_, "5 mB", "5 MB"),
+        (units.bytes_, "5 miB", "5 MiB"),
+    ],
+)
+def test_data_is_never_counted_in_thousandths(read, text, meant):
+    """A small m is a slip for a large one, which is proposed and can be read."""
+    with pytest.raises(UnitError, match=f"did you mean '{meant}'"):
+        read(text)
+    assert read(meant) > 1e5
+
+
+def test_small_prefixes_stay_where_they_mean_something():
+    """Energies per bit come in small prefixes."""
+    assert units.joules_per_byte("2 mJ/bit") == pytest.approx(0.016)
+
+
+def test_a_bandwidth_that_the_network_cannot_count_is_refused():
+    """Nothing overflows in silence."""
+
+    class Link(BaseModel):
+        bandwidth: units.BytesPerSecond
+
+    assert Link(bandwidth="8 Pbps").bandwidth == 1e15
+    with pytest.raises(ValidationError, match="'1e30 Gbps' is too large; a bandwidth may be up to 1 PB/s"):
+        Link(bandwidth="1e30 Gbps")
