@@ -221,6 +221,19 @@ class TestPlugin:
         policy = registry.build("router", {"kind": "least-loaded", "patience": "20 ms"})
         assert policy.patience == 0.02
 
+    def test_finds_the_modules_beside_it(self, plugin, tmp_path):
+        """As a script does; afterwards the path is as before, and another folder's module is another one."""
+        before = list(sys.path)
+        for folder, weight in (("one", 1), ("two", 2)):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "helper_of_mine.py").write_text(f"WEIGHT = {weight}\n")
+            source = dedent(LEAST_LOADED).replace("least-loaded", f"weighed-{folder}")
+            source = f"from helper_of_mine import WEIGHT\n{source}"
+            assert plugin(source, f"{folder}/mine.py") == [f"router weighed-{folder}"]
+            cls = registry.lookup("router", f"weighed-{folder}")
+            assert weight == sys.modules[cls.__module__].WEIGHT
+            assert sys.path == before
+
     def test_same_file_again_is_not_run_again(self, plugin):
         """An unchanged file keeps its class, so that instances stay of it."""
         plugin(LEAST_LOADED)

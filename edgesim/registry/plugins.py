@@ -8,12 +8,17 @@ import importlib.util
 import linecache
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgesim.errors import Problem, ScenarioError
 from edgesim.registry.places import BrokenPolicyError, Place, raised_at
 from edgesim.registry.register import BUILT_IN, registries
 from edgesim.registry.specs import adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def load_plugin(path: str | os.PathLike[str]) -> list[str]:
@@ -58,7 +63,9 @@ def _execute(module: str, file: Path, source: bytes, digest: str) -> None:
     before = {role: registry.names() for role, registry in registries.items()}
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[module] = loaded
-    exec(compile(source, file, "exec", dont_inherit=True), vars(loaded))  # noqa: S102 - running the user's own file is its purpose
+    code = compile(source, file, "exec", dont_inherit=True)
+    with _neighbours(file.parent):
+        exec(code, vars(loaded))  # noqa: S102 - running the user's own file is its purpose
     vars(loaded)["__edgesim_digest__"] = digest
     if before == {role: registry.names() for role, registry in registries.items()}:
         help_ = 'decorate a class derived from Router, Scheduler or Admission with @register("its-name")'
@@ -67,6 +74,31 @@ def _execute(module: str, file: Path, source: bytes, digest: str) -> None:
         for name in registry.names():
             if registry[name].__module__ == module:
                 adapter(registry[name])
+
+
+@contextmanager
+def _neighbours(folder: Path) -> Iterator[None]:
+    """Let a plugin import the modules beside it, as a script does, while it is loaded."""
+    for name, owner in list(_imported.items()):
+        if owner != folder:  # two folders may both have a helper.py
+            sys.modules.pop(name, None)
+            del _imported[name]
+    known = set(sys.modules)
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        if str(folder) in sys.path:
+            sys.path.remove(str(folder))
+        for name in set(sys.modules) - known:
+            origin = getattr(sys.modules[name], "__file__", None)
+            if origin and Path(origin).parent in (folder, folder / name):
+                _imported[name] = folder
+
+
+_imported: dict[str, Path] = {}
+"""Modules that plugins imported from their own folder, and the folder."""
 
 
 def _forget(module: str) -> None:
