@@ -231,6 +231,12 @@ def _kept(found: Run | RunSet) -> str:
 def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """Check SCENARIO and list all its problems."""
     loaded = _load(scenario, sets, plugins)
+    if loaded.reads_requests:
+        from edgesim import workload  # noqa: PLC0415 - brings numpy, which other scenarios can be checked without
+        from edgesim.streams import Streams  # noqa: PLC0415
+        from edgesim.workload.source import ConsecutiveNodes  # noqa: PLC0415
+
+        workload.build(loaded, Streams(loaded.scenario.seed, 0), ConsecutiveNodes(loaded))
     nodes = sum(node.count for node in loaded.topology.nodes.values())
     parts = (
         _plural(nodes, "node"),
@@ -270,11 +276,20 @@ def init(file: Path, origin: str, *, commented: bool, force: bool) -> None:
     if path.exists() and not force:
         raise click.UsageError(f"'{path}' exists already; --force overwrites it")
     text = template.commented() if commented else template.text(origin)
+    files = {path: text.encode()}
+    if not commented:
+        files |= {path.parent / name: content for name, content in template.data(origin).items()}
+    for each, content in files.items():
+        if each != path and each.exists() and each.read_bytes() != content and not force:
+            raise click.UsageError(f"'{each}' exists already and is another file; --force overwrites it")
     try:
-        path.write_text(text, encoding="utf-8")
+        for each, content in files.items():
+            if each != path:
+                each.parent.mkdir(parents=True, exist_ok=True)
+            each.write_bytes(content)
     except OSError as error:
-        raise click.UsageError(f"cannot write '{path}': {error.strerror}") from error
-    click.echo(f"wrote {path}; now: edgesim run {path}")
+        raise click.UsageError(f"cannot write '{each}': {error.strerror}") from error
+    click.echo(f"wrote {' and '.join(map(str, files))}; now: edgesim run {path}")
 
 
 @main.command()
@@ -362,7 +377,7 @@ def _roles() -> list[str]:
 @debug_option
 def metrics() -> None:
     """Explain the metrics: names, units, formulas."""
-    from edgesim.metrics import METRICS, RATES  # noqa: PLC0415 - not for --help
+    from edgesim.metrics import METRICS, OBJECTIVES, RATES  # noqa: PLC0415 - not for --help
 
     rows = [(m.name, m.unit, m.text, m.written) for m in METRICS.values()]
     _print_table(("metric", "unit", "what it means", "formula over requests.parquet"), rows)
@@ -373,6 +388,7 @@ def metrics() -> None:
         "Metrics are those of completed requests that arrived after the warm-up; one that does not exist"
     )
     click.echo("for a request is missing, never 0. Percentiles are exact, interpolated linearly.")
+    click.echo(click.wrap_text(OBJECTIVES, 100))
 
 
 @main.group()
@@ -553,7 +569,7 @@ def verify() -> None:
     """Check the simulator against theory and against its readable twin."""
 
 
-@verify.command("card", context_settings={"ignore_unknown_options": True})
+@verify.command("card", context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @debug_option
 def verify_card(arguments: tuple[str, ...]) -> None:

@@ -38,6 +38,7 @@ def load(
     """
     problems: list[Problem] = []
     entry = _extended(_opened(source, problems), problems, ())
+    unread = {(problem.file, problem.line, problem.path) for problem in problems}
     entry = _with_absolute_paths(_with_plugins(overridden(entry, sets), plugins))
     data = entry.plain()
     broken_plugins = _plugin_problems(entry)
@@ -46,7 +47,8 @@ def load(
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
-        problems += translated(error, entry)
+        found = translated(error, entry)
+        problems += [one for one in found if (one.file, one.line, one.path) not in unread]
     problems += [located(problem, entry) for problem in check_names(data, policies=not broken_plugins)]
     if scenario is not None and not problems:
         problems += [located(problem, entry) for problem in check(scenario)]

@@ -20,7 +20,13 @@ Path = tuple[str | int, ...]
 
 def translated(error: ValidationError, entry: Entry) -> list[Problem]:
     """Turn the errors of a validation into located problems."""
-    return [_translated(detail, entry) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    return [_translated(detail, entry) for detail in details if not _only_follows(detail)]
+
+
+def _only_follows(detail: Any) -> bool:
+    """Tell whether a list is too short only because its entries have problems of their own."""
+    return detail["type"] == "too_short" and bool(len(detail["input"]) >= detail["ctx"]["min_length"])
 
 
 def located(problem: Problem, entry: Entry) -> Problem:

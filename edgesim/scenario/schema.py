@@ -79,6 +79,12 @@ class Scenario(Section):
         """Name of the scenario."""
         return self.scenario.name
 
+    @property
+    def reads_requests(self) -> bool:
+        """Whether requests, or their lengths, come from files."""
+        parts = [part for load in self.workloads.values() for part in (load, *vars(load).values())]
+        return any(getattr(part, "path", None) is not None for part in parts)
+
     def accelerator(self, name: str) -> Accelerator:
         """Look up an accelerator, the scenario's own first.
 

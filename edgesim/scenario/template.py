@@ -32,6 +32,16 @@ def text(name: str) -> str:
     return path(name).read_text(encoding="utf-8")
 
 
+def data(name: str) -> dict[str, bytes]:
+    """Answer the files that a shipped scenario reads, by the paths that it gives them."""
+    from edgesim.scenario.text import read, walk  # noqa: PLC0415 - not needed to list names
+
+    folder = _folder()
+    entries = walk(read(text(name), name, folder))
+    paths = [str(entry.value) for place, entry in entries if place[-1:] == ("path",)]
+    return {each: (folder / each).read_bytes() for each in dict.fromkeys(paths) if (folder / each).is_file()}
+
+
 def commented() -> str:
     """Answer a complete template in which every key is explained."""
     from edgesim.scenario.commented import commented as write  # noqa: PLC0415 - that file needs this one's neighbours

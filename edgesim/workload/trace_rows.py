@@ -126,12 +126,13 @@ def _csv_rows(file: IO[str], layout: Format, path: str) -> Iterator[Row]:
         )
         raise ScenarioError([Problem((), text, "", path, reader.line_num, source=",".join(header))])
     time, prompt, output = (names.index(column) for column in layout.columns)
-    width = max(time, prompt, output) + 1
+    width, whole = max(time, prompt, output) + 1, len(header)
     for row in reader:
-        if len(row) >= width:
+        if width <= len(row) <= whole or (len(row) > whole and not any(row[whole:])):
             yield Row(reader.line_num, (row[time], row[prompt], row[output]))
         elif row:
-            yield Row(reader.line_num, (), f"the row has {len(row)} of {len(header)} columns")
+            of = "of" if len(row) < whole else "instead of"
+            yield Row(reader.line_num, (), f"the row has {len(row)} {of} {whole} columns")
 
 
 def _json_rows(file: IO[str], layout: Format) -> Iterator[Row]:

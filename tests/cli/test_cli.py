@@ -31,7 +31,7 @@ workloads:
     prompt_tokens: 100
     output_tokens: 10
 slo:
-  ttft: {p95: 10 s}
+  ttft: {p90: 10 s}
 """
 
 
@@ -97,7 +97,7 @@ def test_json_is_the_summary(engine: SimpleNamespace) -> None:
 
 def test_missed_objectives_exit_with_1_only_if_asked(engine: SimpleNamespace) -> None:
     """The run itself is fine either way."""
-    strict = ("run", "tiny.yaml", "-s", "slo.ttft.p95=1 ms", "-q")
+    strict = ("run", "tiny.yaml", "-s", "slo.ttft.p90=1 ms", "-q")
     assert run(*strict).exit_code == 0
     assert run(*strict, "--check-slo").exit_code == 1
     assert run("run", "tiny.yaml", "-q", "--check-slo").exit_code == 0
@@ -201,6 +201,42 @@ def test_init_writes_a_scenario_that_validates() -> None:
     assert again.exit_code == 2
     assert "'mine.yaml' exists already; --force overwrites it" in again.stderr
     assert run("init", "mine.yaml", "--commented", "--force").exit_code == 0
+
+
+def test_init_brings_the_data_of_a_scenario_along() -> None:
+    """What was written runs; another file of that name is not overwritten by accident."""
+    found = run("init", "new/mine.yaml", "--from", "trace-replay")
+    assert found.exit_code == 2  # the folder is not there
+    Path("new").mkdir()
+    found = run("init", "new/mine.yaml", "--from", "trace-replay")
+    assert found.stdout.startswith("wrote new/mine.yaml and new/data/made-up-trace.csv; now:")
+    assert run("validate", "new/mine.yaml").exit_code == 0
+    Path("new/data/made-up-trace.csv").write_text("mine", encoding="utf-8")
+    found = run("init", "new/other.yaml", "--from", "trace-replay")
+    assert found.exit_code == 2
+    assert "exists already and is another file" in found.stderr
+    assert not Path("new/other.yaml").exists()
+    assert Path("new/data/made-up-trace.csv").read_text(encoding="utf-8") == "mine"
+
+
+def test_validate_reads_traces() -> None:
+    """A malformed row is found before the run."""
+    text = SCENARIO[: SCENARIO.index("workloads:")] + "workloads: {chat: {from: edge, path: t.csv}}\n"
+    Path("traced.yaml").write_text(text, encoding="utf-8")
+    rows = "arrived_at,prompt_tokens,output_tokens\n0.5,10,3\n"
+    Path("t.csv").write_text(rows, encoding="utf-8")
+    assert run("validate", "traced.yaml").exit_code == 0
+    Path("t.csv").write_text(rows + "0.7,-4,3\n", encoding="utf-8")
+    found = run("validate", "traced.yaml")
+    assert found.exit_code == 2
+    assert "row 2: prompt_tokens is -4; a request has at least 1 token" in found.stderr
+
+
+def test_the_options_of_the_card_are_explained() -> None:
+    """--help reaches the command behind."""
+    found = run("verify", "card", "--help")
+    assert found.exit_code == 0
+    assert "--systems" in found.stdout
 
 
 def test_policies_are_listed_and_explained() -> None:

@@ -244,11 +244,33 @@ def test_a_folder_is_no_scenario(changed, complaint):
 def test_nothing_in_yaml_is_executed(changed, complaints):
     """Tags that would build objects are refused, not obeyed."""
     path = changed(("seed: 1", "seed: !!python/object/apply:os.system ['touch hacked']"))
-    assert (
+    assert complaints(path) == [
         "5:33  scenario.seed: the tag '!!python/object/apply:os.system' is not allowed; a scenario is data only"
-        in complaints(path)
-    )
+    ]
     assert not Path("hacked").exists()
+
+
+def test_a_wrong_entry_is_not_a_missing_entry():
+    """One problem is told once; only an empty list lacks entries."""
+    with pytest.raises(ScenarioError) as caught:
+        load(EXAMPLE, ["deployments=[{llm: llama-3.1-8b, on: edge, block_size: 0}]"])
+    assert [problem.text for problem in caught.value.problems] == ["0 is too small; it must be at least 1"]
+    with pytest.raises(ScenarioError, match="at least one entry is needed"):
+        load(EXAMPLE, ["deployments=[]"])
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ("topology.nodes.phone.count=100000000000", "100000000000 is too large; it must be at most 10000000"),
+        ("topology.nodes.phone.count=10000000", "10,000,002 nodes are too many; a scenario holds up to 10,000,000"),
+    ],
+)
+def test_what_no_memory_holds_is_refused(change, text):
+    """Before anything is built."""
+    with pytest.raises(ScenarioError) as caught:
+        load(EXAMPLE, [change])
+    assert text in [problem.text for problem in caught.value.problems]
 
 
 def test_mappings_load_like_files(example, complaint):

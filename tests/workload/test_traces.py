@@ -99,6 +99,11 @@ class TestFormats:
         assert prompts.tolist() == [*range(1, 1001, 2), *range(2, 1001, 2)]
 
 
+    def test_a_comma_at_the_end_is_no_column(self, write) -> None:
+        """Some tools write one."""
+        assert columns(read_trace(write(AZURE.replace("\n", ",\n")))) == columns(read_trace(write(AZURE, "b")))
+
+
 class TestCutting:
     def trace(self, write):
         rows = "".join(f"{second},{second + 1},1\n" for second in range(10))
@@ -156,6 +161,7 @@ class TestMalformedRows:
                 10,
             ),
             ("2023-11-16 18:17:06,7", "row 4: the row has 2 of 3 columns", None, 1),
+            ("2023-11-16 18:17:06,7,1,9", "row 4: the row has 4 instead of 3 columns", None, 1),
             (
                 "yesterday,7,1",
                 "row 4: TIMESTAMP 'yesterday' is not a date and time such as 2023-11-16 18:17:03.97996",
