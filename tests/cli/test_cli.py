@@ -66,7 +66,7 @@ def test_run_prints_tables_and_names_the_folder(engine: SimpleNamespace) -> None
     found = run("run", "tiny.yaml")
     assert found.exit_code == 0, found.output
     assert "tiny · seed 7 · 16.7 min simulated" in found.stdout
-    assert "ttft p95 <= 10 s" in found.stdout
+    assert "ttft p90 <= 10 s" in found.stdout
     (folder,) = Path("results/tiny").iterdir()
     assert found.stderr == f"results in {folder}\n"
 
