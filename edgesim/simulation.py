@@ -10,19 +10,18 @@ import numpy as np
 
 from edgesim import topology, workload
 from edgesim.arena import rows
-from edgesim.errors import ScenarioError
+from edgesim.errors import ScenarioError, SimulationError
 from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
 from edgesim.policies.checks import blame, check_rank
 from edgesim.registry import build as build_policy
 from edgesim.serving import fleet
 from edgesim.serving.clock import Clock
-from edgesim.serving.doors import Doors
+from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.front import Policies, PolicyFront
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.system import FOREVER
 from edgesim.serving.views import WorkloadFacts
 from edgesim.streams import Streams
-from edgesim.units import seconds
 
 if TYPE_CHECKING:
     import simpy
@@ -41,6 +40,9 @@ COUNTED = (
     "peak_blocks", "mflop", "kib",
 )  # fmt: skip
 """What both engines count of each replica."""
+
+STATES = (rows.OFF, rows.STARTING, rows.ON, rows.DRAINING, rows.FAILED)
+"""States that a replica can be in."""
 
 WORTH_COMPILING = 200_000
 """Requests from which on a built-in policy is compiled."""
@@ -252,7 +254,7 @@ class Simulation:
 
     def after(self, delay: float | str) -> simpy.Timeout:
         """A SimPy timeout of so many seconds, or of a quantity such as "500 ms"."""
-        return self.clock.timeout(round((seconds(delay) if isinstance(delay, str) else delay) * rows.PS))
+        return self.clock.timeout(picoseconds(delay))
 
     def process(self, generator: Generator[Any, Any, Any]) -> simpy.Process:
         """Start a SimPy process; it may wait for `after`, `transfer`, `generate` and for other processes."""
@@ -279,18 +281,20 @@ class Simulation:
         return self.doors.replica(name)
 
     def load(self, replica: int | str) -> tuple[int, int, float]:
-        """Running and waiting requests of a replica, and the share of its KV cache in use, as of its last plan."""
+        """Running and waiting requests of a replica, and the share of its KV cache in use.
+
+        The share is as of the last step boundary before now.
+        """
         index = self.doors.replica(replica)
         total = max(1, int(self.fleet.system.replicas["total_blocks"][index]))
-        if isinstance(self.engine, ReferenceEngine):
-            twin = self.engine.replicas[index]
-            return len(twin.running), len(twin.waiting) + len(twin.swapped), 1 - twin.free_blocks / total
-        row = self.engine.arena.tables["replicas"][index]
-        waiting = int(row["waiting"] + row["swapped"])
-        return int(row["running"]), waiting, 1 - int(row["free_blocks"]) / total
+        running, waiting, free = self.engine.load(index)
+        return running, waiting, 1 - free / total
 
-    def set_state(self, replica: int, state: int) -> None:
+    def set_state(self, replica: int | str, state: int) -> None:
         """Let a replica serve, drain, fail or stop (states of `edgesim.arena.rows`)."""
+        replica = self.replica(replica)
+        if state not in STATES:
+            raise SimulationError(f"{state!r} is no state of a replica; use those of edgesim.arena.rows")
         before = int(self._states()[replica])
         if before not in {rows.OFF, rows.FAILED}:
             self._on_ps[replica] += self._now_ps - self._state_since[replica]
@@ -334,15 +338,14 @@ class Simulation:
 
     def set_speed(self, replica: int | str, speed: float, at: float | str | None = None) -> None:
         """Run a replica at this multiple of its nominal speed, such as 0.5, from now or `at` on."""
-        self._at(at, self.engine.set_speed, self.replica(replica), max(1, round(speed * rows.FULL_SPEED)))
+        self._at(at, self.engine.set_speed, self.replica(replica), speed_of(speed))
 
     def _at(self, at: float | str | None, action: Callable[..., None], *arguments: int) -> None:
         """Do something now, or have SimPy do it at a time."""
         if at is None:
             action(*arguments)
             return
-        when = round((seconds(at) if isinstance(at, str) else at) * rows.PS)
-        event = self.clock.timeout(when - int(self.clock.now))
+        event = self.clock.timeout(picoseconds(at) - int(self.clock.now))
         event.callbacks.append(lambda _: action(*arguments))
 
     # -- running ------------------------------------------------------------------------------------------------

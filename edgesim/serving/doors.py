@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from edgesim.arena import rows
 from edgesim.errors import SimulationError
+from edgesim.units import seconds
 
 if TYPE_CHECKING:
     import simpy
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
 
 LARGEST_PRIORITY = 2**53
 """As in scenarios, whose counts floats hold exactly."""
+
+MOST_BYTES = 2**53
+"""Largest transfer [B]: floats, in which flows are counted, hold it exactly."""
+
+MOST_TOKENS = 2**31 - 1
+"""Longest prompt or reply that is asked for, as in scenarios [tokens]."""
+
+MOST_SPEED = 1000
+"""Largest multiple of its nominal speed at which a replica runs."""
 
 
 class Doors:
@@ -38,12 +49,14 @@ class Doors:
 
     def replica(self, name: int | str) -> int:
         """Index of a replica."""
-        return name if isinstance(name, int) else _look_up("replica", name, self._replicas)
+        if not isinstance(name, str):
+            return _index("replica", name, len(self._replicas))
+        return _look_up("replica", name, self._replicas)
 
     def link(self, name: int | str) -> int:
         """Number of a link."""
-        if isinstance(name, int):
-            return name
+        if not isinstance(name, str):
+            return _index("link", name, self._simulation.topology.link_count)
         if not self._links:
             topology = self._simulation.topology
             self._links = {topology.link_name(i): i for i in range(topology.link_count)}
@@ -56,8 +69,7 @@ class Doors:
 
     def transfer(self, link: int | str, nbytes: int, priority: int = 0) -> simpy.Event:
         """Send bytes over a link."""
-        if nbytes < 1:
-            raise SimulationError(f"a transfer of {nbytes} bytes; it needs at least one")
+        nbytes = _whole("a transfer", nbytes, "bytes", MOST_BYTES)
         if not isinstance(priority, int) or abs(priority) > LARGEST_PRIORITY:
             raise SimulationError(
                 f"a transfer of priority {priority!r}; priorities are whole numbers, the smaller the more urgent"
@@ -70,10 +82,8 @@ class Doors:
 
     def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
         """Ask a replica on its own node."""
-        if prompt_tokens < 1 or output_tokens < 1:
-            raise SimulationError(
-                f"a request of {prompt_tokens} prompt and {output_tokens} output tokens; both start at 1"
-            )
+        prompt_tokens = _whole("a request", prompt_tokens, "prompt tokens", MOST_TOKENS)
+        output_tokens = _whole("a request", output_tokens, "output tokens", MOST_TOKENS)
         simulation = self._simulation
         index = self.replica(replica)
         ticket, event = self._ticket()
@@ -102,6 +112,44 @@ class Doors:
         clock = self._simulation.clock
         clock.advance_to(max(int(clock.now), self._simulation.engine.now))
         self._waiting.pop(ticket).succeed(value)
+
+
+def speed_of(value: float) -> int:
+    """Thousandths of the nominal speed, from what a person gives as a multiple of it."""
+    number = not isinstance(value, bool) and isinstance(value, int | float | np.integer | np.floating)
+    if not number or not 1 / rows.FULL_SPEED <= value <= MOST_SPEED:
+        low = 1 / rows.FULL_SPEED
+        raise SimulationError(
+            f"a speed of {value!r}; it is a multiple of the nominal one, from {low:g} to {MOST_SPEED:,}"
+        )
+    return round(value * rows.FULL_SPEED)
+
+
+def picoseconds(value: float | str) -> int:
+    """A time in whole picoseconds, from seconds or a quantity such as "500 ms"."""
+    given = seconds(value) if isinstance(value, str) else value
+    if isinstance(given, bool) or not isinstance(given, int | float | np.integer | np.floating):
+        raise SimulationError(f"{value!r} is no time; give seconds, or a quantity such as '500 ms'")
+    if not math.isfinite(given):
+        raise SimulationError(f"a time of {value!r} never comes; give seconds, or a quantity such as '500 ms'")
+    return round(float(given) * rows.PS)
+
+
+def _whole(what: str, value: int, unit: str, most: int) -> int:
+    """A number of things, as a Python integer."""
+    whole = not isinstance(value, bool) and isinstance(value, int | np.integer)
+    if not whole or not 1 <= value <= most:
+        raise SimulationError(f"{what} of {value!r} {unit}; it takes a whole number from 1 to {most:,}")
+    return int(value)
+
+
+def _index(kind: str, number: int, count: int) -> int:
+    """The number of a replica or link that is there."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise SimulationError(f"{number!r} is no {kind}; give its name, or a number from 0 to {count - 1}")
+    if not 0 <= number < count:
+        raise SimulationError(f"no {kind} {number}; there are {count}, counted from 0")
+    return int(number)
 
 
 def _look_up(kind: str, name: str, known: dict[str, int]) -> int:

@@ -11,6 +11,7 @@ from edgesim.arena.state import Arena, blank, longer
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
 from edgesim.serving.compiled import PARAMETERS, address_of, numbers_of
+from edgesim.serving.occupancy import free_blocks
 from edgesim.serving.system import FOREVER
 
 if TYPE_CHECKING:
@@ -405,6 +406,12 @@ class KernelEngine:
         self.arena.tables["listed"][: len(order)] = order
         self._do(loop.ABORT, replica, rows.FAILED, len(order))
         self._count_absent()
+
+    def load(self, replica: int) -> tuple[int, int, int]:
+        """Running and waiting legs of a replica, and its free KV blocks as of the last boundary before now."""
+        row = self.arena.tables["replicas"][replica]
+        waiting = int(row["waiting"] + row["swapped"])
+        return int(row["running"]), waiting, free_blocks(self.arena.tables, replica, self.now)
 
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica start, serve, drain or stop."""

@@ -164,7 +164,7 @@ class PolicyFront:
         """Ask the policies about one request."""
         workload = cells[base + WORKLOAD]
         if workload == self._hand_work:
-            return self._at_home(cells, base)
+            return self._at_home(cells, base, board)
         if board is not self.board:
             for i, value in enumerate(board):
                 self.board[i] = value
@@ -241,11 +241,14 @@ class PolicyFront:
             self._decided[request.id] = Decision(request.id, now * S, looks[0].index)
         return decision.Dispatch(places, rank)
 
-    def _at_home(self, cells: Sequence[int], base: int) -> decision.Answer:
-        """Send what a SimPy process handed to a replica to that very replica."""
+    def _at_home(self, cells: Sequence[int], base: int, board: Sequence[int]) -> decision.Answer:
+        """Send what a SimPy process handed to a replica to that very replica, if it takes anything new."""
         if cells[base + ATTEMPTS]:
             return decision.Refuse(decision.REPLICA_FAILED)
-        return self.tickets[cells[base + SESSION]]
+        place = self.tickets[cells[base + SESSION]]
+        if self.absent and board[place * decision.BOARD_COLUMNS + decision.STATE] in (rows.DRAINING, rows.OFF):
+            return decision.Refuse(decision.NO_REPLICA)
+        return place
 
     def reason(self, text: str) -> int:
         """Code of a reason."""

@@ -485,6 +485,11 @@ class ReferenceEngine:
         """Crash a replica now: its legs are lost, its unfinished step is waste."""
         self.replicas[replica].abort(rows.FAILED)
 
+    def load(self, replica: int) -> tuple[int, int, int]:
+        """Running and waiting legs of a replica, and its free KV blocks."""
+        twin = self.replicas[replica]
+        return len(twin.running), len(twin.waiting) + len(twin.swapped), twin.free_blocks
+
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica start, serve, drain or stop."""
         self.replicas[replica].state = state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ def test_transfer(engine: str) -> None:
         seen["together"] = sim.now
         with pytest.raises(SimulationError, match="no link named 'ether'"):
             sim.transfer("ether", 5)
-        with pytest.raises(SimulationError, match="at least one"):
+        with pytest.raises(SimulationError, match="a whole number from 1"):
             sim.transfer(0, 0)
 
     run(scenario(engine, quiet=True), one)
@@ -200,7 +201,7 @@ def test_generate(engine: str) -> None:
         seen.append((sim.now, record))
         with pytest.raises(SimulationError, match="no replica named 'boxx'"):
             sim.generate("boxx", 1, 1)
-        with pytest.raises(SimulationError, match="both start at 1"):
+        with pytest.raises(SimulationError, match="a whole number from 1"):
             sim.generate(0, 10, 0)
 
     kept = run(scenario(engine, quiet=True), process)
@@ -362,3 +363,72 @@ def test_both_engines_give_the_same_rows(sharing: str) -> None:
                 assert np.array_equal(left[name], right[name]), (table, name)
             else:
                 assert left[name] == pytest.approx(right[name], rel=1e-12)
+
+
+def test_load_is_as_of_the_last_boundary_on_both_engines() -> None:
+    """In the middle of long plans, too, both see the same running and waiting requests and the same KV share."""
+    looks: dict[str, list[Any]] = {"kernel": [], "reference": []}
+
+    for engine, seen in looks.items():
+
+        def look(sim: Simulation, seen: list[Any] = seen) -> Iterator[Any]:
+            for turn in range(400):
+                yield sim.after(0.0173 + 0.001 * (turn % 7))
+                seen.append([sim.load(replica) for replica in range(3)])
+                if turn == 200:
+                    sim.set_speed(1, 0.7)
+
+        run(scenario(engine), look)
+    assert looks["kernel"] == looks["reference"]
+    assert len({look[0] for look in looks["kernel"]}) > 50
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda sim: sim.fail_replica(-1), "no replica -1; there are 3, counted from 0"),
+        (lambda sim: sim.fail_replica(999), "no replica 999; there are 3"),
+        (lambda sim: sim.drain_replica(1.5), "1.5 is no replica; give its name, or a number from 0 to 2"),
+        (lambda sim: sim.fail_replica(0, at=float("nan")), "a time of nan never comes"),
+        (lambda sim: sim.load(-1), "no replica -1"),
+        (lambda sim: sim.set_state(3, rows.ON), "no replica 3"),
+        (lambda sim: sim.set_state(0, 99), "99 is no state of a replica"),
+        (lambda sim: sim.set_speed(0, 0), "a speed of 0; it is a multiple of the nominal one, from 0.001 to 1,000"),
+        (lambda sim: sim.set_speed(0, -2), "a speed of -2"),
+        (lambda sim: sim.set_speed(0, float("nan")), "a speed of nan"),
+        (lambda sim: sim.set_speed(0, 1e12), "a speed of 1000000000000.0"),
+        (lambda sim: sim.set_speed(0, "half"), "a speed of 'half'"),
+        (lambda sim: sim.transfer(-1, 1000), "no link -1; there are"),
+        (lambda sim: sim.transfer(999, 1000), "no link 999"),
+        (lambda sim: sim.transfer(0, 1500.5), "a transfer of 1500.5 bytes; it takes a whole number from 1 to"),
+        (lambda sim: sim.transfer(0, 10**30), "a transfer of 1000"),
+        (lambda sim: sim.generate(-1, 10, 10), "no replica -1"),
+        (lambda sim: sim.generate(0, 10.5, 10), "a request of 10.5 prompt tokens"),
+        (lambda sim: sim.generate(0, 10, 2**40), "a request of 1099511627776 output tokens"),
+        (lambda sim: sim.after(float("nan")), "a time of nan never comes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(engine: str, call: Callable[[Simulation], Any], text: str) -> None:
+    """With a sentence, at the call, before anything has happened."""
+
+    def process(sim: Simulation) -> Iterator[Any]:
+        yield sim.after(1)
+        with pytest.raises(SimulationError, match=re.escape(text)):
+            call(sim)
+
+    run(scenario(engine, quiet=True), process)
+
+
+def test_a_draining_replica_takes_nothing_from_processes_either(engine: str) -> None:
+    """It is turned away, as it is by one that is off; one that serves again answers."""
+    seen: list[int] = []
+
+    def process(sim: Simulation) -> Iterator[Any]:
+        for state in (rows.DRAINING, rows.OFF, rows.ON):
+            sim.set_state(0, state)
+            record = yield sim.generate(0, 10, 3)
+            seen.append(int(record["status"]))
+            yield sim.after(0.1)
+
+    run(scenario(engine, quiet=True), process)
+    assert seen == [rows.R_REJECTED, rows.R_REJECTED, rows.R_COMPLETED]
