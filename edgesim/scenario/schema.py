@@ -186,7 +186,8 @@ def _filled(deployment: dict[str, Any], tier: object, taken: set[tuple[str, str]
         filled.setdefault("max_num_seqs", 1)
         filled.setdefault("serves", "own")
     if "name" not in filled:
-        on, name = str(filled.get("on")), str(filled.get("llm"))
+        parts = (filled.get("llm"), filled.get("variant"), filled.get("adapter"))
+        on, name = str(filled.get("on")), ":".join(str(part) for part in parts if part)
         counted = (name, *(f"{name}#{number}" for number in range(2, len(taken) + 3)))
         filled["name"] = next(each for each in counted if (on, each) not in taken)
         taken.add((on, filled["name"]))

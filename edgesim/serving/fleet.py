@@ -138,8 +138,7 @@ def _replicas(
         numbered = deployment.replicas > 1
         for i, node in enumerate(part["node"].tolist()):
             number = f"[{i % deployment.replicas}]" if numbered else ""
-            label = llm.name if deployment.name == deployment.llm else deployment.name
-            names.append(f"{topology.node_name(node)}/{label}{number}")
+            names.append(f"{topology.node_name(node)}/{deployment.name}{number}")
     return np.concatenate(parts), deployment_of, names
 
 
