@@ -15,23 +15,40 @@ Python tier, and so is everything where compilation is switched off.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edgesim.arena.compile import JIT, kernel
 from edgesim.arena.tables import unpack
+from edgesim.errors import PolicyError
 from edgesim.policies.compiled import CompiledFunction
 from edgesim.policies.router import JoinShortestQueue, LeastOutstandingTokens, Nearest, PowerOfTwo, Random
+from edgesim.registry import place_of
 from edgesim.serving.decision import NO_REPLICA
 from edgesim.serving.plan import blocks_wanted, steps_before
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
     from edgesim.policies.base import Policy
 
 PARAMETERS = 8
 """Most parameters of a compiled policy."""
 ROLES = ("router", "admission", "scheduler")
+HOOKS = {"router": "compiled_route", "scheduler": "compiled_rank", "admission": "compiled_admit"}
+
+FAULT = 4
+"""Where in `keys` stands what a compiled policy did wrong: role + 1 (0: nothing), how, its answer, the request."""
+
+FAULTS = 4
+RAISED, NONSENSE = 1, 2
+
+MISCHIEF = 99
+"""Why the kernel returned then."""
 
 # -- what compiled policies may read ------------------------------------------------------------------------------
 
@@ -157,32 +174,102 @@ _doors: dict[Any, Any] = {}
 
 
 def compiled_form(policy: Policy) -> CompiledFunction | None:
-    """The compiled form of a policy, if it has one and code can be compiled."""
+    """The compiled form of a policy, if it has one and code can be compiled.
+
+    Raises:
+        PolicyError: It has something else there.
+    """
     if not JIT:
         return None
-    hook = {"router": "compiled_route", "scheduler": "compiled_rank", "admission": "compiled_admit"}[
-        policy.role
-    ]
-    return getattr(policy, hook, None) or BUILT_IN.get(type(policy))
+    hook = HOOKS[policy.role]
+    form = getattr(policy, hook, None) or BUILT_IN.get(type(policy))
+    if form is None or isinstance(form, CompiledFunction):
+        return form
+    where = place_of(type(policy))
+    raise PolicyError(
+        f"{policy.role} {policy.kind!r} has a {hook} that is not compiled; mark it with @edgesim.compiled ({where})"
+    )
 
 
 def address_of(policy: Policy) -> int:
-    """Address of a compiled policy, for the kernel; compiled once a process."""
+    """Address of a compiled policy, for the kernel; compiled once a process.
+
+    Raises:
+        PolicyError: It does not compile, or answers no whole number.
+    """
     form = compiled_form(policy)
     if form is None:
         return 0
     known = _doors.get(form.function)
     if known is None:
-        known = _doors[form.function] = _door(form.function, ROLES.index(policy.role))
+        from numba.core.errors import NumbaError
+
+        try:
+            known = _door(form.function, ROLES.index(policy.role), checked=type(policy) not in BUILT_IN)
+        except NumbaError as error:
+            raise PolicyError(f"{_who(policy)} does not compile: {_told(error)} ({place_of(form.function)})") from None
+        except TypeError as error:
+            raise PolicyError(f"{_who(policy)} {error} ({place_of(form.function)})") from None
+        _doors[form.function] = known
     return int(known.address)
 
 
-def _door(function: Any, role: int) -> Any:
-    """A C function of four integers around a compiled policy."""
-    from numba import cfunc, njit
+def blame_compiled(policies: Sequence[Policy], faults: NDArray[np.int64], now: float) -> PolicyError:
+    """The error that says what a compiled policy did wrong, from what its door wrote down."""
+    role, kind, answer, request = (int(cell) for cell in faults)
+    policy = policies[role - 1]
+    form = compiled_form(policy)
+    assert form is not None
+    when = f"for request r{request} at t={now:.6g} s"
+    place = place_of(form.function)
+    if kind == RAISED:
+        help_ = "NUMBA_DISABLE_JIT=1 runs its Python tier instead, where a debugger can look"
+        return PolicyError(f"{_who(policy)} raised an exception {when}; {help_} ({place})")
+    rule = "it must answer the position of one of the candidates, or -1 for none"
+    return PolicyError(f"{_who(policy)} returned {answer} {when}; {rule} ({place})")
 
-    policy = njit(error_model="numpy")(function)
+
+def _who(policy: Policy) -> str:
+    return f"the compiled form of {policy.role} {policy.kind!r}"
+
+
+def _told(error: Exception) -> str:
+    """The line of a compiler's message that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = re.compile(r"unknown attribute|not defined|unsupported|missing|too many|positional|cannot|invalid", re.IGNORECASE)
+    return next((line for line in lines if telling.search(line)), lines[0])
+
+
+def _door(function: Any, role: int, *, checked: bool) -> Any:
+    """A C function of four integers around a compiled policy; what it does wrong is written down, and stops the run.
+
+    Args:
+        function: The policy.
+        role: Position of its role.
+        checked: Whether indices are held within arrays; built-in policies are known to be right.
+
+    Raises:
+        TypeError: It answers no whole number.
+    """
+    from numba import cfunc, njit, types
+
+    policy = njit(error_model="numpy" if not checked else "python", boundscheck=checked)(function)
     first = role * PARAMETERS
+
+    @njit(error_model="numpy")
+    def guarded(s, slot, what, parameters, key):
+        try:
+            return policy(s, s.requests[slot], what, parameters, key), 0
+        except Exception:  # noqa: BLE001 - whatever it is, it must not get into C
+            return 0, 1
+
+    @njit(error_model="numpy")
+    def note(s, slot, kind, answer):
+        s.keys[FAULT] = role + 1
+        s.keys[FAULT + 1] = kind
+        s.keys[FAULT + 2] = answer
+        s.keys[FAULT + 3] = s.requests[slot].request
+        s.control[0].stop = MISCHIEF
 
     if role == 0:
 
@@ -192,20 +279,30 @@ def _door(function: Any, role: int) -> Any:
                 return -1 - NO_REPLICA
             candidates = s.candidates[offset : offset + length]
             parameters = s.parameters[first : first + PARAMETERS]
-            place = policy(s, s.requests[slot], candidates, parameters, s.keys[role])
-            return place if 0 <= place < length else -1 - NO_REPLICA
+            place, raised = guarded(s, slot, candidates, parameters, s.keys[role])
+            if raised or place < -1 or place >= length:
+                note(s, slot, RAISED if raised else NONSENSE, place)
+                return -1 - NO_REPLICA
+            return place if place >= 0 else -1 - NO_REPLICA
 
     else:
 
         def door(address, slot, place, _unused):
             s = unpack(address)
             parameters = s.parameters[first : first + PARAMETERS]
-            answer = policy(s, s.requests[slot], s.candidates[place], parameters, s.keys[role])
+            answer, raised = guarded(s, slot, s.candidates[place], parameters, s.keys[role])
+            if raised:
+                note(s, slot, RAISED, answer)
+                answer = 0
             if role == 1:
                 return 0 if answer > 0 else -1 - s.keys[3]
             return answer
 
-    return cfunc("int64(int64,int64,int64,int64)", error_model="numpy")(door)
+    built = cfunc("int64(int64,int64,int64,int64)", error_model="numpy")(door)
+    answers = policy.nopython_signatures[0].return_type
+    if not isinstance(answers, types.Integer | types.Boolean | types.IntegerLiteral):
+        raise TypeError(f"answers {answers}, not a whole number")
+    return built
 
 
 def numbers_of(policy: Policy) -> list[float]:

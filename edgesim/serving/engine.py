@@ -10,7 +10,7 @@ from edgesim.arena import rows
 from edgesim.arena.state import Arena, blank, longer
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
-from edgesim.serving.compiled import PARAMETERS, address_of, numbers_of
+from edgesim.serving.compiled import FAULT, FAULTS, PARAMETERS, address_of, blame_compiled, numbers_of
 from edgesim.serving.occupancy import free_blocks
 from edgesim.serving.system import FOREVER
 
@@ -68,7 +68,7 @@ class KernelEngine:
 
     def _compile(self, policies: Sequence[Policy]) -> None:
         """Hand the kernel the addresses, parameters and random keys of compiled policies."""
-        parameters, keys = np.zeros(3 * PARAMETERS), np.zeros(4, np.int64)
+        parameters, keys = np.zeros(3 * PARAMETERS), np.zeros(FAULT + FAULTS, np.int64)
         for role, policy in enumerate(policies):
             field = ("router", "admitter", "ranker")[role]
             self.control[field] = address_of(policy)
@@ -77,6 +77,7 @@ class KernelEngine:
         keys[3] = decision.NOT_ADMITTED
         self.arena.put("parameters", parameters)
         self.arena.put("keys", keys)
+        self._compiled, self._faults = policies, self.arena.tables["keys"][FAULT:]
 
     # -- memory -------------------------------------------------------------------------------------------------
 
@@ -300,6 +301,8 @@ class KernelEngine:
             if stop == loop.DECIDE:
                 stop = self._decide(control[STOP_ARG], horizon)
                 continue
+            if self._faults[0]:
+                raise blame_compiled(self._compiled, self._faults, self.now / rows.PS)
             if stop in (loop.HORIZON, loop.DRAINED):
                 return horizon
             if stop == loop.REFILL:

@@ -9,6 +9,7 @@ import pytest
 
 from edgesim import simulation
 from edgesim.arena.compile import JIT
+from edgesim.errors import PolicyError
 from edgesim.policies import Router, compiled, register
 from edgesim.registry import registries
 from edgesim.scenario import load
@@ -136,3 +137,58 @@ def test_the_kernel_draws_what_streams_draw() -> None:
 
     for key, request, index in [(1, 2, 3), (2**63 + 5, 10**9, 65537), (2**64 - 1, 0, 0)]:
         assert ask(np.uint64(key), request, index) == uniform(key, request, index)
+
+
+@compiled
+def _raises(view, request, candidates, parameters, key):
+    if request.request > 20:
+        raise ValueError("no")
+    return 0
+
+
+@compiled
+def _points_outside(view, request, candidates, parameters, key):
+    return len(candidates) + 5
+
+
+@compiled
+def _reads_outside(view, request, candidates, parameters, key):
+    return candidates[100_000_000].replica * 0
+
+
+@compiled
+def _answers_shares(view, request, candidates, parameters, key):
+    return 0.5
+
+
+@compiled
+def _does_not_compile(view, request, candidates, parameters, key):
+    return candidates.nosuch
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (_raises, "raised an exception for request r21 at t="),
+        (_points_outside, "returned 10 for request r0 at t="),
+        (_reads_outside, "raised an exception for request r0 at t="),
+        (_answers_shares, "answers float64, not a whole number"),
+        (_does_not_compile, "does not compile: "),
+        (lambda view, request, candidates, parameters, key: 0, "mark it with @edgesim.compiled"),
+    ],
+)
+def test_compiled_policies_are_held_to_the_contract(function, told, monkeypatch, forget) -> None:
+    """What they do wrong stops the run with the policy, the request and the line, as in Python."""
+    @register("compiled-mischief")
+    class Mischief(Router):
+        """Does something wrong in its compiled form."""
+
+        compiled_route = function
+
+        def route(self, request, candidates, view):
+            return candidates[0]
+
+    with pytest.raises(PolicyError, match="compiled-mischief") as caught:
+        records("compiled-mischief", 0, monkeypatch)
+    assert told in str(caught.value)
+    assert "test_compiled.py:" in str(caught.value)
