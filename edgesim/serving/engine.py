@@ -85,14 +85,14 @@ class KernelEngine:
         """Allocate every table from the system's rows."""
         system, put = self.system, self.arena.put
         control = blank(1, rows.CONTROL)
-        replicas = system.replicas.copy()
-        links = system.links.copy()
+        replicas = longer(system.replicas, len(system.replicas), rows.REPLICA)
+        links = longer(system.links, len(system.links), rows.LINK)
         for name in ("flows", "streams", "wake", "residual", "active"):
             links[name] = rows.NONE
         self._prepare_replicas(replicas)
         tables, costs = _flatten(system)
-        limit = int(max(replicas["max_num_seqs"], default=1))
-        longest = int(max([1, *system.candidates["up_hops"], *system.candidates["down_hops"]]))
+        limit = int(replicas["max_num_seqs"].max(initial=1))
+        longest = max(int(system.candidates[name].max(initial=1)) for name in ("up_hops", "down_hops"))
         control["classes"] = system.classes
         control["longest_path"] = max(longest, 8)
         control["batch_limit"] = limit
@@ -133,11 +133,8 @@ class KernelEngine:
         self._renew_views()
 
     def _prepare_replicas(self, replicas: NDArray[np.void]) -> None:
-        slots = residues = 0
-        for replica in replicas:
-            replica["slots"], replica["residues"] = slots, residues
-            slots += int(replica["max_num_seqs"])
-            residues += int(replica["block_size"])
+        for name, length in (("slots", "max_num_seqs"), ("residues", "block_size")):
+            replicas[name] = np.cumsum(replicas[length]) - replicas[length]
         replicas["free_blocks"] = replicas["total_blocks"]
         replicas["free_swap"] = replicas["swap_blocks"]
         for name in (
@@ -498,5 +495,5 @@ def _flatten(system: System) -> tuple[NDArray[np.int64], NDArray[np.void]]:
 def _largest_demand(system: System) -> int:
     """The most that any reply stream may ask of a link [mB/s]."""
     rate = max((cost.stream_rate for cost in system.costs), default=0)
-    overhead = int(max(system.candidates["down_overhead"], default=0))
+    overhead = int(system.candidates["down_overhead"].max(initial=0))
     return rate * int(max(system.workloads["bytes_per_token"], default=0) + overhead)

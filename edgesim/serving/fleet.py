@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from edgesim import costs
 from edgesim.arena import rows
+from edgesim.arena.state import blank
 from edgesim.serving.system import FOREVER, System
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ HASH_TOKENS = 512
 """Tokens of a prompt block that a trace names by hash (Mooncake, FAST '25)."""
 
 HOURS_PS = 3600 * rows.PS
+AT_ONCE = 1_000_000
+"""Pairs of an origin and a replica that are sorted together."""
+
+UNREACHABLE = 1 << 62
+"""Farther than any replica that links lead to."""
+
 SERVED_AT_HOME = 0
 """LLM class of requests that a SimPy process hands to a replica of its own node."""
 
@@ -123,23 +130,25 @@ def _replicas(
     cache_order: int | None,
 ) -> tuple[NDArray[np.void], list[int], list[str]]:
     """Rows, deployments and names of all replicas: deployment by deployment, node by node."""
-    parts, deployment_of, names = [], [], []
+    sizes = [topology.group(one.on)[1] * one.replicas for one in scenario.deployments]
+    table = blank(sum(sizes), rows.REPLICA)
+    deployment_of: list[int] = []
+    names: list[str] = []
     for d, (deployment, llm, cost) in enumerate(zip(scenario.deployments, llms, step_costs, strict=True)):
         first, nodes = topology.group(deployment.on)
-        part = np.zeros(nodes * deployment.replicas, rows.REPLICA)
+        part = table[len(names) : len(names) + sizes[d]]
         part["node"] = np.repeat(np.arange(first, first + nodes), deployment.replicas)
         part["tier"] = topology.node_tier[part["node"]]
         part["cost"] = d
         part["quality"] = llm.quality
         part["context_limit"] = deployment.context or llm.context
         _fill(part, scenario, deployment, cost, cache_order)
-        parts.append(part)
         deployment_of += [d] * len(part)
         numbered = deployment.replicas > 1
         for i, node in enumerate(part["node"].tolist()):
             number = f"[{i % deployment.replicas}]" if numbered else ""
             names.append(f"{topology.node_name(node)}/{deployment.name}{number}")
-    return np.concatenate(parts), deployment_of, names
+    return table, deployment_of, names
 
 
 def _fill(
@@ -209,39 +218,53 @@ def _places(
         [np.arange(first, first + count) for first, count in map(topology.group, groups)]
     )
     ways = _Ways(topology, origins, np.unique(table["node"][for_all]))
-    places = np.zeros((topology.node_count * len(classes), 2), np.int64)
+    places = np.zeros((topology.node_count, len(classes), 2), np.int64)
+    at_home = np.argsort(table["node"], kind="stable")
     parts: list[NDArray[np.void]] = []
     length = 0
-
-    def put(node: int, klass: int, part: NDArray[np.void]) -> None:
-        nonlocal length
-        places[node * len(classes) + klass] = length, len(part)
+    alone = np.zeros(topology.node_count, np.int64)
+    for klass, llm in enumerate(classes[1:], start=1):
+        wanted = np.ones(len(llm_of), np.bool_) if llm is None else llm_of == llm
+        own = at_home[(~for_all & wanted)[at_home]]
+        first = np.searchsorted(table["node"][own], origins)
+        count = np.searchsorted(table["node"][own], origins, "right") - first
+        near = ways.nearest(table["node"], np.flatnonzero(for_all & wanted), scenario.policies.candidates - count)
+        size = count + near.many
+        begin = np.cumsum(size) - size
+        part = _local(np.zeros(int(size.sum()), np.int64))
+        part["replica"][_runs(begin, count)] = own[_runs(first, count)]
+        theirs = _runs(begin + count, near.many)
+        _words(part)[theirs] = _words(ways.rows)[near.way]
+        part["replica"][theirs] = near.replica
+        places[origins, klass, 0], places[origins, klass, 1] = length + begin, size
+        if llm is None:
+            alone[origins] = count
         parts.append(part)
         length += len(part)
-
-    home: dict[int, list[int]] = {}
-    for replica, node in enumerate(table["node"].tolist()):
-        home.setdefault(node, []).append(replica)
-    for node, mine in home.items():
-        put(node, SERVED_AT_HOME, _local(mine))
-    for row, origin in enumerate(origins.tolist()):
-        here = np.array(home.get(origin, []), np.int64)
-        for klass, llm in enumerate(classes[1:], start=1):
-            wanted = np.ones(len(llm_of), np.bool_) if llm is None else llm_of == llm
-            own = here[~for_all[here] & wanted[here]]
-            limit = scenario.policies.candidates - len(own)
-            others = ways.nearest(row, table["node"], for_all & wanted, limit)
-            put(
-                origin,
-                klass,
-                np.concatenate([_local(own.tolist()), ways.candidates(row, table["node"], others)]),
-            )
-    candidates = np.concatenate(parts) if parts else np.zeros(0, rows.CANDIDATE)
+    nodes, first, count = np.unique(table["node"][at_home], return_index=True, return_counts=True)
+    # Where a node's replicas serve it alone, they stand in front of all that it may ask: no need to list them again.
+    places[nodes, SERVED_AT_HOME, 0], places[nodes, SERVED_AT_HOME, 1] = places[nodes, 1, 0], count
+    rest = alone[nodes] != count
+    places[nodes[rest], SERVED_AT_HOME, 0] = length + np.cumsum(count[rest]) - count[rest]
+    parts.append(_local(at_home[_runs(first[rest], count[rest])]))
+    candidates = blank(sum(map(len, parts)), rows.CANDIDATE)
+    np.concatenate([_words(part) for part in parts], out=_words(candidates))
     pool = np.concatenate([ways.pool, np.arange(topology.link_count, dtype=np.int64)])
-    return places, candidates, pool
+    return places.reshape(-1, 2), candidates, pool
 
 
-def _local(replicas: Sequence[int]) -> NDArray[np.void]:
+def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Runs of consecutive numbers, one after the other: so many from each first one on."""
+    ends = np.cumsum(count)
+    return np.repeat(first - ends + count, count) + np.arange(int(ends[-1]) if len(ends) else 0)
+
+
+def _words(part: NDArray[np.void]) -> NDArray[np.int64]:
+    """Candidate rows as words, which numpy copies many times as fast as fields."""
+    return part.view(np.int64).reshape(len(part), -1)
+
+
+def _local(replicas: NDArray[np.int64]) -> NDArray[np.void]:
     """Candidates on the node itself."""
     part = np.zeros(len(replicas), rows.CANDIDATE)
     part["replica"] = replicas
@@ -249,12 +272,19 @@ def _local(replicas: Sequence[int]) -> NDArray[np.void]:
     return part
 
 
+class _Near(NamedTuple):
+    """Of each origin the number of replicas nearby; then all of these, origin by origin, with the way to each."""
+
+    many: NDArray[np.int64]
+    replica: NDArray[np.int64]
+    way: NDArray[np.int64]
+
+
 class _Ways:
     """Paths from every origin to every node that serves others, as one table of candidate rows."""
 
     def __init__(self, topology: Topology, origins: NDArray[np.int64], servers: NDArray[np.int64]) -> None:
-        self.column = {int(node): i for i, node in enumerate(servers)}
-        self.width = len(servers)
+        self.servers, self.width = servers, len(servers)
         table = topology.path_table(np.repeat(origins, self.width), np.tile(servers, len(origins)))
         self.reachable = table.length >= 0
         self.order = table.latency_ps * 256 + np.minimum(np.maximum(table.length, 0), 255)
@@ -286,23 +316,36 @@ class _Ways:
         return narrow
 
     def nearest(
-        self, row: int, nodes: NDArray[np.int64], allowed: NDArray[np.bool_], limit: int
-    ) -> NDArray[np.int64]:
-        """Replicas in order of latency, hops and index: `limit` of them, and those no farther than the last."""
-        if not self.width:
-            return np.zeros(0, np.int64)
-        replicas = np.flatnonzero(allowed)
-        at = row * self.width + np.array([self.column[int(node)] for node in nodes[replicas]], np.int64)
-        replicas, at = replicas[self.reachable[at]], at[self.reachable[at]]
-        order = np.argsort(self.order[at], kind="stable")
-        if limit < len(order):  # those as near as the last one that fits stay, too
-            farthest = self.order[at][order[limit - 1]] if limit > 0 else -1
-            order = order[: np.count_nonzero(self.order[at] <= farthest)]
-        return replicas[order]
+        self, nodes: NDArray[np.int64], replicas: NDArray[np.int64], limits: NDArray[np.int64]
+    ) -> _Near:
+        """Of each origin the replicas in order of latency, hops and index: the limit, and those as near as its last.
 
-    def candidates(self, row: int, nodes: NDArray[np.int64], replicas: NDArray[np.int64]) -> NDArray[np.void]:
-        """Candidate rows of replicas, from an origin."""
-        at = row * self.width + np.array([self.column[int(node)] for node in nodes[replicas]], np.int64)
-        part = self.rows[at]
-        part["replica"] = replicas
-        return part
+        Args:
+            nodes: Of each replica, its node.
+            replicas: Those that serve others.
+            limits: Of each origin, how many are enough.
+        """
+        if not len(replicas):
+            nothing = np.zeros(0, np.int64)
+            return _Near(np.zeros(len(limits), np.int64), nothing, nothing)
+        column = np.searchsorted(self.servers, nodes[replicas])
+        step = max(1, AT_ONCE // len(replicas))
+        found = [
+            self._nearest(column, np.arange(start, min(start + step, len(limits))), limits[start : start + step])
+            for start in range(0, len(limits), step)
+        ]
+        count, place, way = (np.concatenate(part) for part in zip(*found, strict=True))
+        return _Near(count, replicas[place], way)
+
+    def _nearest(
+        self, column: NDArray[np.int64], origins: NDArray[np.int64], limits: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The same for some origins at once, with places in the list of replicas instead of replicas."""
+        way = origins[:, None] * self.width + column
+        distance = np.where(self.reachable[way], self.order[way], UNREACHABLE)
+        place = np.argsort(distance, axis=1, kind="stable")
+        distance = np.take_along_axis(distance, place, axis=1)
+        last = np.clip(limits, 1, len(column)) - 1
+        farthest = np.take_along_axis(distance, last[:, None], axis=1)  # those as near as the last one stay, too
+        kept = (distance <= farthest) & (distance < UNREACHABLE) & (limits[:, None] > 0)
+        return kept.sum(axis=1), place[kept], np.take_along_axis(way, place, axis=1)[kept]

@@ -86,3 +86,46 @@ def test_a_name_given_to_a_deployment_names_its_replicas_in_the_summary() -> Non
     run = simulate(SCENARIO | {"deployments": [big, small], "policies": {"router": "round-robin"}})
     assert set(run.summary["by"]["replica"]) == {"servers/big[0]", "servers/big[1]", "servers/small"}
     assert all(group["fleet"]["replicas"] == 1 for group in run.summary["by"]["replica"].values())
+
+
+@pytest.mark.parametrize("limit", [1, 2, 64])
+def test_candidates_are_those_of_the_definition(limit: int) -> None:
+    """For each origin and LLM: its own replicas, then others by latency, hops and index, up to the limit and its equals."""
+    llms = ("qwen2.5-1.5b", "qwen2.5-0.5b")
+    data = {
+        **SCENARIO,
+        "deployments": [
+            {"llm": llms[0], "on": "box", "serves": "own"},
+            {"llm": llms[1], "on": "box"},
+            {"llm": llms[1], "on": "servers", "replicas": 5, "serves": "own"},
+            {"llm": llms[0], "on": "far"},
+        ],
+        "workloads": {
+            name: {**SCENARIO["workloads"]["chat"], "from": origin, **({"llm": llm} if llm else {})}
+            for name, origin, llm in (("a", "users", None), ("b", "box", llms[1]), ("c", "servers", None))
+        },
+        "policies": {"candidates": limit},
+    }
+    built = Simulation(load(data))
+    fleet, system, topology = built.fleet, built.fleet.system, built.topology
+    own = [load(data).deployments[d].serves == "own" for d in fleet.deployments]
+    for origin in range(3):
+        mine = [r for r in range(len(own)) if fleet.nodes[r] == origin]
+        offset, length = system.places[origin * system.classes]
+        assert system.candidates["replica"][offset : offset + length].tolist() == mine
+        for klass, llm in enumerate((None, llms[1]), start=1):
+            wanted = [r for r in range(len(own)) if llm in (None, fleet.llms[r])]
+            first = [r for r in wanted if own[r] and r in mine]
+            far = {r: topology.path(origin, fleet.nodes[r]) for r in wanted if not own[r]}
+            order = sorted(far, key=lambda r: (far[r].latency_ps, len(far[r].up), r))
+            room = limit - len(first)
+            last = far[order[room - 1]] if 0 < room <= len(order) else None
+            kept = [
+                r
+                for place, r in enumerate(order)
+                if place < room or (last and (far[r].latency_ps, len(far[r].up)) == (last.latency_ps, len(last.up)))
+            ]
+            offset, length = system.places[origin * system.classes + klass]
+            found = system.candidates[offset : offset + length]
+            assert found["replica"].tolist() == first + kept
+            assert found["up_hops"].tolist() == [0] * len(first) + [len(far[r].up) for r in kept]
