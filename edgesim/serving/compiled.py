@@ -236,7 +236,8 @@ def _who(policy: Policy) -> str:
 def _told(error: Exception) -> str:
     """The line of a compiler's message that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = re.compile(r"unknown attribute|not defined|unsupported|missing|too many|positional|cannot|invalid", re.IGNORECASE)
+    words = r"unknown attribute|not defined|unsupported|missing|too many|positional|cannot|invalid"
+    telling = re.compile(words, re.IGNORECASE)
     return next((line for line in lines if telling.search(line)), lines[0])
 
 
