@@ -217,7 +217,8 @@ class CostLook:
         self._decode = cost.decode_table[:, :6].tolist()
         self._decode_context = cost.decode_coef[0, :6].tolist()
         self._cost = cost
-        self._prefills: dict[int, tuple[int, int]] = {}
+        self._prefills: dict[tuple[int, int], tuple[int, int]] = {}
+        self._tokens_per_image = cost.tokens_per_image
         self.max_num_seqs = len(self._decode) - 1
 
     def decode(self, batch: int, context: int) -> tuple[int, int]:
@@ -232,20 +233,26 @@ class CostLook:
         nj = min(row[2 + branch] + per[2 + branch] * context, row[4 + branch] + per[4 + branch] * context)
         return ps, nj
 
-    def prefill(self, tokens: int) -> tuple[int, int]:
+    def prefill(self, tokens: int, images: int = 0) -> tuple[int, int]:
         """Time [ps] and energy [nJ] of a prompt read alone; lengths are rounded up to 2 % to be remembered."""
-        if tokens > 64:
+        tokens += images * self._tokens_per_image
+        if tokens > 64 and not self._cost.encoder_only:
             grain = 1 << (tokens.bit_length() - 6)
             tokens = -(-tokens // grain) * grain
-        known = self._prefills.get(tokens)
+        known = self._prefills.get((tokens, images))
         if known is None:
             ps = nj = done = 0
             while done < tokens:
                 chunk = min(tokens - done, self._cost.max_batched_tokens)
-                step = self._cost.prefill(chunk, done, last=done + chunk == tokens)
+                last = done + chunk == tokens
+                step = self._cost.prefill(chunk, done, images if done == 0 else 0, last=last)
                 ps, nj, done = ps + step.ps, nj + step.nj, done + chunk
-            known = self._prefills[tokens] = ps, nj
+            known = self._prefills[tokens, images] = ps, nj
         return known
+
+    def length(self, tokens: int, images: int) -> int:
+        """Prompt tokens, with those that images become."""
+        return tokens + images * self._tokens_per_image
 
 
 class SystemLook:
@@ -272,20 +279,22 @@ class SystemLook:
         """
         assert isinstance(request, RequestLook)
         assert isinstance(replica, ReplicaLook)
-        prompt = request.prompt_tokens
+        images = request.images
+        prompt = replica.cost.length(request.prompt_tokens, images)
         output = request.output_tokens if self._oracle else request.predicted_output_tokens
         cost = replica.cost
         batch = min(replica.outstanding_requests + 1, replica.max_num_seqs)
         step_ps, step_nj = cost.decode(batch, batch * (prompt + output // 2))
-        prefill_ps, prefill_nj = cost.prefill(prompt)
+        prefill_ps, prefill_nj = cost.prefill(request.prompt_tokens, images)
+        steps = output - 1  # the prompt's last step emits the first token
         crowd = max(0, replica.outstanding_requests + 1 - replica.max_num_seqs)
         wait_ps = replica.queue_length * prefill_ps + crowd * output * step_ps // replica.max_num_seqs
         if replica.running and replica.max_num_seqs == 1:
             wait_ps += replica.outstanding_tokens * step_ps
         way = 0.0 if replica.local else 2 * replica.latency + request.bytes_up / replica.bytes_per_ps * S
         ttft = (wait_ps + prefill_ps) * S + way
-        latency = ttft + (output - 1) * step_ps * S
+        latency = ttft + steps * step_ps * S
         network_nj = 0 if replica.local else request.bytes_up * replica.up_pj // 1000
-        energy = (prefill_nj + output * step_nj / batch + network_nj) * 1e-9
-        cost_usd = (prefill_ps + output * step_ps / batch) * S / 3600 * replica.price
+        energy = (prefill_nj + steps * step_nj / batch + network_nj) * 1e-9
+        cost_usd = (prefill_ps + steps * step_ps / batch) * S / 3600 * replica.price
         return Estimate(latency, ttft, energy, cost_usd)
