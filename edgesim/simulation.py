@@ -110,6 +110,7 @@ class Simulation:
         system = self.fleet.system
         keep_legs = "legs" in self.scenario.output.tables
         if self.scenario.engine == "reference" or self._forced:
+            steps = self.front.step_front()
             return ReferenceEngine(
                 self.clock,
                 system,
@@ -117,6 +118,8 @@ class Simulation:
                 lambda record: self._take_requests(record.reshape(1)),
                 (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
                 self._rank_prefix if self.cache.order is None else None,
+                steps.form if steps else None,
+                every_step=self.policies.scheduler.every_step,
             )
         from edgesim.serving.engine import KernelEngine
 
@@ -135,7 +138,9 @@ class Simulation:
     def _forced(self) -> str:
         """What asks for the readable engine, if anything does."""
         if self.cache.order is None and self.fleet.system.replicas["caching"].any():
-            return f"the cache policy {self.cache.kind!r}"
+            return f"the cache policy {self.cache.kind!r} is Python"
+        if self.policies.scheduler.forms_steps:
+            return f"the scheduler {self.policies.scheduler.kind!r} forms steps"
         return ""
 
     def _rank_prefix(self, prefix: PrefixView, now: int) -> float:
@@ -194,7 +199,7 @@ class Simulation:
         ]
         notes += [note for cost in found for note in cost.notes]
         if self._forced:
-            notes.append(f"{self._forced} is Python: the readable engine ran")
+            notes.append(f"{self._forced}: the readable engine ran")
         return RunInfo(
             workloads=[*names, "by-process"],
             tenants=[*(facts.tenant for facts in self._facts), "default"],

@@ -263,6 +263,20 @@ class TestPlugin:
         with pytest.raises(registry.UnknownNameError):
             registry.lookup("router", "least-loaded")
 
+    def test_a_scheduler_may_form_steps_instead_of_ranking(self, plugin):
+        """One of both hooks is enough, and either must be callable."""
+        head = "from edgesim.policies import Scheduler, register\n\n@register('mine')\nclass Mine(Scheduler):\n    "
+        assert plugin(f"{head}def schedule(self, view): ...") == ["scheduler mine"]
+        assert plugin(f"{head}def rank(self, request, replica, view): ...") == ["scheduler mine"]
+        with pytest.raises(
+            ScenarioError, match=r"scheduler 'mine' lacks its hook rank\(self, request, replica, view\)"
+        ):
+            plugin(f"{head}every_step = True")
+        with pytest.raises(
+            ScenarioError, match=r"schedule\(\) takes \(self\); it must be schedule\(self, view\)"
+        ):
+            plugin(f"{head}def schedule(self): ...")
+
     def test_pickled_policies_find_their_class(self, plugin):
         """A plugin is a module of its own name, so that instances travel within a process pool."""
         plugin(LEAST_LOADED)

@@ -17,14 +17,17 @@ from edgesim.policies.answers import Accept, Decision, Defer, Estimate, Hedge, O
 from edgesim.policies.base import Policy
 from edgesim.policies.cache import Cache
 from edgesim.policies.compiled import CompiledFunction, compiled
+from edgesim.policies.multilevel import MultilevelFeedback
 from edgesim.policies.router import Router
 from edgesim.policies.scheduler import Scheduler
+from edgesim.policies.steps import BatchView, LegView, Plan
 from edgesim.policies.views import Draw, PrefixView, ReplicaView, RequestView, SystemView
 from edgesim.registry import register
 
 __all__ = [
     "Accept",
     "Admission",
+    "BatchView",
     "Cache",
     "CompiledFunction",
     "Decision",
@@ -32,7 +35,10 @@ __all__ = [
     "Draw",
     "Estimate",
     "Hedge",
+    "LegView",
+    "MultilevelFeedback",
     "Outcome",
+    "Plan",
     "Policy",
     "PrefixView",
     "Reject",

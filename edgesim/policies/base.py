@@ -22,6 +22,8 @@ class Policy:
     """Key in the `policies:` section; a class that sets it opens a role."""
     hook: ClassVar[str]
     """Name of the method that every policy of the role must define."""
+    other_hooks: ClassVar[tuple[str, ...]] = ()
+    """Names of methods that it may define beside or instead of it."""
     kind: ClassVar[str] = ""
     """Name under which the policy is registered."""
     oracle: ClassVar[bool] = False

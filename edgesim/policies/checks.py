@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import EdgesimError, PolicyError
 from edgesim.policies.answers import Accept, Defer, Hedge, Reject
+from edgesim.policies.steps import Plan
 from edgesim.registry import place_of, raised_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from edgesim.policies.base import Policy
+    from edgesim.policies.steps import BatchView
     from edgesim.policies.views import ReplicaView, RequestView
 
 
@@ -63,6 +65,98 @@ def check_admit(policy: Policy, answer: object, request: RequestView, now: float
         return
     rule = "admit() must return True, Accept, Reject or Defer"
     _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
+
+
+def check_plan(policy: Policy, answer: object, view: BatchView) -> None:
+    """Refuse a step that cannot be carried out.
+
+    Args:
+        policy: The scheduler.
+        answer: What its `schedule` returned.
+        view: The replica that it was asked about.
+    """
+    if not isinstance(answer, Plan):
+        did, rule = f"returned {_shown(answer)}", "schedule() must return a Plan"
+    else:
+        did, rule = next(_faults(answer, view), ("", ""))
+    if did:
+        place = place_of(type(policy).schedule)  # type: ignore[attr-defined]
+        at = f"at t={view.now:.9g} s for replica {view.name!r}"
+        raise PolicyError(f"{_who(policy)} {did} {at}; {rule} ({place})")
+
+
+def _faults(plan: Plan, view: BatchView) -> Iterator[tuple[str, str]]:
+    """Say what is wrong with a plan, and the rule that it breaks."""
+    yield from _strangers(plan, view)
+    for leg in plan.decodes:
+        if leg.state not in {"decoding", "swapped"}:
+            yield f"let r{leg.id} decode, which is {leg.state}", "only decoding and swapped requests decode"
+    for leg, tokens in plan.chunks:
+        if leg.state not in {"waiting", "prefilling"}:
+            yield f"let r{leg.id} read, which is {leg.state}", "only waiting and prefilling requests read"
+        if type(tokens) is not int or not 0 < tokens <= leg.unread_tokens:
+            rule = f"it can read 1 to {leg.unread_tokens} tokens, its unread_tokens"
+            yield f"let r{leg.id} read {_shown(tokens)} tokens", rule
+        if view.whole_prompts and tokens != leg.unread_tokens:
+            rule = f"this replica reads whole prompts: all {leg.unread_tokens} tokens at once"
+            yield f"let r{leg.id} read {tokens} tokens", rule
+    for leg in (*plan.recompute, *plan.swap):
+        if leg.state not in {"prefilling", "decoding"}:
+            yield f"preempted r{leg.id}, which is {leg.state}", "only running requests are preempted"
+    for leg in plan.swap:
+        if leg.state != "decoding":
+            yield f"swapped out r{leg.id}, which is {leg.state}", "only decoding requests are swapped out"
+    yield from _shortages(plan, view)
+    yield from _standstills(plan, view)
+
+
+def _strangers(plan: Plan, view: BatchView) -> Iterator[tuple[str, str]]:
+    """Want every request to be one of this replica's, and to be named once."""
+    here = {id(leg) for leg in (*view.waiting, *view.swapped, *view.running)}
+    rule = "a Plan names requests of view.waiting, view.swapped and view.running, each at most once"
+    try:
+        named = [*plan.decodes, *(leg for leg, _ in plan.chunks), *plan.recompute, *plan.swap]
+    except (TypeError, ValueError):
+        yield (
+            f"returned {_shown(plan)}",
+            "decodes, recompute and swap list requests, chunks (request, tokens)",
+        )
+        return
+    for leg in named:
+        if id(leg) not in here:
+            text = f"r{leg.id}" if hasattr(leg, "blocks_needed") else _shown(leg)
+            yield f"named {text}, which is not at this replica or was named before,", rule
+        here.discard(id(leg))
+
+
+def _shortages(plan: Plan, view: BatchView) -> Iterator[tuple[str, str]]:
+    """Want the step to fit into seats, tokens and memory."""
+    seats = len(plan.decodes) + len(plan.chunks)
+    if seats > view.max_num_seqs:
+        yield f"formed a step of {seats} requests", f"at most {view.max_num_seqs} take part, its max_num_seqs"
+    tokens = len(plan.decodes) + sum(tokens for _, tokens in plan.chunks)
+    if tokens > view.token_budget:
+        yield f"formed a step of {tokens} tokens", f"its token_budget is {view.token_budget}"
+    left = view.free_blocks_after(
+        (*plan.recompute, *plan.swap), (*plan.decodes, *(leg for leg, _ in plan.chunks))
+    )
+    if left < 0:
+        rule = "preempt more, or let fewer take part; view.free_blocks_after() counts"
+        yield f"formed a step that lacks {-left} KV blocks", rule
+    swapped = sum(leg.swap_blocks for leg in plan.swap)
+    if swapped > view.free_swap_blocks:
+        yield f"swapped out {swapped} blocks", f"host memory has room for {view.free_swap_blocks}"
+
+
+def _standstills(plan: Plan, view: BatchView) -> Iterator[tuple[str, str]]:
+    """Want time to go on."""
+    until = plan.until_s
+    if until is not None and (not isinstance(until, int | float) or not view.now < until < math.inf):
+        yield f"wanted to be asked at {_shown(until)}", "until_s is a later time [s], such as view.now + 0.1"
+    if plan.steps is not None and (type(plan.steps) is not int or plan.steps < 1):
+        yield f"wanted to be asked after {_shown(plan.steps)} steps", "steps is a whole number from 1 on"
+    if not (plan.decodes or plan.chunks or plan.recompute or plan.swap) and until is None:
+        yield "formed an empty step", "let somebody decode or read, or say until when to wait (until_s)"
 
 
 def blame(

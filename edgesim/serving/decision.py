@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,6 +37,23 @@ class Wait(NamedTuple):
 
 Answer = Dispatch | Refuse | Wait | int
 """A plain number is the position of the one candidate to send to, with rank 0."""
+
+
+class Formation(NamedTuple):
+    """The next step of a replica, and how long its like goes on; legs as the engine knows them."""
+
+    decodes: Sequence[Any]
+    chunks: Sequence[tuple[Any, int]]
+    recompute: Sequence[Any]
+    swap: Sequence[Any]
+    steps: int
+    until: int
+    """[ps]"""
+
+    @property
+    def only_preempts(self) -> bool:
+        """Does it only make room, to see what is free then?"""
+        return bool(self.recompute or self.swap) and not (self.decodes or self.chunks)
 
 
 class Front(Protocol):

@@ -14,9 +14,9 @@ from edgesim.policies.admission import AcceptAll
 from edgesim.policies.answers import Decision, Defer, Hedge, Outcome, Reject
 from edgesim.policies.base import Policy
 from edgesim.policies.checks import blame, check_admit, check_rank, check_route
-from edgesim.policies.scheduler import FirstComeFirstServed
 from edgesim.records import STATUS
 from edgesim.serving import decision
+from edgesim.serving.steps import StepFront
 from edgesim.serving.views import (
     ATTEMPTS,
     ORIGIN,
@@ -74,7 +74,7 @@ class Policies:
     @property
     def ranks(self) -> bool:
         """Does the scheduler order the waiting otherwise than first come, first served?"""
-        return type(self.scheduler) is not FirstComeFirstServed
+        return self.scheduler.ranks
 
 
 def order_bits(value: float) -> int:
@@ -127,6 +127,13 @@ class PolicyFront:
             policies.router.route,
             policies.router.oracle,
         )
+
+    def step_front(self) -> StepFront | None:
+        """Who asks the scheduler to form steps, if it does."""
+        scheduler = self.policies.scheduler
+        if not scheduler.forms_steps:
+            return None
+        return StepFront(scheduler, self.fleet.names, self._costs, self._request, self.seconds)
 
     def read_from(self, board: Sequence[int]) -> None:
         """Let the views read an engine's own board instead of copies of it."""

@@ -18,10 +18,11 @@ from edgesim.network.fluid import FluidNetwork, happen, priority
 from edgesim.records import REQUEST_RECORD
 from edgesim.serving import decision
 from edgesim.serving.reference_replica import Leg, TwinReplica
+from edgesim.serving.reference_steps import FormedReplica
 from edgesim.serving.system import System, message_delay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import simpy
     from numpy.typing import NDArray
@@ -102,6 +103,8 @@ class ReferenceEngine:
         emit_request: Takes finished REQUEST_RECORD rows.
         emit_leg: Takes finished LEG_RECORD rows.
         cache_rank: A cache policy's own rank of idle nodes, at a time; None for a built-in order.
+        form: Forms the steps of replicas; None for the built-in way.
+        every_step: Does it want to be asked before every step?
     """
 
     def __init__(
@@ -112,13 +115,19 @@ class ReferenceEngine:
         emit_request: Callable[[NDArray[np.void]], None],
         emit_leg: Callable[[NDArray[np.void]], None] | None = None,
         cache_rank: Callable[[Node, int], float] | None = None,
+        form: Callable[[FormedReplica], decision.Formation] | None = None,
+        *,
+        every_step: bool = False,
     ) -> None:
         self.env, self.system, self.front = env, system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
         links = system.links
         self.network = FluidNetwork(env, links["capacity"].tolist(), links["sharing"].tolist())
         self.cache_rank = cache_rank
-        self.replicas = [TwinReplica(self, i) for i in range(len(system.replicas))]
+        self.replicas: Sequence[TwinReplica] = [
+            TwinReplica(self, i) if form is None else FormedReplica(self, i, form, every_step=every_step)
+            for i in range(len(system.replicas))
+        ]
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
@@ -412,6 +421,7 @@ class ReferenceEngine:
                 leg.bytes_up = math.floor(sent)
             leg.flow = None
         if leg.state in (rows.PREFILL, rows.DECODE):
+            leg.replica.call()
             return  # the boundary removes it
         leg.replica.withdraw(leg)
         self._close(leg, outcome)

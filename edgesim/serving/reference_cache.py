@@ -14,9 +14,14 @@ from typing import TYPE_CHECKING
 from edgesim.serving.system import FIFO, GDSF, LFU, NEVER_AGAIN, OFFLINE
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable
 
     from edgesim.serving.reference_replica import Leg, TwinReplica
+
+
+SHARED = 3
+"""Bits of a key that tell what several requests may have in common from what is a request's own."""
 
 
 @dataclass(eq=False)
@@ -171,6 +176,29 @@ class PrefixCache:
                 self.idle.insert(at, node)
                 self.replica.free_blocks += node.length
         leg.held, leg.covered = [], 0
+
+    def left_behind(self, leg: Leg, upto: int, leaving: Counter[Node], *, others_start: bool) -> int:
+        """Blocks that stay in use when a leg leaves: in nodes that others use, too, or may start with.
+
+        Args:
+            leg: Who leaves.
+            upto: Its computed blocks.
+            leaving: How many of those who leave with it use each node.
+            others_start: Does anybody start in the same step?
+        """
+        covered, kept = leg.covered, 0
+        i = max(0, len(leg.held) - 1)
+        while covered < upto:
+            key, end, _ = self.segment(leg, i)
+            if end > covered:
+                node = leg.held[i] if i < len(leg.held) else self.nodes.get(key)
+                start = int(self.segment(leg, i - 1)[1]) if i else 0
+                covered = int(min(upto, end))
+                used = node is not None and node.users > leaving[node]
+                if used or (others_start and key & SHARED):
+                    kept += max(0, covered - start - (node.length if node is not None else 0))
+            i += 1
+        return kept
 
     def _rank(self, node: Node) -> float:
         if self.own_rank is not None:

@@ -47,6 +47,7 @@ class Leg:
     cached: int = 0
     swap_blocks: int = 0
     cancelled: bool = False
+    paused: bool = False
     flow: Flow | None = None
     dispatched: int = -1
     delivered: int = -1
@@ -79,6 +80,7 @@ class Leg:
             rows.SWAPPED: "stall",
             rows.REPLY: "downlink",
         }[self.state]
+        phase = "stall" if self.paused else phase
         setattr(self, phase, getattr(self, phase) + now - self.since)
         self.since = now
 
@@ -192,9 +194,9 @@ class TwinReplica:
         while position and self.waiting[position - 1].rank > leg.rank:
             position -= 1
         self.waiting.insert(position, leg)
-        self._call()
+        self.call()
 
-    def _call(self) -> None:
+    def call(self) -> None:
         """See to a boundary at this instant if no step runs."""
         if self.step is None and not self.called:
             self.called = True
@@ -285,6 +287,10 @@ class TwinReplica:
                 leg.note_phase(now)
                 self.served += 1
                 self.engine.reply(leg)
+        self._drop_cancelled()
+
+    def _drop_cancelled(self) -> None:
+        """Let cancelled legs leave the batch."""
         for leg in sorted((leg for leg in self.running if leg.cancelled), key=lambda leg: leg.sequence):
             self._release(leg)
             self.forget(leg)
@@ -350,15 +356,20 @@ class TwinReplica:
         return [leg for leg in self.running if leg.rank == worst][-1]
 
     def _preempt(self, leg: Leg) -> int:
-        """Take a leg out of the batch; answers the extra time of a swap [ps]."""
+        """Take a leg out of the batch, as the deployment says; answers the extra time of a swap [ps]."""
+        fits = leg.state == rows.DECODE and self.blocks_for(leg.stored) <= self.free_swap
+        return self.put_out(leg, swap=bool(self.swaps) and fits)
+
+    def put_out(self, leg: Leg, *, swap: bool) -> int:
+        """Take a leg out of the batch, to host memory or back to the queue; answers the extra time of a swap [ps]."""
         now = self.engine.now
         self.preemptions += 1
         held = self.blocks_for(leg.stored)
-        swap = self.swaps and leg.state == rows.DECODE and held <= self.free_swap
         if leg.state == rows.PREFILL and not leg.generated:
             self.progress -= leg.prefilled
         leg.note_phase(now)
         leg.preemptions += 1
+        leg.paused = False
         self._release(leg)
         leg.prefilled = leg.chunk = 0
         if swap:
@@ -387,43 +398,49 @@ class TwinReplica:
             need = self.blocks_for(leg.stored + 1)
             if not self._room(need):
                 break
-            self.swapped.pop(0)
-            self._take(need)
-            leg.blocks = need
-            self.free_swap += leg.swap_blocks
-            extra += leg.swap_blocks * self.cost.swap_ps_per_block
-            leg.enter(rows.DECODE, self.engine.now)
-            self.running.append(leg)
+            extra += self.bring_back(leg, need)
             decodes.append(leg)
             budget -= 1
         return budget, extra
+
+    def bring_back(self, leg: Leg, need: int) -> int:
+        """Let a swapped leg decode again; answers the time of the swap [ps]."""
+        self.swapped.remove(leg)
+        self._take(need)
+        leg.blocks = need
+        self.free_swap += leg.swap_blocks
+        leg.enter(rows.DECODE, self.engine.now)
+        self.running.append(leg)
+        return leg.swap_blocks * self.cost.swap_ps_per_block
 
     def _admit(self, chunks: list[Leg], budget: int) -> int:
         """Start prefilling waiting legs while budget, slots and blocks last; answers the images they bring."""
         images = 0
         while self.waiting and budget > 0 and len(self.running) < self.max_num_seqs:
             leg = self.waiting[0]
-            need, hit, held = self.blocks_for(leg.target), 0, list["Node | None"]()
-            if self.cache is not None:
-                hit, held = self.cache.match(leg)
-                need -= hit
+            hit, held = self.cache.match(leg) if self.cache is not None else (0, [])
+            need = self.blocks_for(leg.target) - hit
             pinned = self.cache.pinned(held) if self.cache is not None else 0
             if not self._room(need + pinned) or (self.encoder and leg.target > budget):
                 break
-            self.waiting.pop(0)
-            if self.cache is not None:
-                self._begin_with(leg, hit, held)
-            self._take(need)
-            leg.blocks = need
-            leg.enter(rows.PREFILL, self.engine.now)
-            if leg.first_scheduled < 0:
-                leg.first_scheduled = self.engine.now
+            self.start(leg, hit, held)
             leg.chunk = min(leg.target - leg.prefilled, budget)
             budget -= leg.chunk
             images += leg.images
-            self.running.append(leg)
             chunks.append(leg)
         return images
+
+    def start(self, leg: Leg, hit: int, held: list[Node | None]) -> None:
+        """Let a waiting leg into the batch, behind what the cache has of its prompt."""
+        self.waiting.remove(leg)
+        if self.cache is not None:
+            self._begin_with(leg, hit, held)
+        leg.blocks = self.blocks_for(leg.target) - hit
+        self._take(leg.blocks)
+        leg.enter(rows.PREFILL, self.engine.now)
+        if leg.first_scheduled < 0:
+            leg.first_scheduled = self.engine.now
+        self.running.append(leg)
 
     def _begin_with(self, leg: Leg, hit: int, held: list[Node | None]) -> None:
         """Begin a prompt behind what the cache has of it."""

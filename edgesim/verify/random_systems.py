@@ -13,12 +13,16 @@ from edgesim.costs.measured import Measured
 from edgesim.costs.step import StepCost
 from edgesim.serving import decision
 from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.steps import StepFront
 from edgesim.serving.system import System
+from edgesim.serving.views import CostLook, RequestLook, WorkloadFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from numpy.typing import NDArray
+
+    from edgesim.policies import Scheduler
 
 MS = 10**9
 
@@ -358,14 +362,22 @@ TOTALS = (
 )  # fmt: skip
 
 
-def run_reference(seed: int) -> Result:
-    """The twin's account of a random system."""
+def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
+    """The twin's account of a random system; a scheduler may form the steps."""
     system, arrivals, story = random_system(seed)
     env = simpy.Environment(0)
     front = MadeUpFront(system, seed, ranked=bool(seed % 2))
     requests: list[np.ndarray] = []
     legs: list[np.ndarray] = []
-    engine = front.engine = ReferenceEngine(env, system, front, requests.append, legs.append)
+    engine = front.engine = ReferenceEngine(
+        env,
+        system,
+        front,
+        requests.append,
+        legs.append,
+        form=step_front(system, scheduler).form if scheduler else None,
+        every_step=scheduler is not None and scheduler.every_step,
+    )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
     tell(env, story, engine, system.end)
@@ -377,6 +389,14 @@ def run_reference(seed: int) -> Result:
         np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
         engine.network.carried_until(engine.now), came,
     )  # fmt: skip
+
+
+def step_front(system: System, scheduler: Scheduler) -> StepFront:
+    """Who asks a scheduler to form the steps of a random system."""
+    facts = [WorkloadFacts(f"w{i}", "default", "public") for i in range(len(system.workloads))]
+    like = RequestLook(facts, lambda node: f"n{node}", lambda _: "edge")
+    names = [f"r{i}" for i in range(len(system.replicas))]
+    return StepFront(scheduler, names, [CostLook(cost) for cost in system.costs], like, {"scheduler": 0.0})
 
 
 def run_kernel(seed: int) -> Result:

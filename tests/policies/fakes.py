@@ -58,6 +58,34 @@ class System:
         return replica.estimate
 
 
+@dataclass(eq=False)
+class Leg(Request):
+    state: str = "decoding"
+    unread_tokens: int = 0
+    generated_tokens: int = 1
+    blocks: int = 2
+    blocks_needed: int = 1
+    swap_blocks: int = 2
+
+
+@dataclass
+class Batch:
+    waiting: list[Leg] = field(default_factory=list)
+    swapped: list[Leg] = field(default_factory=list)
+    running: list[Leg] = field(default_factory=list)
+    now: float = 3.2
+    name: str = "edge/llama"
+    token_budget: int = 10
+    max_num_seqs: int = 3
+    free_blocks: int = 2
+    free_swap_blocks: int = 3
+    whole_prompts: bool = False
+
+    def free_blocks_after(self, preempted, taking_part) -> int:
+        freed, taken = sum(leg.blocks for leg in preempted), sum(leg.blocks_needed for leg in taking_part)
+        return self.free_blocks + freed - taken
+
+
 def drawn(*numbers: float):
     """Answer a stream whose index-th draw is the index-th of these numbers, whatever the attempt."""
     return lambda _request, index: numbers[index & 0xFFFF]

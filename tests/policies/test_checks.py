@@ -9,10 +9,10 @@ import pytest
 
 from edgesim import registry
 from edgesim.errors import PolicyError
-from edgesim.policies import Accept, Defer, Hedge, Reject
-from edgesim.policies.checks import blame, check_admit, check_rank, check_route
+from edgesim.policies import Accept, Defer, Hedge, Plan, Reject
+from edgesim.policies.checks import blame, check_admit, check_plan, check_rank, check_route
 
-from .fakes import Replica, Request, System, drawn
+from .fakes import Batch, Leg, Replica, Request, System, drawn
 
 NEAR, FAR, STRANGER = Replica("near"), Replica("far"), Replica("cloud/0")
 CANDIDATES = [NEAR, FAR]
@@ -147,3 +147,59 @@ def test_bad_admissions_are_refused(answer):
     """A plain no says too little: results count refusals by reason."""
     with pytest.raises(PolicyError, match=r"admit\(\) must return True, Accept, Reject or Defer"):
         check_admit(registry.build("admission", "accept-all"), answer, REQUEST, 3.2)
+
+
+D = [Leg(id=i) for i in range(4)]
+READER = Leg(id=4, state="prefilling", unread_tokens=7, blocks_needed=0)
+NEW = Leg(id=5, state="waiting", unread_tokens=7, blocks_needed=3)
+AWAY = Leg(id=6, state="swapped", blocks_needed=2)
+BATCH = Batch(waiting=[NEW], swapped=[AWAY], running=[*D, READER])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        Plan(D[:2], [(READER, 7)]),
+        Plan([AWAY]),
+        Plan([D[0]], [(NEW, 3)], recompute=[D[1]]),
+        Plan([D[0], AWAY], swap=[D[1]]),
+        Plan(recompute=D),
+        Plan(until_s=3.3),
+        Plan([D[0]], steps=1, until_s=5),
+    ],
+)
+def test_good_plans_pass(plan):
+    """Every step that fits is taken."""
+    check_plan(registry.build("scheduler", "multilevel-feedback"), plan, BATCH)
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (Plan(D), "formed a step of 4 requests {at}; at most 3 take part, its max_num_seqs ("),
+        (Plan(D[:2], [(READER, 9)]), "let r4 read 9 tokens {at}; it can read 1 to 7 tokens, its unread_tokens ("),
+        (Plan([D[0]], [(READER, 7), (NEW, 3)]), "formed a step of 11 tokens {at}; its token_budget is 10 ("),
+        (Plan([D[0], AWAY]), "formed a step that lacks 1 KV blocks {at}; preempt more, or let fewer take part; "),
+        (Plan([D[0]], swap=D[1:3]), "swapped out 4 blocks {at}; host memory has room for 3 ("),
+        (Plan([D[0]], swap=[READER]), "swapped out r4, which is prefilling {at}; only decoding requests are "),
+        (Plan([D[0]], recompute=[AWAY]), "preempted r6, which is swapped {at}; only running requests are "),
+        (Plan([READER]), "let r4 decode, which is prefilling {at}; only decoding and swapped requests decode ("),
+        (Plan(chunks=[(D[0], 1)]), "let r0 read, which is decoding {at}; only waiting and prefilling requests read ("),
+        (Plan([D[0]], recompute=[D[0]]), "named r0, which is not at this replica or was named before, {at}; a Plan "),
+        (Plan([Leg(id=77)]), "named r77, which is not at this replica or was named before, {at}; a Plan names "),
+        (Plan([D[0]], until_s=math.inf), "wanted to be asked at inf {at}; until_s is a later time [s], such as "),
+    ],
+)  # fmt: skip
+def test_bad_plans_are_refused(plan, message):
+    """The message names policy, step, moment, replica, rule and line."""
+    with pytest.raises(PolicyError) as caught:
+        check_plan(registry.build("scheduler", "multilevel-feedback"), plan, BATCH)
+    expected = message.format(at="at t=3.2 s for replica 'edge/llama'")
+    assert str(caught.value).startswith(f"scheduler 'multilevel-feedback' {expected}")
+
+
+def test_whole_prompts_are_not_cut():
+    """An encoder reads a prompt in one step."""
+    batch = Batch(running=[READER], whole_prompts=True)
+    with pytest.raises(PolicyError, match="this replica reads whole prompts: all 7 tokens at once"):
+        check_plan(registry.build("scheduler", "multilevel-feedback"), Plan(chunks=[(READER, 6)]), batch)
