@@ -337,6 +337,9 @@ def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
             for row in registry.describe(each)
         ]
         _print_table((each, "what it does", "parameters", "from"), rows)
+        common = registry.common_parameters(each)
+        if common:
+            click.echo(f"every {each} takes, too: {', '.join(map(str, common))}\n")
 
 
 @policies.command("show")
@@ -361,7 +364,7 @@ def show_policy(name: str, plugins: tuple[str, ...]) -> None:
     for role, row in found:
         click.echo(f"{role} {row.name} ({row.source})\n")
         click.echo(inspect.cleandoc(registry.lookup(role, name).__doc__ or row.summary))
-        for parameter in row.parameters:
+        for parameter in (*row.parameters, *registry.common_parameters(role)):
             click.echo(f"  {parameter}")
         click.echo(f"\n  policies: {{{role}: {name}}}")
 

@@ -141,7 +141,7 @@ METRICS: Final = {
         _sum(
             "energy",
             "J",
-            "dynamic energy of computing and network, all legs; idle energy belongs to nobody",
+            "dynamic energy of decisions, computing and network, all legs; idle energy belongs to nobody",
             "energy_j",
         ),
         _sum("cost", "USD", "accelerator time and traffic, all legs", "cost_usd"),

@@ -122,6 +122,7 @@ class Totals:
         stable: False when the engine saw its backlog grow without end.
         backlog: The engine's reason for that verdict.
         network_nj: Energy of the network [nJ]; None: the sum over the requests.
+        decided_nj: Energy of decisions [nJ].
         policy_s: Wall time spent in each policy [s].
     """
 
@@ -131,6 +132,7 @@ class Totals:
     stable: bool = True
     backlog: str = ""
     network_nj: int | None = None
+    decided_nj: int = 0
     policy_s: Mapping[str, float] = field(default_factory=dict)
 
     def replica(self, column: str) -> NDArray[np.float64]:

@@ -12,11 +12,14 @@ from edgesim import topology, workload
 from edgesim.arena import rows
 from edgesim.errors import ScenarioError, SimulationError
 from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
+from edgesim.policies import Router
 from edgesim.policies.checks import blame, check_rank
 from edgesim.registry import build as build_policy
 from edgesim.serving import fleet
 from edgesim.serving.clock import Clock
 from edgesim.serving.doors import Doors, picoseconds, speed_of
+from edgesim.serving.costly_front import CostlyFront, price_of
+from edgesim.serving.doors import Doors
 from edgesim.serving.front import Policies, PolicyFront
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.system import FOREVER
@@ -77,7 +80,8 @@ class Simulation:
             WorkloadFacts(name, load.tenant, load.privacy) for name, load in scenario.workloads.items()
         ]
         facts = [*self._facts, WorkloadFacts("by-process", "default", "public")]
-        self.front = PolicyFront(self.fleet, self.topology, facts, self.policies)
+        front = PolicyFront if router.decides_for_free else CostlyFront
+        self.front = front(self.fleet, self.topology, facts, self.policies)
         self.clock = Clock()
         self.end = self.fleet.system.end
         self._sink: Sink | None = None
@@ -130,6 +134,7 @@ class Simulation:
             self._take_legs if keep_legs else None,
             self._compilable(),
             ranked=self.policies.ranks,
+            price=price_of(self.policies.router.decision_time, self.policies.router.decision_energy),
         )
         self.front.read_from(engine.board)
         return engine
@@ -160,6 +165,8 @@ class Simulation:
         policies = self.policies
         plain = self.front.plain_admission and not policies.listens
         if not plain or compiled_form(policies.router) is None or not self._pays_to_compile():
+            return ()
+        if type(policies.router).decision_cost is not Router.decision_cost:
             return ()
         if policies.ranks and compiled_form(policies.scheduler) is None:
             return ()
@@ -453,7 +460,11 @@ class Simulation:
         if now:
             links["utilisation"] = links["bytes"] / (links["capacity"] * (now / rows.PS))
         return Totals(
-            replicas=found, links=links, events=self.engine.events, policy_s=dict(self.front.seconds)
+            replicas=found,
+            links=links,
+            events=self.engine.events,
+            decided_nj=self.engine.decided_nj,
+            policy_s=dict(self.front.seconds),
         )
 
     def _counted(self) -> Any:

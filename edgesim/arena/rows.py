@@ -67,6 +67,7 @@ ARRIVE, DELIVER, FLOW, TIMER, BOUNDARY = range(5)
 E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERRED, E_BOUNDARY, E_TRANSFER = (
     range(10)
 )
+E_DECIDED: Final = 10
 
 # Flow kinds: what a transfer carries.
 PROMPT, STREAM, REMAINDER, USER = range(4)
@@ -175,7 +176,9 @@ REQUEST: Final = _row(
     # what came of it
     " first_scheduled first_token_server first_token finished replica hops generated preemptions"
     " decision backoff uplink queue prefill decode stall downlink"
-    " sent_up sent_down compute_nj network_nj share_ps hashes hash_count cached",
+    " sent_up sent_down compute_nj network_nj share_ps hashes hash_count cached"
+    # a decision under way: how long it takes (0: none is), its energy, and what it will be
+    " deciding deciding_nj chosen chosen_rank",
     "cost_usd carbon_g quality",
 )
 
@@ -195,5 +198,7 @@ CONTROL: Final = _row(
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
     " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
     " free_node active_nodes node_room caching ordered"
+    # what each decision of a compiled router takes, and the energy of all decisions
+    " decision_ps decision_nj decided_nj"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

@@ -13,7 +13,7 @@ A scenario then says `router: least-loaded`, and names the file under `plugins:`
 """
 
 from edgesim.policies.admission import Admission
-from edgesim.policies.answers import Accept, Decision, Defer, Estimate, Hedge, Outcome, Reject
+from edgesim.policies.answers import Accept, Decision, DecisionCost, Defer, Estimate, Hedge, Outcome, Reject
 from edgesim.policies.base import Policy
 from edgesim.policies.cache import Cache
 from edgesim.policies.compiled import CompiledFunction, compiled
@@ -31,6 +31,7 @@ __all__ = [
     "Cache",
     "CompiledFunction",
     "Decision",
+    "DecisionCost",
     "Defer",
     "Draw",
     "Estimate",

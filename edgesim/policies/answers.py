@@ -49,6 +49,15 @@ class Estimate(NamedTuple):
     cost_usd: float
 
 
+class DecisionCost(NamedTuple):
+    """What it takes to decide."""
+
+    time_s: float
+    """How much later the decision takes effect [s]."""
+    energy_j: float = 0.0
+    """What the request pays for it [J]."""
+
+
 class Decision(NamedTuple):
     """One choice that a policy took, as handed back with its outcome."""
 

@@ -23,7 +23,9 @@ class Policy:
     hook: ClassVar[str]
     """Name of the method that every policy of the role must define."""
     other_hooks: ClassVar[tuple[str, ...]] = ()
-    """Names of methods that it may define beside or instead of it."""
+    """Names of methods that it may define, too."""
+    either_hook: ClassVar[bool] = False
+    """Whether one of those makes up for a missing `hook`."""
     kind: ClassVar[str] = ""
     """Name under which the policy is registered."""
     oracle: ClassVar[bool] = False

@@ -9,7 +9,8 @@ import math
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import EdgesimError, PolicyError
-from edgesim.policies.answers import Accept, Defer, Hedge, Reject
+from edgesim.policies.answers import Accept, DecisionCost, Defer, Hedge, Reject
+from edgesim.policies.router import DEAREST_DECISION, LONGEST_DECISION
 from edgesim.policies.steps import Plan
 from edgesim.registry import place_of, raised_at
 
@@ -54,6 +55,16 @@ def check_rank(policy: Policy, answer: object, request: RequestView | None, now:
     first = "start first" if policy.role == "scheduler" else "are forgotten first"
     rule = f"rank() must return a number; smaller ones {first}"
     _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
+
+
+def check_cost(policy: Policy, answer: object, request: RequestView, now: float) -> None:
+    """Refuse what a decision must not cost; the arguments are those of `check_route`."""
+    numbers = answer if isinstance(answer, DecisionCost) else (math.nan, math.nan)
+    limits = (LONGEST_DECISION, DEAREST_DECISION)
+    if all(isinstance(x, int | float) and 0 <= x <= most for x, most in zip(numbers, limits, strict=True)):
+        return
+    rule = "decision_cost() must return DecisionCost(time_s, energy_j), from 0 to a day and to a megajoule"
+    _refuse(policy, f"returned {_shown(answer)}", rule, request, now, "decision_cost")
 
 
 def check_admit(policy: Policy, answer: object, request: RequestView, now: float) -> None:
@@ -203,8 +214,10 @@ def _check_hedge(
         _refuse(policy, f"returned Hedge({names})", rule, request, now)
 
 
-def _refuse(policy: Policy, did: str, rule: str, request: RequestView | None, now: float) -> NoReturn:
-    place = place_of(getattr(type(policy), policy.hook))
+def _refuse(
+    policy: Policy, did: str, rule: str, request: RequestView | None, now: float, hook: str = ""
+) -> NoReturn:
+    place = place_of(getattr(type(policy), hook or policy.hook))
     raise PolicyError(f"{_who(policy)} {did} {_when(request, now)}; {rule} ({place})")
 
 

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 
-from pydantic import NonNegativeInt  # noqa: TC002 - read when parameters are validated
+from pydantic import Field, NonNegativeInt
 
-from edgesim.policies.answers import Defer, Hedge, Reject
+from edgesim.policies.answers import DecisionCost, Defer, Hedge, Reject
 from edgesim.policies.base import Policy
 from edgesim.registry import register
+from edgesim.units import Joules, Seconds  # noqa: TC001 - read when parameters are validated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,15 +27,36 @@ NO_REPLICA = "no-replica"
 """Reason of a request that nobody may serve."""
 
 
+LONGEST_DECISION = 86400.0
+"""A day [s]."""
+DEAREST_DECISION = 1e6
+"""A megajoule [J]."""
+
+
+@dataclass(kw_only=True, eq=False)
 class Router(Policy):
     """Chooses the replica for each request.
 
     Asked when a request arrives, and again when it is retried or its deferral ends. May read the request,
     the candidates and the view of the system; must not change them.
+
+    A decision may take time and energy: an LLM that decides runs somewhere. `route` then sees the system as it is
+    when the decision begins, and its answer, whatever it is, takes effect that much later; admission and ranks belong
+    to the decision. The time is the request's phase `decision`, the energy is the request's, and counts beside that of
+    the replicas; if the client leaves or the run ends before, the part that has passed does. Neither accelerators nor
+    money are taken: who wants them occupied lets a replica decide.
+
+    Attributes:
+        decision_time: Time that each decision takes [s].
+        decision_energy: Energy that each decision takes [J].
     """
 
     role = "router"
     hook = "route"
+    other_hooks = ("decision_cost",)
+
+    decision_time: Annotated[Seconds, Field(le=LONGEST_DECISION)] = 0.0
+    decision_energy: Annotated[Joules, Field(le=DEAREST_DECISION)] = 0.0
 
     compiled_route: ClassVar[CompiledFunction | None] = None
     """The same choice as a function marked with `compiled`; used instead of `route` where it is set."""
@@ -47,6 +70,21 @@ class Router(Policy):
             view: The system, at this moment.
         """
         raise NotImplementedError
+
+    def decision_cost(
+        self, request: RequestView, candidates: Sequence[ReplicaView], view: SystemView
+    ) -> DecisionCost:
+        """Answer what the decision just taken takes; the default answers the two parameters.
+
+        The arguments are those of `route`.
+        """
+        return DecisionCost(self.decision_time, self.decision_energy)
+
+    @property
+    def decides_for_free(self) -> bool:
+        """Do its decisions take neither time nor energy?"""
+        plain = type(self).decision_cost is Router.decision_cost
+        return plain and not self.decision_time and not self.decision_energy
 
 
 def least_loaded(candidates: Sequence[ReplicaView]) -> ReplicaView:

@@ -28,6 +28,7 @@ class Scheduler(Policy):
     role = "scheduler"
     hook = "rank"
     other_hooks = ("schedule",)
+    either_hook = True
 
     every_step: ClassVar[bool] = False
     """Whether `schedule` wants to be asked at every step boundary."""

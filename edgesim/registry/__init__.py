@@ -5,7 +5,14 @@ A role (router, scheduler, admission ...) is a base class below `edgesim.policie
 another package through the entry-point group `edgesim.policies`.
 """
 
-from edgesim.registry.listing import Parameter, Row, describe, json_schema, summary_of
+from edgesim.registry.listing import (
+    Parameter,
+    Row,
+    common_parameters,
+    describe,
+    json_schema,
+    summary_of,
+)
 from edgesim.registry.names import UnknownNameError, suggestion
 from edgesim.registry.places import BrokenPolicyError, Place, place_of, raised_at
 from edgesim.registry.plugins import load_plugin
@@ -21,6 +28,7 @@ __all__ = [
     "UnknownNameError",
     "build",
     "check",
+    "common_parameters",
     "describe",
     "json_schema",
     "load_plugin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from types import GenericAlias, UnionType
 from typing import Any, NamedTuple
 
@@ -34,13 +35,25 @@ class Row(NamedTuple):
 
 
 def describe(role: str) -> list[Row]:
-    """List the policies of a role."""
+    """List the policies of a role, with the parameters that are theirs alone."""
     registry = registry_of(role)
     load_entry_points()
     return [
-        Row(name, summary_of(policy), tuple(map(_parameter, parameters_of(policy))), source_of(policy))
+        Row(name, summary_of(policy), parameters_alone(registry.base, policy), source_of(policy))
         for name, policy in ((name, registry[name]) for name in registry.names())
     ]
+
+
+def common_parameters(role: str) -> tuple[Parameter, ...]:
+    """List the parameters that every policy of a role takes."""
+    base = registry_of(role).base
+    return tuple(map(_parameter, parameters_of(base))) if dataclasses.is_dataclass(base) else ()
+
+
+def parameters_alone(base: type[Any], policy: type[Any]) -> tuple[Parameter, ...]:
+    """List what a policy takes beyond what all of its role take."""
+    common = {field.name for field in parameters_of(base)} if dataclasses.is_dataclass(base) else set()
+    return tuple(_parameter(field) for field in parameters_of(policy) if field.name not in common)
 
 
 def json_schema(role: str) -> dict[str, Any]:
@@ -65,7 +78,7 @@ def _parameter(field: dataclasses.Field[Any]) -> Parameter:
     """Show a dataclass field as a parameter."""
     written: Any = field.type
     if isinstance(written, str):
-        written = written.removeprefix("units.")
+        written = re.sub(r"^Annotated\[([^,]+),.*\]$", r"\1", written.removeprefix("units."))
     elif not isinstance(written, GenericAlias | UnionType):  # those print well as they are
         written = getattr(written, "__origin__", written)  # what is annotated
         written = getattr(written, "__name__", str(written))

@@ -112,13 +112,13 @@ def _check_hooks(registry: Registry, name: str, policy: type[Any]) -> None:
         raise BrokenPolicyError(text, place_of(vars(policy)["__init__"]))
     if "kind" in vars(policy).get("__annotations__", {}):
         raise BrokenPolicyError(f"{what}: a parameter cannot be called 'kind'", place_of(policy))
-    instead = any(getattr(policy, hook) is not getattr(base, hook) for hook in base.other_hooks)
+    own = [hook for hook in base.other_hooks if getattr(policy, hook) is not getattr(base, hook)]
     for hook in (base.hook, *base.other_hooks, "setup", "on_outcome"):
         expected, found = getattr(base, hook), getattr(policy, hook)
         inputs = list(inspect.signature(expected).parameters)
         wanted = f"{hook}({', '.join(inputs)})"
         if found is expected:
-            if hook == base.hook and not instead:
+            if hook == base.hook and not (base.either_hook and own):
                 raise BrokenPolicyError(f"{what} lacks its hook {wanted}", place_of(policy))
             continue
         problem = _misfit(found, len(inputs))

@@ -113,7 +113,7 @@ REQUEST_COLUMNS: Final = (
         "joules",
         "compute_nj+network_nj",
         "J",
-        "dynamic energy of computing and network, all legs",
+        "dynamic energy of decisions, computing and network, all legs",
     ),
     Column("cost_usd", "float", "cost_usd", "USD", "accelerator time and traffic, all legs"),
     Column("carbon_g", "float", "carbon_g", "gCO2", "emissions of that energy, all legs"),

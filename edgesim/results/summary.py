@@ -98,13 +98,15 @@ def _fleet(totals: Totals, added: Sums, *, carbon_stated: bool) -> Json:
     """Energy, money and carbon of everything, idle included."""
     idle, dynamic = _joules(totals, range(len(totals.replicas)))
     network = None if totals.network_nj is None else totals.network_nj / NJ_PER_J
+    decisions = totals.decided_nj / NJ_PER_J
     idle_usd, idle_g = math.fsum(totals.replica("idle_cost_usd")), math.fsum(totals.replica("idle_carbon_g"))
     energy, cost, carbon = (added[name][0] for name in ("energy_j", "cost_usd", "carbon_g"))
     return {
         "energy_j": {
-            "total": idle + dynamic + (network or 0.0),
+            "total": idle + dynamic + decisions + (network or 0.0),
             "idle": idle,
             "dynamic": dynamic,
+            "decisions": decisions,
             "network": network,
         },
         "cost_usd": cost + idle_usd,

@@ -72,7 +72,8 @@ class Policies(Section):
 
     router: Policy = Field(default={"kind": "nearest"}, description="Chooses the replica of each request.")
     scheduler: Policy = Field(
-        default={"kind": "fcfs"}, description="Orders the requests that wait at a replica, or forms its steps."
+        default={"kind": "fcfs"},
+        description="Orders the requests that wait at a replica, or forms its steps.",
     )
     admission: Policy = Field(
         default={"kind": "accept-all"}, description="Lets requests in, or refuses them."

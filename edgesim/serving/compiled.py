@@ -24,7 +24,14 @@ from edgesim.arena.compile import JIT, kernel
 from edgesim.arena.tables import unpack
 from edgesim.errors import PolicyError
 from edgesim.policies.compiled import CompiledFunction
-from edgesim.policies.router import JoinShortestQueue, LeastOutstandingTokens, Nearest, PowerOfTwo, Random
+from edgesim.policies.router import (
+    JoinShortestQueue,
+    LeastOutstandingTokens,
+    Nearest,
+    PowerOfTwo,
+    Random,
+    Router,
+)
 from edgesim.registry import place_of
 from edgesim.serving.decision import NO_REPLICA
 from edgesim.serving.plan import blocks_wanted, steps_before
@@ -307,9 +314,14 @@ def _door(function: Any, role: int, *, checked: bool) -> Any:
 
 
 def numbers_of(policy: Policy) -> list[float]:
-    """A policy's parameters as floats, in the order of their declaration; others than numbers count as 0."""
+    """A policy's parameters as floats, in the order of their declaration; others than numbers count as 0.
+
+    What a decision costs is not among them.
+    """
     from dataclasses import fields
 
-    values = [getattr(policy, field.name) for field in fields(policy)]  # type: ignore[arg-type]
+    common = {field.name for field in fields(Router)}
+    names = [field.name for field in fields(policy) if field.name not in common]  # type: ignore[arg-type]
+    values = [getattr(policy, name) for name in names]
     numbers = [float(value) if isinstance(value, int | float) else 0.0 for value in values]
     return (numbers + [0.0] * PARAMETERS)[:PARAMETERS]

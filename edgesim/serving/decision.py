@@ -35,8 +35,22 @@ class Wait(NamedTuple):
     until: int
 
 
-Answer = Dispatch | Refuse | Wait | int
+Plain = Dispatch | Refuse | Wait | int
 """A plain number is the position of the one candidate to send to, with rank 0."""
+
+
+class Costly(NamedTuple):
+    """An answer that is there only after some time [ps], and takes energy [nJ]."""
+
+    answer: Plain
+    ps: int
+    nj: int
+
+
+Answer = Plain | Costly
+
+HELD = 1 << 40
+"""A choice that only the front's side knows: the engine asks for it when its time has come."""
 
 
 class Formation(NamedTuple):

@@ -36,6 +36,7 @@ class KernelEngine:
         emit_leg: Takes arrays of finished LEG_RECORD rows, or None.
         policies: Router, admission and scheduler in their compiled form, if the kernel shall decide by itself.
         ranked: Does the scheduler give ranks other than 0?
+        price: Time [ps] and energy [nJ] of each decision that the kernel takes by itself.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class KernelEngine:
         policies: Sequence[Policy] = (),
         *,
         ranked: bool = True,
+        price: tuple[int, int] = (0, 0),
     ) -> None:
         self.system, self.front = system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
@@ -56,10 +58,12 @@ class KernelEngine:
         self._chunks: Iterator[NDArray[np.void]] = iter(())
         self._submitted = 0
         self._spare_asked: list[int] = []
+        self._held: dict[int, decision.Plain] = {}
         self._lay_out()
         control = self.control
         self._compile(policies)
         control["ranked"] = int(ranked)
+        control["decision_ps"], control["decision_nj"] = price
         control["keep_legs"] = int(emit_leg is not None)
         self._offsets: list[int] = system.places[:, 0].tolist()
         self._classes: list[int] = system.workloads["llm"].tolist()
@@ -233,6 +237,11 @@ class KernelEngine:
         """Calendar entries that have happened."""
         return int(self.control["events"])
 
+    @property
+    def decided_nj(self) -> int:
+        """Energy of decisions [nJ]."""
+        return int(self.control["decided_nj"])
+
     # -- arrivals -----------------------------------------------------------------------------------------------
 
     def feed(self, chunks: Iterator[NDArray[np.void]]) -> None:
@@ -300,6 +309,10 @@ class KernelEngine:
                 continue
             if self._faults[0]:
                 raise blame_compiled(self._compiled, self._faults, self.now / rows.PS)
+            if stop == loop.DECIDED:
+                slot = control[STOP_ARG]
+                stop = self._carry_out(slot, self._held.pop(slot), horizon)
+                continue
             if stop in (loop.HORIZON, loop.DRAINED):
                 return horizon
             if stop == loop.REFILL:
@@ -323,6 +336,28 @@ class KernelEngine:
         if type(answer) is int:
             stop: int = loop.run(self._address, horizon, loop.SEND, slot, self._offset(base) + answer, 0, 0)
             return stop
+        if isinstance(answer, decision.Costly):
+            return self._deliberate(slot, answer, horizon)
+        return self._carry_out(slot, answer, horizon)
+
+    def _deliberate(self, slot: int, costly: decision.Costly, horizon: int) -> int:
+        """Let a decision take its time; the kernel knows one place or a reason, other answers are kept here."""
+        answer, base, rank = costly.answer, slot * REQUEST_WIDTH, 0
+        if isinstance(answer, int):
+            choice = self._offset(base) + answer
+        elif isinstance(answer, decision.Dispatch) and len(answer.places) == 1:
+            choice, rank = self._offset(base) + answer.places[0], answer.rank
+        elif isinstance(answer, decision.Refuse):
+            choice = -1 - answer.reason
+        else:
+            choice = decision.HELD
+            self._held[slot] = answer
+        self._requests[base + CHOSEN_RANK] = rank
+        return int(loop.run(self._address, horizon, loop.DELIBERATE, slot, choice, costly.ps, costly.nj))
+
+    def _carry_out(self, slot: int, answer: decision.Plain, horizon: int) -> int:
+        if isinstance(answer, int):
+            answer = decision.Dispatch((answer,))
         if isinstance(answer, decision.Dispatch):
             offset = self._offset(slot * REQUEST_WIDTH)
             if len(answer.places) == 1:
@@ -441,6 +476,7 @@ STOP_ARG = (rows.CONTROL.names or ()).index("stop_arg")
 REQUEST_WIDTH = rows.REQUEST.itemsize // 8
 ORIGIN = (rows.REQUEST.names or ()).index("origin")
 WORKLOAD = (rows.REQUEST.names or ()).index("workload")
+CHOSEN_RANK = (rows.REQUEST.names or ()).index("chosen_rank")
 
 
 def _words(table: NDArray[Any]) -> memoryview:

@@ -94,6 +94,8 @@ class PolicyFront:
         policies: Who decides.
     """
 
+    _route: Callable[..., Any]
+
     def __init__(
         self, fleet: Fleet, topology: Topology, workloads: Sequence[WorkloadFacts], policies: Policies
     ) -> None:

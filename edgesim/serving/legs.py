@@ -488,6 +488,23 @@ def wait(s, slot, until):
 
 
 @kernel
+def break_off(s, request):
+    """Nobody waits for a decision any more: the part that has passed is booked."""
+    part = float(s.control[0].now - request.since) / float(request.deciding)
+    book_decision(s, request, int(math.floor(float(request.deciding_nj) * part)))
+
+
+@kernel
+def book_decision(s, request, nj):
+    """Book the time and energy of a decision to its request."""
+    control = s.control[0]
+    request.decision += control.now - request.since
+    request.compute_nj += nj
+    control.decided_nj += nj
+    request.deciding = 0
+
+
+@kernel
 def cancel(s, i):
     """Nobody waits for a leg any more: take it away, from a running batch at its next boundary."""
     leg = s.legs[i]

@@ -11,6 +11,7 @@ from edgesim.arena.rows import (
     DELIVER,
     E_ARRIVAL,
     E_BOUNDARY,
+    E_DECIDED,
     E_DELIVERY,
     E_DONE,
     E_FLOW_END,
@@ -35,17 +36,29 @@ from edgesim.arena.tables import prefetch, unpack
 from edgesim.network.flows import end_flow, start_flow, wake
 from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import boundary
-from edgesim.serving.decision import PATIENCE, TOO_LONG
-from edgesim.serving.legs import adopt, cancel, deliver, dispatch, end, replied, wait
+from edgesim.serving.decision import HELD, PATIENCE, TOO_LONG
+from edgesim.serving.legs import (
+    adopt,
+    book_decision,
+    break_off,
+    cancel,
+    deliver,
+    dispatch,
+    end,
+    replied,
+    wait,
+)
 from edgesim.serving.operations import abort, finish, stretch
 from edgesim.serving.plan import blocks_wanted, steps_before
 from edgesim.serving.prefix import rehash
 
 # Why the kernel returned.
-HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED = range(8)
+HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED, DECIDED = range(9)
 
 # What the kernel is asked to do.
-GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH = range(11)
+GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH, DELIBERATE = (
+    range(12)
+)
 
 E_CHUNK = 100
 """The next arrival of the open workloads: not in the heap, but an event like the others."""
@@ -125,13 +138,53 @@ def decide(s, address, slot):
         verdict = call_policy(control.admitter, address, slot, offset + place, 0)
         if verdict < 0:
             place = verdict
-    if place < 0:
-        end(s, slot, R_REJECTED, -1 - place)
-        return
     rank = 0
-    if control.ranker != 0:
-        rank = call_policy(control.ranker, address, slot, offset + place, 0)
-    send(s, slot, offset + place, rank)
+    if place >= 0:
+        place += offset
+        if control.ranker != 0:
+            rank = call_policy(control.ranker, address, slot, place, 0)
+    if control.decision_ps > 0 or control.decision_nj > 0:
+        request.chosen_rank = rank
+        deliberate(s, slot, place, control.decision_ps, control.decision_nj)
+    else:
+        carry_out(s, slot, place, rank)
+
+
+@kernel
+def carry_out(s, slot, choice, rank):
+    """Send a request to a place, or turn it away for a reason."""
+    if choice < 0:
+        end(s, slot, R_REJECTED, -1 - choice)
+    else:
+        send(s, slot, choice, rank)
+
+
+@kernel
+def deliberate(s, slot, choice, ps, nj):
+    """Carry a choice out when the decision has taken its time."""
+    request = s.requests[slot]
+    now = s.control[0].now
+    request.since = now
+    request.deciding = ps
+    request.deciding_nj = nj
+    request.chosen = choice
+    if ps > 0:
+        push(s, now + ps, TIMER, 2 * request.request + 1, E_DECIDED, slot, request.epoch)
+    else:
+        decided(s, slot)
+
+
+@kernel
+def decided(s, slot):
+    """A decision has taken its time; one that Python holds is asked for by stopping."""
+    control = s.control[0]
+    request = s.requests[slot]
+    book_decision(s, request, request.deciding_nj)
+    if request.chosen == HELD:
+        control.stop = DECIDED
+        control.stop_arg = slot
+    else:
+        carry_out(s, slot, request.chosen, request.chosen_rank)
 
 
 @kernel
@@ -184,6 +237,7 @@ def arrive(s, address, arrival):
     request.first_token_server = NONE
     request.first_token = NONE
     request.decision = 0
+    request.deciding = 0
     request.backoff = 0
     request.uplink = 0
     request.queue = 0
@@ -216,7 +270,9 @@ def lose_patience(s, slot):
     if request.status >= 0 or 0 <= request.first_token <= control.now:
         return
     request.status = R_ABANDONED
-    first = True
+    first = request.deciding == 0
+    if request.deciding > 0:
+        break_off(s, request)
     i = request.first_leg
     while i != NONE:
         leg = s.legs[i]
@@ -279,6 +335,10 @@ def happen(s, address, kind, arg, epoch):
         if request.used and request.epoch == epoch and request.status < 0:
             request.backoff += control.now - request.since
             decide(s, address, arg)
+    elif kind == E_DECIDED:
+        request = s.requests[arg]
+        if request.used and request.epoch == epoch and request.status < 0:
+            decided(s, arg)
     elif kind == E_CHUNK:
         arrive(s, address, s.arrivals[arg])
     elif kind == E_ARRIVAL:
@@ -410,6 +470,11 @@ def run(address, horizon, verb, a, b, c, d):
         end(s, a, R_REJECTED, b)
     elif verb == ASK_AGAIN:  # slot, time
         wait(s, a, b)
+    elif verb == DELIBERATE:  # slot, choice, time, energy; its rank is in the row
+        s.control[0].stop = NONE
+        deliberate(s, a, b, c, d)
+        if s.control[0].stop == DECIDED:
+            return DECIDED
     elif verb == SUBMIT:  # row of the asked, order of submission
         push(s, s.asked[a].at, ARRIVE, CHUNK_KEY + b, E_ARRIVAL, a, 0)
         return 0

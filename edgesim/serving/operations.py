@@ -20,6 +20,7 @@ from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
 from edgesim.serving.legs import (
     adopt,
+    break_off,
     close,
     end,
     flush,
@@ -138,8 +139,10 @@ def finish(s, count):
         slot = s.listed[j]
         request = s.requests[slot]
         ended = request.status >= 0
-        first = not ended
-        waiting = request.first_leg == NONE
+        first = not ended and request.deciding == 0
+        waiting = request.first_leg == NONE and request.deciding == 0
+        if request.deciding > 0:
+            break_off(s, request)
         i = request.first_leg
         while i != NONE:
             leg = s.legs[i]

@@ -73,6 +73,9 @@ class Ask:
     hashes: int
     hash_count: int
     cached: int
+    decision: int
+    deciding: int
+    deciding_nj: int
 
     def __init__(self, arrival: NDArray[np.void], request: int) -> None:
         for name in ASK_FIELDS:
@@ -131,7 +134,7 @@ class ReferenceEngine:
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
-        self.transfers = self.last = self.arrived_requests = 0
+        self.transfers = self.last = self.arrived_requests = self.decided_nj = 0
         self.arrived: Callable[[int], None] = lambda _: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
 
@@ -191,6 +194,38 @@ class ReferenceEngine:
         for candidate in self.system.candidates[offset : offset + length]:
             board.extend(self.replicas[int(candidate["replica"])].board())
         answer = self.front.decide(ask.cells(), 0, board, self.now)
+        if isinstance(answer, decision.Costly):
+            self._deliberate(ask, answer)
+        else:
+            self._carry_out(ask, answer)
+
+    def _deliberate(self, ask: Ask, costly: decision.Costly) -> None:
+        """Carry an answer out when the decision has taken its time."""
+        ask.since, ask.deciding, ask.deciding_nj = self.now, costly.ps, costly.nj
+        if costly.ps:
+            when = self.now + costly.ps
+            self.at(when, rows.TIMER, 2 * ask.request + 1, lambda: self._decided(ask, costly.answer))
+        else:
+            self._decided(ask, costly.answer)
+
+    def _decided(self, ask: Ask, answer: decision.Plain) -> None:
+        if ask.status < 0:
+            self._book_decision(ask, ask.deciding_nj)
+            self._carry_out(ask, answer)
+
+    def _break_off(self, ask: Ask) -> None:
+        """Nobody waits for a decision any more: the part that has passed is booked."""
+        part = float(self.now - ask.since) / float(ask.deciding)
+        self._book_decision(ask, math.floor(float(ask.deciding_nj) * part))
+
+    def _book_decision(self, ask: Ask, nj: int) -> None:
+        ask.decision += self.now - ask.since
+        ask.compute_nj += nj
+        self.decided_nj += nj
+        ask.deciding = 0
+
+    def _carry_out(self, ask: Ask, answer: decision.Plain) -> None:
+        offset, _ = self.system.candidate_range(ask.origin, ask.workload)
         if isinstance(answer, int):
             answer = decision.Dispatch((answer,))
         if isinstance(answer, decision.Refuse):
@@ -399,7 +434,9 @@ class ReferenceEngine:
         if ask.status >= 0 or 0 <= ask.first_token <= self.now:
             return
         ask.status = rows.R_ABANDONED  # so that nothing is tried again for it
-        first = True
+        first = not ask.deciding
+        if ask.deciding:
+            self._break_off(ask)
         for leg in list(ask.open):
             self.cancel(leg, rows.CANCELLED)
             if first:
@@ -515,8 +552,10 @@ class ReferenceEngine:
             replica.settle_partial()
         for ask in list(self.asks.values()):
             ended = ask.status >= 0
-            first = not ended
-            waiting = not ask.open
+            first = not ended and not ask.deciding
+            waiting = not ask.open and not ask.deciding
+            if ask.deciding:
+                self._break_off(ask)
             for leg in list(ask.open):
                 if not leg.cancelled:
                     leg.note_phase(self.now)

@@ -84,10 +84,9 @@ def audit(records: NDArray[np.void], outcome: Outcome) -> Iterator[Check]:
     phases = sum(ended[phase] for phase in PHASES)
     off = int(np.abs(phases - (ended["finished"] - ended["arrived"])).max())
     yield exact("phases add up to end-to-end [ps]", 0, off)
-    compute = int(totals.replicas["compute_nj"].sum())
-    yield exact(
-        "joules of requests = joules of the fleet's steps [nJ]", compute, int(records["compute_nj"].sum())
-    )
+    compute = int(totals.replicas["compute_nj"].sum()) + totals.decided_nj
+    booked = int(records["compute_nj"].sum())
+    yield exact("joules of requests = joules of the fleet's steps and of decisions [nJ]", compute, booked)
     owned = int(records["share_ps"].sum()) + int(totals.replicas["unattributed_ps"].sum())
     yield exact(
         "busy time = shares of requests + rounding [ps]", int(totals.replicas["busy_ps"].sum()), owned

@@ -280,12 +280,24 @@ class MadeUpFront:
     def __init__(self, system: System, seed: int, *, ranked: bool) -> None:
         self.system, self.seed, self.ranked = system, seed, ranked
         self.engine: Any = None
+        self.costly = seed % 8 == 3
         self.ended_requests: list[int] = []
         self.seen: list[tuple[int, ...]] = []
         names = rows.REQUEST.names or ()
         self.fields = {name: names.index(name) for name in names}
 
     def decide(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> decision.Answer:
+        answer = self.choose(cells, base, board, now)
+        draw = (cells[base + self.fields["request"]] * 6151 + self.seed * 7) % 12
+        if not self.costly or draw < 3:
+            return answer
+        # round times meet other happenings at the same instant; some decisions take energy alone
+        ps = (0, 3 * MS, 10 * MS, 7_777_777_777, 150 * MS)[draw % 5]
+        return decision.Costly(answer, ps, draw * 1_234_567)
+
+    def choose(self, cells: Sequence[int], base: int, board: Sequence[int], now: int) -> decision.Plain:
+        """Answer, whatever it takes."""
+
         def get(name: str) -> int:
             return cells[base + self.fields[name]]
 
@@ -354,6 +366,7 @@ class Result:
     carried: list[float]
     came: list[tuple[int, int]]
     """When transfers of processes came, and which."""
+    decided_nj: int
 
 
 TOTALS = (
@@ -387,7 +400,7 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
     totals = {name: [getattr(r, name) for r in engine.replicas] for name in TOTALS}
     return Result(
         np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
-        engine.network.carried_until(engine.now), came,
+        engine.network.carried_until(engine.now), came, engine.decided_nj,
     )  # fmt: skip
 
 
@@ -448,6 +461,7 @@ def run_kernel(seed: int) -> Result:
     return Result(
         np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, front.seen,
         front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried, came,
+        engine.decided_nj,
     )  # fmt: skip
 
 
@@ -463,6 +477,8 @@ def differences(a: Result, b: Result) -> list[str]:
             found.append(f"decisions: {len(a.seen)} != {len(b.seen)}")
     if a.came != b.came:
         found.append(f"transfers came: {a.came} != {b.came}")
+    if a.decided_nj != b.decided_nj:
+        found.append(f"energy of decisions: {a.decided_nj} != {b.decided_nj}")
     if a.ended != b.ended:
         found.append(f"ends in another order: {a.ended} != {b.ended}")
     for what, left, right in (("requests", a.requests, b.requests), ("legs", a.legs, b.legs)):

@@ -51,6 +51,10 @@ SIGHTS = (
     "arrivals at one instant",
     "clock stops between arrivals",
     "answers of several qualities",
+    "decisions that take their time",
+    "left while a decision was under way",
+    "decisions cut by the horizon",
+    "refused after a while",
 )
 """What a test of equality must have seen to be worth anything; each chunk of seeds holds all of it."""
 
@@ -172,6 +176,11 @@ class Witness:
             self.note("abandoned", (status == rows.R_ABANDONED).any())
             self.note("rejected", (status == rows.R_REJECTED).any())
             self.note("unfinished at the horizon", (status == rows.R_UNFINISHED).any())
+            unsent = (requests["decision"] > 0) & (requests["legs"] == 0)
+            self.note("decisions that take their time", (requests["decision"] > 0).any())
+            self.note("left while a decision was under way", (unsent & (status == rows.R_ABANDONED)).any())
+            self.note("decisions cut by the horizon", (unsent & (status == rows.R_UNFINISHED)).any())
+            self.note("refused after a while", (unsent & (status == rows.R_REJECTED)).any())
         self.note("arrivals at one instant", (np.diff(arrivals["at"]) == 0).any())
         self.note("clock stops between arrivals", story.ticks)
 
