@@ -370,7 +370,7 @@ class Simulation:
                 self.engine.submit(row)
         self.engine.feed(self._chunks())
         if isinstance(self.engine, ReferenceEngine):
-            self._run_reference(progress)
+            self._run_reference(self.engine, progress)
         else:
             self._run_kernel(self.engine, progress)
         return self._close(sink)
@@ -406,7 +406,10 @@ class Simulation:
             if horizon == end:
                 break
             if engine.idle and clock.peek() == FOREVER:
-                engine.rest()
+                if end == FOREVER:
+                    engine.rest()
+                else:
+                    engine.advance(end)
                 break
             clock.advance_to(horizon)
             while clock.peek() == horizon:
@@ -417,7 +420,7 @@ class Simulation:
             if progress is not None and took > BREATH / 4:
                 progress(horizon / rows.PS, self._done + engine.unflushed)
 
-    def _run_reference(self, progress: Progress | None) -> None:
+    def _run_reference(self, engine: ReferenceEngine, progress: Progress | None) -> None:
         clock, shown = self.clock, time.perf_counter()
         while clock.peek() < min(self.end, FOREVER):
             clock.step()
@@ -426,6 +429,8 @@ class Simulation:
                 progress(self.now, self._done)
         if self.end < FOREVER:
             clock.advance_to(self.end)
+        else:
+            engine.rest()
 
     # -- totals -------------------------------------------------------------------------------------------------
 

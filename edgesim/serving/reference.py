@@ -134,6 +134,7 @@ class ReferenceEngine:
         self.asks: dict[int, Ask] = {}
         self.submitted = self.sequence = self.events = 0
         self.closing = False
+        self._rested: int | None = None
         self.transfers = self.last = self.arrived_requests = self.decided_nj = 0
         self.arrived: Callable[[int], None] = lambda _: None
         self._chunks: Iterator[NDArray[np.void]] = iter(())
@@ -151,7 +152,11 @@ class ReferenceEngine:
     @property
     def now(self) -> int:
         """Simulated time [ps]."""
-        return int(self.env.now)
+        return int(self.env.now) if self._rested is None else self._rested
+
+    def rest(self) -> None:
+        """Nothing is left to happen: go back to the time of the last request's end."""
+        self._rested = self.last
 
     # -- arrivals -----------------------------------------------------------------------------------------------
 

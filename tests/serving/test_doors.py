@@ -432,3 +432,23 @@ def test_a_draining_replica_takes_nothing_from_processes_either(engine: str) -> 
 
     run(scenario(engine, quiet=True), process)
     assert seen == [rows.R_REJECTED, rows.R_REJECTED, rows.R_COMPLETED]
+
+
+@pytest.mark.parametrize("duration", [None, "40 s"])
+def test_both_engines_end_at_the_same_time(duration: str | None) -> None:
+    """With the last request, not with the last timer that nobody needs; or when the scenario says, idle or not."""
+    ends = []
+    for engine in ("kernel", "reference"):
+        settings: dict[str, Any] = {"name": "ends", "seed": 1, "requests": 20}
+        data = {
+            **SCENARIO,
+            "engine": engine,
+            "scenario": settings | ({"duration": duration} if duration else {}),
+        }
+        data["workloads"] = {"chat": {**SCENARIO["workloads"]["chat"], "patience": "30 s"}}
+        kept = Kept()
+        outcome = Simulation(load(data)).run(kept)
+        last = int(kept.rows("requests")["finished"].max()) / S
+        assert outcome.info.duration_s == (40.0 if duration else last)
+        ends.append(outcome.totals.replicas["idle_nj"].tolist())
+    assert ends[0] == ends[1]
