@@ -564,7 +564,9 @@ def calibrate_engines(points: Path, out: Path) -> None:
     found, unused = read_campaign(points)
     fits = engines.fit_engines(found)
     out.write_text(engine_file.text(fits), encoding="utf-8")
-    click.echo(f"wrote {out}: {len(fits)} engines from {len(found)} of {len(found) + len(unused)} measurements")
+    click.echo(
+        f"wrote {out}: {len(fits)} engines from {len(found)} of {len(found) + len(unused)} measurements"
+    )
 
 
 @main.group()

@@ -265,14 +265,15 @@ class Plan:
             folders.write_json(self.folder / SUMMARY, together.summary)
         return together
 
-
     def _combined(self, finished: Sequence[Run], runs: Sequence[Run], slo: Slo) -> Json:
         """Combine the finished replications; without any, show how far the first one came."""
         found = combine([run.summary for run in finished or runs], slo, self.replications)
         done = found["replications"]["count"] = len(finished)
         if done < self.replications:
             numbers = "of these" if done else "of the first one, as far as it came"
-            text = f"{done} of {self.replications} replications were finished; the numbers are those {numbers}"
+            text = (
+                f"{done} of {self.replications} replications were finished; the numbers are those {numbers}"
+            )
             found["notes"].append(text)
         return found
 

@@ -27,10 +27,11 @@ REPLICA_TOTALS: Final = np.dtype(
             "tokens",
             "served",
             "preemptions",
-            # energies [nJ]: of requests, of nobody's steps, of standing by
+            # energies [nJ]: of requests, of nobody's steps, of standing by, of what processes ran on its device
             "compute_nj",
             "wasted_nj",
             "idle_nj",
+            "work_nj",
             "peak_kv_blocks",
             "kv_blocks",
             "hit_tokens",

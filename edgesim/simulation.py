@@ -17,9 +17,8 @@ from edgesim.policies.checks import blame, check_rank
 from edgesim.registry import build as build_policy
 from edgesim.serving import fleet
 from edgesim.serving.clock import Clock
-from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.costly_front import CostlyFront, price_of
-from edgesim.serving.doors import Doors
+from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.front import Policies, PolicyFront
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.system import FOREVER
@@ -269,7 +268,7 @@ class Simulation:
         return self.clock.timeout(picoseconds(delay))
 
     def process(self, generator: Generator[Any, Any, Any]) -> simpy.Process:
-        """Start a SimPy process; it may wait for `after`, `transfer`, `generate` and for other processes."""
+        """Start a SimPy process; it may wait for `after`, `transfer`, `generate`, `use` and for other processes."""
         return self.clock.process(generator)
 
     # -- what processes may do ----------------------------------------------------------------------------------
@@ -287,6 +286,28 @@ class Simulation:
     def generate(self, replica: int | str, prompt_tokens: int, output_tokens: int) -> simpy.Event:
         """Ask a replica directly; the event's value is the request's record, when its answer is complete."""
         return self.doors.generate(replica, prompt_tokens, output_tokens)
+
+    def use(
+        self,
+        place: int | str,
+        work: float | str,
+        weight: float = 1.0,
+        power: float | str | None = None,
+    ) -> simpy.Event:
+        """Run something else on the device of a replica, such as training; the event comes when it is done.
+
+        Everybody on a device has a part of it by weight, used or not: the replica weighs 1, busy or idle (nothing if
+        it is off or has failed). Beside n works of weight 1 it runs at 1 / (n + 1) of its speed, and so do they at
+        theirs. The energy above the idle power belongs to the work, whose record (`edgesim.serving.works.Work`) is the
+        event's value; the summary adds it up as `energy_j.works`. A replica that crashes loses no works.
+
+        Args:
+            place: The replica, or a node that has one.
+            work: How long the device would take for it alone, at full speed [s], or as a quantity such as "30 s".
+            weight: How much it weighs: 0.25 leaves 80 % to the replica.
+            power: What the device draws when it runs alone [W], or as a quantity; the most it can if left out.
+        """
+        return self.doors.use(place, work, weight, power)
 
     def replica(self, name: int | str) -> int:
         """Index of a replica, by name."""
@@ -316,6 +337,7 @@ class Simulation:
             self.engine.fail(replica)
         else:
             self.engine.set_state(replica, state)
+        self.doors.works.set_serving(replica, serving=state not in {rows.OFF, rows.FAILED})
 
     def _states(self) -> Any:
         if isinstance(self.engine, ReferenceEngine):
@@ -349,8 +371,11 @@ class Simulation:
         )
 
     def set_speed(self, replica: int | str, speed: float, at: float | str | None = None) -> None:
-        """Run a replica at this multiple of its nominal speed, such as 0.5, from now or `at` on."""
-        self._at(at, self.engine.set_speed, self.replica(replica), speed_of(speed))
+        """Run a replica's device at this multiple of its nominal speed, such as 0.5, from now or `at` on.
+
+        What else runs there (`use`) slows down with it; the replica's part of the device stays the same.
+        """
+        self._at(at, self.doors.works.set_speed, self.replica(replica), speed_of(speed))
 
     def _at(self, at: float | str | None, action: Callable[..., None], *arguments: int) -> None:
         """Do something now, or have SimPy do it at a time."""
@@ -407,7 +432,7 @@ class Simulation:
                 break
             if engine.idle and clock.peek() == FOREVER:
                 if end == FOREVER:
-                    engine.rest()
+                    engine.rest(self.doors.works.last)
                 else:
                     engine.advance(end)
                 break
@@ -430,7 +455,7 @@ class Simulation:
         if self.end < FOREVER:
             clock.advance_to(self.end)
         else:
-            engine.rest()
+            engine.rest(self.doors.works.last)
 
     # -- totals -------------------------------------------------------------------------------------------------
 
@@ -449,11 +474,14 @@ class Simulation:
         found["idle_ps"] = found["on_ps"] - found["busy_ps"]
         for i, row in enumerate(system.replicas):
             cost = system.costs[int(row["cost"])]
+            work_nj = found["work_nj"][i] = self.doors.works.energy_nj(i, now)
             idle_nj = cost.idle_mw * int(found["idle_ps"][i]) // 10**6
             found["idle_nj"][i] = idle_nj
             owned = int(found["idle_ps"][i]) + int(found["unattributed_ps"][i])
-            found["idle_cost_usd"][i] = owned * float(row["usd_per_ps"]) + idle_nj * float(row["usd_per_nj"])
-            found["idle_carbon_g"][i] = idle_nj * float(row["gram_per_nj"])
+            found["idle_cost_usd"][i] = owned * float(row["usd_per_ps"]) + float(idle_nj + work_nj) * float(
+                row["usd_per_nj"]
+            )
+            found["idle_carbon_g"][i] = float(idle_nj + work_nj) * float(row["gram_per_nj"])
             busy = int(found["busy_ps"][i]) / rows.PS
             if busy and cost.work_unit and cost.peak_flops:
                 found["mfu"][i] = table["mflop"][i] * cost.work_unit / (cost.peak_flops * busy)

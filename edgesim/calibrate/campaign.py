@@ -234,7 +234,9 @@ def _measurement(row: int, record: dict[str, str]) -> Measurement | Unused:
     bits = _number(record, "weight_bits", 16)
     weights = min(convention.formats, key=lambda pair: abs(pair[0] - bits))[1]
     tests, parallel = _tests(record, convention), _parallel(record, notes, convention)
-    batch = _batch(record["batch"], notes) or _largest(catalog.accelerator(name), llm, weights, parallel, tests[0])
+    batch = _batch(record["batch"], notes) or _largest(
+        catalog.accelerator(name), llm, weights, parallel, tests[0]
+    )
     if not batch:
         return Unused(row, hardware, "it does not fit by the catalogue's figures")
     tokens, features, test, units = steps_of(metric, llm, batch, tests, convention)
@@ -248,7 +250,10 @@ def _convention(source: str, notes: str) -> Convention:
     """How a source measured; of one that is not known, as others with the engine that it names, else llama.cpp."""
     known = next((convention for start, convention in CONVENTIONS.items() if source.startswith(start)), None)
     said = f"{source} {notes}".lower()
-    return known or CONVENTIONS[next((like for word, like in ALIKE.items() if word in said), "llama.cpp scoreboards")]
+    return (
+        known
+        or CONVENTIONS[next((like for word, like in ALIKE.items() if word in said), "llama.cpp scoreboards")]
+    )
 
 
 def _number(record: dict[str, str], name: str, default: float) -> float:
@@ -291,11 +296,11 @@ def _batch(text: str, notes: str) -> float | None:
         return None
 
 
-def _largest(
-    accelerator: Accelerator, llm: Llm, weights: str, parallel: int, test: tuple[int, int]
-) -> float:
+def _largest(accelerator: Accelerator, llm: Llm, weights: str, parallel: int, test: tuple[int, int]) -> float:
     """Sequences at saturation: what the KV cache in 8 bits holds of requests half way through, at most 1024."""
-    blocks = kv_blocks(accelerator, llm, weights=weights, kv="fp8", tensor_parallel=parallel, max_batched_tokens=8192)
+    blocks = kv_blocks(
+        accelerator, llm, weights=weights, kv="fp8", tensor_parallel=parallel, max_batched_tokens=8192
+    )
     return float(min(1024, blocks * BLOCK // max(1, test[0] + test[1] // 2)))
 
 

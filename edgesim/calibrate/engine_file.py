@@ -73,7 +73,9 @@ def _entry(key: str, fit: Fit, source: str) -> Iterator[str]:
     yield "      figures:"
     yield f"        - source: '{source}; {what}, median error {left}'"
     yield "          confidence: fitted"
-    yield from _wrapped(f"          values: {{{', '.join(f'{n}: {_number(v)}' for n, v in values.items())}}}", " " * 12)
+    yield from _wrapped(
+        f"          values: {{{', '.join(f'{n}: {_number(v)}' for n, v in values.items())}}}", " " * 12
+    )
 
 
 def _number(value: float) -> str:

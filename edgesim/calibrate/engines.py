@@ -129,12 +129,16 @@ def _engine(rows: Sequence[Measurement]) -> dict[str, Fit]:
     """Fit an engine as a whole and on each architecture, with bands from accelerators left out."""
     whole = fitted(rows, BEGIN, FREE)
     parts = _by_architecture(rows)
-    fits = {ANY: _told(rows, whole)} | {key: _told(part, fitted(part, whole, NEAR)) for key, part in parts.items()}
+    fits = {ANY: _told(rows, whole)} | {
+        key: _told(part, fitted(part, whole, NEAR)) for key, part in parts.items()
+    }
     unseen = [(one, off(one, values)) for one, values in left_out(rows)]
     fits[ANY].bands = UNTESTED | _bands(unseen)
     for key, part in parts.items():
         enough = len(fits[key].accelerators) >= ENOUGH
-        fits[key].bands = fits[ANY].bands | (_bands([pair for pair in unseen if pair[0] in part]) if enough else {})
+        fits[key].bands = fits[ANY].bands | (
+            _bands([pair for pair in unseen if pair[0] in part]) if enough else {}
+        )
     return fits
 
 
@@ -224,7 +228,9 @@ def fitted(rows: Sequence[Measurement], about: Values = BEGIN, spread: float = F
 
     low, high = (np.log([TYPICAL[name][side] for name in names]) for side in (1, 2))
     start = np.clip(middle, low + 1e-3, high - 1e-3)
-    found = least_squares(misfits, start, bounds=(low, high), diff_step=1e-3, max_nfev=40, xtol=1e-4, ftol=1e-5)
+    found = least_squares(
+        misfits, start, bounds=(low, high), diff_step=1e-3, max_nfev=40, xtol=1e-4, ftol=1e-5
+    )
     return about | values_at(found.x)
 
 
@@ -238,10 +244,11 @@ def _matters(name: str, rows: Sequence[Measurement]) -> bool:
     """Whether measurements can tell anything about a value."""
     tests: dict[str, Callable[[], bool]] = {
         "compute_efficiency": lambda: any(one.quantity != "decode" for one in rows),
-        "attention_efficiency": lambda: any(one.tokens.sum() > 3000 for one in rows if one.quantity == "prefill"),
+        "attention_efficiency": lambda: any(
+            one.tokens.sum() > 3000 for one in rows if one.quantity == "prefill"
+        ),
         **dict.fromkeys(BATCHED, lambda: any(one.batch > 16 for one in rows)),
         "quantised_efficiency": lambda: len({one.weights in {"fp16", "bf16"} for one in rows}) == 2,
         "parallel_overhead": lambda: len({one.parallel for one in rows}) > 1,
     }
     return tests.get(name, lambda: True)()
-

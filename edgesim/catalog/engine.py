@@ -34,7 +34,9 @@ class Engine:
     @property
     def figures(self) -> dict[str, Figure]:
         """All figures, called by what they hold for and what they say."""
-        return {f"{key} {name}": figure for key, part in self.reaches.items() for name, figure in part.items()}
+        return {
+            f"{key} {name}": figure for key, part in self.reaches.items() for name, figure in part.items()
+        }
 
     def key(self, accelerator: Accelerator) -> str:
         """Which of the entries holds on an accelerator; empty if the engine does not run there."""

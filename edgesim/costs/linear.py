@@ -108,6 +108,7 @@ def linear_step_cost(
         swap_ps_per_block=math.ceil(block / (tensor_parallel * link) * PS),
         base_mw=drawn.base_mw,
         idle_mw=drawn.idle_mw,
+        cap_mw=int(drawn.cap_w * 1e3),
         calibration="linear, coefficients of the scenario",
         error_band=0.0,
         window=llm.window.size if llm.window else 0,

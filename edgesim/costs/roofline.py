@@ -182,6 +182,7 @@ def step_cost(
         swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
         base_mw=power.base_mw,
         idle_mw=power.idle_mw,
+        cap_mw=int(power.cap_w * 1e3),
         calibration=_calibration(accelerator),
         error_band=max(accelerator.prefill_band, accelerator.decode_band)
         or ERROR_BAND[accelerator.confidence],

@@ -87,7 +87,7 @@ class StepCost:
         peak_flops: Of all accelerators of the replica together [FLOP/s].
         peak_bandwidth: Of all accelerators of the replica together [B/s].
         weights_bytes: Bytes of the weights.
-        cap_mw: Most power [mW]; only with `measured`.
+        cap_mw: Most power [mW]; 0 if unknown.
         measured: Measured times; the tables then hold what the peaks allow, and the energy beside the base power.
         notes: What a report should say about these costs.
     """

@@ -105,7 +105,9 @@ REQUEST_COLUMNS: Final = (
     Column("first_token_at", "optional seconds", "first_token", "s", "first token at the client"),
     Column("finished_at", "optional seconds", "finished", "s", "end at the client"),
     *(Column(phase, "seconds", phase, "s", _PHASE_TEXT[phase]) for phase in PHASES),
-    Column("quality", "answered", "quality", "", "score of what answered, 0 to 1 (1: unknown), if anything did"),
+    Column(
+        "quality", "answered", "quality", "", "score of what answered, 0 to 1 (1: unknown), if anything did"
+    ),
     Column("bytes_up", "int", "bytes_up", "B", "sent from the client, all legs"),
     Column("bytes_down", "int", "bytes_down", "B", "sent to the client, all legs"),
     Column(

@@ -244,7 +244,9 @@ def _manifest(folder: Path, replication: Path | None = None) -> Json:
         raise ResultsError(
             f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
         )
-    if replication not in (None, folder) and int(replication.name[4:]) < found.get("finished_replications", 0):
+    if replication not in (None, folder) and int(replication.name[4:]) < found.get(
+        "finished_replications", 0
+    ):
         found["exit_state"] = "finished"
     return found
 

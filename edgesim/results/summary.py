@@ -99,14 +99,16 @@ def _fleet(totals: Totals, added: Sums, *, carbon_stated: bool) -> Json:
     idle, dynamic = _joules(totals, range(len(totals.replicas)))
     network = None if totals.network_nj is None else totals.network_nj / NJ_PER_J
     decisions = totals.decided_nj / NJ_PER_J
+    works = math.fsum(totals.replica("work_nj")) / NJ_PER_J
     idle_usd, idle_g = math.fsum(totals.replica("idle_cost_usd")), math.fsum(totals.replica("idle_carbon_g"))
     energy, cost, carbon = (added[name][0] for name in ("energy_j", "cost_usd", "carbon_g"))
     return {
         "energy_j": {
-            "total": idle + dynamic + decisions + (network or 0.0),
+            "total": idle + dynamic + decisions + works + (network or 0.0),
             "idle": idle,
             "dynamic": dynamic,
             "decisions": decisions,
+            "works": works,
             "network": network,
         },
         "cost_usd": cost + idle_usd,

@@ -219,7 +219,9 @@ def _lengths(scenario: Scenario) -> Iterator[Problem]:
         )
         least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
         if least > longest:
-            text = f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
+            text = (
+                f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
+            )
             yield Problem(("workloads", name, _longer(workload)), text)
 
 

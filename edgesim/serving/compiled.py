@@ -214,7 +214,9 @@ def address_of(policy: Policy) -> int:
         try:
             known = _door(form.function, ROLES.index(policy.role), checked=type(policy) not in BUILT_IN)
         except NumbaError as error:
-            raise PolicyError(f"{_who(policy)} does not compile: {_told(error)} ({place_of(form.function)})") from None
+            raise PolicyError(
+                f"{_who(policy)} does not compile: {_told(error)} ({place_of(form.function)})"
+            ) from None
         except TypeError as error:
             raise PolicyError(f"{_who(policy)} {error} ({place_of(form.function)})") from None
         _doors[form.function] = known

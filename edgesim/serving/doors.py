@@ -1,4 +1,4 @@
-"""The doors through which SimPy processes use the system: transfers over links, requests to replicas."""
+"""The doors through which SimPy processes use the system: transfers, requests to replicas, works on their devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from edgesim.arena import rows
 from edgesim.errors import SimulationError
-from edgesim.units import seconds
+from edgesim.serving.works import Work, Works
+from edgesim.units import seconds, watts
 
 if TYPE_CHECKING:
     import simpy
@@ -46,6 +47,7 @@ class Doors:
         names = simulation.fleet.names
         self._replicas = {name: i for i, name in enumerate(names)}
         self._links: dict[str, int] = {}
+        self.works = Works(simulation.clock, engine.set_speed, len(names))
 
     def replica(self, name: int | str) -> int:
         """Index of a replica."""
@@ -103,6 +105,36 @@ class Doors:
         simulation.engine.submit(row)
         return event
 
+    def use(
+        self, place: int | str, work: float | str, weight: float, power: float | str | None
+    ) -> simpy.Event:
+        """Run a work on the device of a replica."""
+        index, simulation = self._device(place), self._simulation
+        work_s = _amount("work", seconds(work) if isinstance(work, str) else work, "s")
+        weight = _amount("weight", weight, "")
+        system = simulation.fleet.system
+        cost = system.costs[int(system.replicas["cost"][index])]
+        idle = cost.idle_mw / 1000
+        drawn = (cost.cap_mw or cost.base_mw) / 1000
+        if power is not None:
+            drawn = _amount("power", watts(power) if isinstance(power, str) else power, "W")
+        if drawn < idle:
+            raise SimulationError(f"a work that draws {drawn:g} W on a device whose idle power is {idle:g} W")
+        name = simulation.fleet.names[index]
+        return self.works.start(index, Work(name, work_s, weight, drawn - idle, simulation.now))
+
+    def _device(self, place: int | str) -> int:
+        """The replica whose device is meant, by its own name or that of its node."""
+        fleet, node_name = self._simulation.fleet, self._simulation.topology.node_name
+        if not isinstance(place, str) or place in self._replicas:
+            return self.replica(place)
+        there = [i for i, node in enumerate(fleet.nodes) if node_name(node) == place]
+        if len(there) > 1:
+            names = " or ".join(repr(fleet.names[i]) for i in there)
+            raise SimulationError(f"node {place!r} has {len(there)} devices; name a replica: {names}")
+        known = {**self._replicas, **{node_name(node): i for i, node in enumerate(fleet.nodes)}}
+        return there[0] if there else _look_up("replica, and no node with one,", place, known)
+
     def _ended(self, record: Any) -> None:
         if int(record["workload"]) == self._hand_work:
             self._arrived(int(record["session"]), record.copy())
@@ -131,7 +163,9 @@ def picoseconds(value: float | str) -> int:
     if isinstance(given, bool) or not isinstance(given, int | float | np.integer | np.floating):
         raise SimulationError(f"{value!r} is no time; give seconds, or a quantity such as '500 ms'")
     if not math.isfinite(given):
-        raise SimulationError(f"a time of {value!r} never comes; give seconds, or a quantity such as '500 ms'")
+        raise SimulationError(
+            f"a time of {value!r} never comes; give seconds, or a quantity such as '500 ms'"
+        )
     return round(float(given) * rows.PS)
 
 
@@ -150,6 +184,14 @@ def _index(kind: str, number: int, count: int) -> int:
     if not 0 <= number < count:
         raise SimulationError(f"no {kind} {number}; there are {count}, counted from 0")
     return int(number)
+
+
+def _amount(what: str, value: float, unit: str) -> float:
+    """A number above 0."""
+    number = not isinstance(value, bool) and isinstance(value, int | float | np.integer | np.floating)
+    if not number or not 0 < value < math.inf:
+        raise SimulationError(f"a {what} of {value!r} {unit}".rstrip() + "; it is a number above 0")
+    return float(value)
 
 
 def _look_up(kind: str, name: str, known: dict[str, int]) -> int:

@@ -286,9 +286,9 @@ class KernelEngine:
         more = control["arrival_next"] < control["arrivals"] or not control["exhausted"]
         return not (more or control["heap"] or control["dirty_count"])
 
-    def rest(self) -> None:
-        """Nothing is left to happen: go back to the time of the last request's end."""
-        self.control["now"] = self.control["last"]
+    def rest(self, least: int) -> None:
+        """Nothing is left to happen: go back to the time of the last request's end, but no further than that."""
+        self.control["now"] = max(int(self.control["last"]), least)
 
     @property
     def unflushed(self) -> int:

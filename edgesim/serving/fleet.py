@@ -228,7 +228,9 @@ def _places(
         own = at_home[(~for_all & wanted)[at_home]]
         first = np.searchsorted(table["node"][own], origins)
         count = np.searchsorted(table["node"][own], origins, "right") - first
-        near = ways.nearest(table["node"], np.flatnonzero(for_all & wanted), scenario.policies.candidates - count)
+        near = ways.nearest(
+            table["node"], np.flatnonzero(for_all & wanted), scenario.policies.candidates - count
+        )
         size = count + near.many
         begin = np.cumsum(size) - size
         part = _local(np.zeros(int(size.sum()), np.int64))
@@ -331,7 +333,9 @@ class _Ways:
         column = np.searchsorted(self.servers, nodes[replicas])
         step = max(1, AT_ONCE // len(replicas))
         found = [
-            self._nearest(column, np.arange(start, min(start + step, len(limits))), limits[start : start + step])
+            self._nearest(
+                column, np.arange(start, min(start + step, len(limits))), limits[start : start + step]
+            )
             for start in range(0, len(limits), step)
         ]
         count, place, way = (np.concatenate(part) for part in zip(*found, strict=True))
@@ -346,6 +350,8 @@ class _Ways:
         place = np.argsort(distance, axis=1, kind="stable")
         distance = np.take_along_axis(distance, place, axis=1)
         last = np.clip(limits, 1, len(column)) - 1
-        farthest = np.take_along_axis(distance, last[:, None], axis=1)  # those as near as the last one stay, too
+        farthest = np.take_along_axis(
+            distance, last[:, None], axis=1
+        )  # those as near as the last one stay, too
         kept = (distance <= farthest) & (distance < UNREACHABLE) & (limits[:, None] > 0)
         return kept.sum(axis=1), place[kept], np.take_along_axis(way, place, axis=1)[kept]

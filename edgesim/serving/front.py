@@ -255,7 +255,10 @@ class PolicyFront:
         if cells[base + ATTEMPTS]:
             return decision.Refuse(decision.REPLICA_FAILED)
         place = self.tickets[cells[base + SESSION]]
-        if self.absent and board[place * decision.BOARD_COLUMNS + decision.STATE] in (rows.DRAINING, rows.OFF):
+        if self.absent and board[place * decision.BOARD_COLUMNS + decision.STATE] in (
+            rows.DRAINING,
+            rows.OFF,
+        ):
             return decision.Refuse(decision.NO_REPLICA)
         return place
 

@@ -154,9 +154,9 @@ class ReferenceEngine:
         """Simulated time [ps]."""
         return int(self.env.now) if self._rested is None else self._rested
 
-    def rest(self) -> None:
-        """Nothing is left to happen: go back to the time of the last request's end."""
-        self._rested = self.last
+    def rest(self, least: int) -> None:
+        """Nothing is left to happen: go back to the time of the last request's end, but no further than that."""
+        self._rested = max(self.last, least)
 
     # -- arrivals -----------------------------------------------------------------------------------------------
 

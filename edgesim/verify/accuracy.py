@@ -96,7 +96,9 @@ def overall(found: Sequence[Group]) -> list[dict[str, Any]]:
         parts[group.quantity, group.split].append(group)
     lines = []
     for (quantity, split), part in sorted(parts.items()):
-        banded = [group for group in part if group.band_coverage is not None and group.band_halfwidth is not None]
+        banded = [
+            group for group in part if group.band_coverage is not None and group.band_halfwidth is not None
+        ]
         points = sum(group.n for group in banded)
         lines.append(
             {
@@ -106,7 +108,9 @@ def overall(found: Sequence[Group]) -> list[dict[str, Any]]:
                 "n": sum(group.n for group in part),
                 "median_ape": float(np.median([group.median_ape for group in part])),
                 "p90_ape": float(np.quantile([group.median_ape for group in part], 0.9)),
-                "band_coverage": sum((g.band_coverage or 0.0) * g.n for g in banded) / points if points else None,
+                "band_coverage": sum((g.band_coverage or 0.0) * g.n for g in banded) / points
+                if points
+                else None,
                 "band_halfwidth": float(np.median([g.band_halfwidth for g in banded])) if banded else None,
             }
         )

@@ -135,7 +135,8 @@ def money(simulation: Any, records: NDArray[np.void], outcome: Outcome) -> Check
     replicas = simulation.fleet.system.replicas
     totals = outcome.totals.replicas
     hourly = float((totals["on_ps"] * replicas["usd_per_ps"]).sum())
-    power = float(((totals["compute_nj"] + totals["idle_nj"]) * replicas["usd_per_nj"]).sum())
+    energy = totals["compute_nj"] + totals["idle_nj"] + totals["work_nj"]
+    power = float((energy * replicas["usd_per_nj"]).sum())
     booked = float(records["cost_usd"].sum()) + float(totals["idle_cost_usd"].sum())
     return close("dollars of requests + idle", hourly + power, booked, 1e-9 * booked, "$", "1e-9")
 
@@ -145,7 +146,9 @@ def scores(simulation: Any, records: NDArray[np.void]) -> Check:
     deployment = np.array(simulation.fleet.deployments)[records["replica"]]
     expected = np.where(records["status"] == 0, np.array(SCORES)[deployment], 1.0)
     off = float(np.abs(records["quality"] - expected).max())
-    return Check("quality of answers, from published scores", "0 off", f"{off:.2g} off", "1e-12", off <= 1e-12)
+    return Check(
+        "quality of answers, from published scores", "0 off", f"{off:.2g} off", "1e-12", off <= 1e-12
+    )
 
 
 def fastest_prefill(prompt: NDArray[np.int64]) -> NDArray[np.float64]:

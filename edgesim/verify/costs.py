@@ -31,13 +31,21 @@ def main(arguments: Sequence[str] = ()) -> int:
         prog="edgesim verify costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, required=True, help="folder of measurements")
-    parser.add_argument("--leave-out", metavar="HARDWARE", help="fit again without this hardware, and predict it")
-    parser.add_argument("--only", choices=PARTS, action="append", help="only this part; may be given several times")
+    parser.add_argument(
+        "--leave-out", metavar="HARDWARE", help="fit again without this hardware, and predict it"
+    )
+    parser.add_argument(
+        "--only", choices=PARTS, action="append", help="only this part; may be given several times"
+    )
     parser.add_argument("--json", action="store_true", help="print all groups as JSON")
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw predicted over measured, and served runs")
+    parser.add_argument(
+        "--plots", type=Path, metavar="DIR", help="draw predicted over measured, and served runs"
+    )
     given = parser.parse_args(list(arguments))
     if not given.data.is_dir():
-        raise EdgesimError(f"'{given.data}' is no folder; --data names one with devices/, kernels/ or replays/")
+        raise EdgesimError(
+            f"'{given.data}' is no folder; --data names one with devices/, kernels/ or replays/"
+        )
     if given.plots:
         given.plots.mkdir(parents=True, exist_ok=True)
     from edgesim.report import console

@@ -72,7 +72,9 @@ def compared(folder: Path) -> Iterator[Comparison]:
 
 def _table(prefix: str, kind: str) -> Table:
     numbers, words = KINDS[kind]
-    path = next(Path(f"{prefix}{kind}{end}") for end in (".csv", ".csv.gz") if Path(f"{prefix}{kind}{end}").is_file())
+    path = next(
+        Path(f"{prefix}{kind}{end}") for end in (".csv", ".csv.gz") if Path(f"{prefix}{kind}{end}").is_file()
+    )
     return read_table(path, [*numbers, "time_us"], words)
 
 
@@ -94,7 +96,9 @@ def _second(axis: np.ndarray) -> np.ndarray:
     return axis if len(axis) < 5 else np.union1d(axis[::2], axis[[0, -1]])
 
 
-def _steps(prefix: str, source: str, hardware: str, llm: Llm, parallel: int, split: str) -> Iterator[Comparison]:
+def _steps(
+    prefix: str, source: str, hardware: str, llm: Llm, parallel: int, split: str
+) -> Iterator[Comparison]:
     """Steps at all measured points of `prefix`, by the profile of `source`; points that it holds are left out."""
     built = profile(source, hardware, llm, parallel)
     if built is None:
@@ -124,7 +128,9 @@ def _step_ps(measured: Measured, chunk: int, past: int, sequences: int, context:
         whole = sequences * context
         base, slope = measured.segments[sequences, measured.segment(sequences, whole)]
         return int(base[0]) + int(slope[0]) * whole
-    return measured.mixed_ps(chunk + sequences, sequences + 1, 0, ((chunk, past),), sequences, sequences * context)
+    return measured.mixed_ps(
+        chunk + sequences, sequences + 1, 0, ((chunk, past),), sequences, sequences * context
+    )
 
 
 class Kernels:

@@ -71,6 +71,4 @@ def without(found: Sequence[Measurement], hardware: str) -> Iterator[Comparison]
 
 
 def _compared(one: Measurement, split: str, predicted: float, band: float) -> Comparison:
-    return Comparison(
-        one.quantity, one.hardware, one.engine, one.model, split, one.measured, predicted, band
-    )
+    return Comparison(one.quantity, one.hardware, one.engine, one.model, split, one.measured, predicted, band)

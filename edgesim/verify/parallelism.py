@@ -47,14 +47,19 @@ def _measured(path: Path) -> Iterator[Measurement]:
     table = read_table(path, NUMBERS, ["model"])
     columns = [table.numbers(name) for name in NUMBERS]
     runs: dict[tuple[str, int, int, int, int], list[tuple[float, float]]] = defaultdict(list)
-    for model, prompt, batch, output, first, each, parallel in zip(table.words("model"), *columns, strict=True):
+    for model, prompt, batch, output, first, each, parallel in zip(
+        table.words("model"), *columns, strict=True
+    ):
         runs[model, int(parallel), int(prompt), int(batch), int(output)].append((first, each))
     for (model, parallel, prompt, batch, output), times in runs.items():
         name = catalog.named("llm", model)
         if name is None:
             continue
         llm = catalog.llm(name)
-        for metric, values in (("ttft_ms", [pair[0] for pair in times]), ("tpot_ms", [pair[1] for pair in times])):
+        for metric, values in (
+            ("ttft_ms", [pair[0] for pair in times]),
+            ("tpot_ms", [pair[1] for pair in times]),
+        ):
             if metric == "ttft_ms" and (model, parallel) in BROKEN:
                 continue
             steps = steps_of(metric, llm, batch, [(prompt, output)], CONVENTIONS["Splitwise"])

@@ -82,7 +82,11 @@ def _profile(folder: Path, about: Subject, scratch: Path) -> dict[str, Any] | No
     """The folder's kernel profile of what was run, as costs."""
     for prefix, hardware, llm, parallel in kernels.found(folder):
         built = kernels.profile(prefix, hardware, llm, parallel)
-        if built and (built.accelerator, llm.name, parallel) == (about.accelerator, about.llm, about.tensor_parallel):
+        if built and (built.accelerator, llm.name, parallel) == (
+            about.accelerator,
+            about.llm,
+            about.tensor_parallel,
+        ):
             path = scratch / "profile.json"
             path.write_text(built.text(), encoding="utf-8")
             return {"kind": "profile", "path": str(path)}

@@ -96,7 +96,9 @@ def test_extremes_and_spread_are_those_of_all_requests(fakes: ModuleType) -> Non
     """The least, the greatest and the deviation equal those over all requests of all replications."""
     rows = [fakes.requests(size, seed) for seed, size in enumerate((50, 500, 300))]
     parts = [summarise(MemorySource([each], i := fakes.info()), i, fakes.totals(each)) for each in rows]
-    whole = np.concatenate([(each["finished"] - each["arrived"])[each["status"] == 0] / 1e12 for each in rows])
+    whole = np.concatenate(
+        [(each["finished"] - each["arrived"])[each["status"] == 0] / 1e12 for each in rows]
+    )
     found = combine(parts, {})["metrics"]["e2e"]
     assert found["count"] == len(whole)
     assert (found["min"], found["max"]) == pytest.approx((whole.min(), whole.max()))

@@ -176,9 +176,7 @@ def test_interrupted_replications_keep_the_finished_ones(tmp_path: Path, fakes: 
         assert each.summary["requests"]["arrived"] == 800
         spread = each.summary["replications"]
         assert (spread["count"], spread["planned"]) == (2, 5)
-        assert each.summary["notes"] == [
-            "2 of 5 replications were finished; the numbers are those of these"
-        ]
+        assert each.summary["notes"] == ["2 of 5 replications were finished; the numbers are those of these"]
     half = edgesim.load(tmp_path / "run" / "rep-002")
     assert not half.finished
     assert len(half.requests) == 200

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-def judged(
-    fakes: ModuleType, slo: dict[str, dict[str, float]], turned_away: int = 0
-) -> list[dict[str, Any]]:
+def judged(fakes: ModuleType, slo: dict[str, dict[str, float]], turned_away: int = 0) -> list[dict[str, Any]]:
     """Ten requests with times to first token of 0.1 s, 0.2 s ... 1 s; the last one is never completed.
 
     The first `turned_away` of them are rejected, failed, abandoned in turn.

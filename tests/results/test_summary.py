@@ -234,7 +234,9 @@ def test_reasons_are_counted(fakes: ModuleType, rows: np.ndarray) -> None:
     """Of all requests that were turned away, in memory as on disk, the most frequent reason first."""
     rows["status"][100:110], rows["reason"][100:110] = STATUS.index("failed"), 2
     found = summary(fakes, rows, reasons=["", "no-replica", "replica-failed"])
-    turned_away = np.isin(rows["status"], [STATUS.index(name) for name in ("rejected", "failed", "abandoned")])
+    turned_away = np.isin(
+        rows["status"], [STATUS.index(name) for name in ("rejected", "failed", "abandoned")]
+    )
     assert sum(found["reasons"].values()) == turned_away.sum()
     assert list(found["reasons"]) == ["no-replica", "replica-failed"]
     assert found["reasons"]["replica-failed"] == 10

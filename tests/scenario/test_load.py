@@ -263,7 +263,10 @@ def test_a_wrong_entry_is_not_a_missing_entry():
     ("change", "text"),
     [
         ("topology.nodes.phone.count=100000000000", "100000000000 is too large; it must be at most 10000000"),
-        ("topology.nodes.phone.count=10000000", "10,000,002 nodes are too many; a scenario holds up to 10,000,000"),
+        (
+            "topology.nodes.phone.count=10000000",
+            "10,000,002 nodes are too many; a scenario holds up to 10,000,000",
+        ),
     ],
 )
 def test_what_no_memory_holds_is_refused(change, text):

@@ -179,6 +179,7 @@ def _does_not_compile(view, request, candidates, parameters, key):
 )
 def test_compiled_policies_are_held_to_the_contract(function, told, monkeypatch, forget) -> None:
     """What they do wrong stops the run with the policy, the request and the line, as in Python."""
+
     @register("compiled-mischief")
     class Mischief(Router):
         """Does something wrong in its compiled form."""

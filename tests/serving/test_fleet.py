@@ -123,7 +123,8 @@ def test_candidates_are_those_of_the_definition(limit: int) -> None:
             kept = [
                 r
                 for place, r in enumerate(order)
-                if place < room or (last and (far[r].latency_ps, len(far[r].up)) == (last.latency_ps, len(last.up)))
+                if place < room
+                or (last and (far[r].latency_ps, len(far[r].up)) == (last.latency_ps, len(last.up)))
             ]
             offset, length = system.places[origin * system.classes + klass]
             found = system.candidates[offset : offset + length]

@@ -61,10 +61,26 @@ def test_the_command_prints_groups_as_json(data, capsys):
     """Published speeds of llama.cpp on an RTX 4090 and others, each within a quarter of what the catalogue says."""
     assert costs.main(["--data", str(data), "--json"]) == 0
     table = json.loads(capsys.readouterr().out)
-    keys = {"quantity", "hardware", "engine", "model", "split", "n", "median_ape", "p90_ape", "band_coverage", "band_halfwidth"}
+    keys = {
+        "quantity",
+        "hardware",
+        "engine",
+        "model",
+        "split",
+        "n",
+        "median_ape",
+        "p90_ape",
+        "band_coverage",
+        "band_halfwidth",
+    }
     assert set(table[0]) == keys
     fitted = [line for line in table if line["split"] == "fitted"]
-    assert {line["hardware"] for line in fitted} == {"RTX 4090 24GB", "RTX 3090 24GB", "RTX 4080 16GB", "A40 48GB"}
+    assert {line["hardware"] for line in fitted} == {
+        "RTX 4090 24GB",
+        "RTX 3090 24GB",
+        "RTX 4080 16GB",
+        "A40 48GB",
+    }
     assert all(line["median_ape"] < 0.25 for line in fitted if line["quantity"] == "decode")
 
 

@@ -98,10 +98,11 @@ class TestFormats:
         prompts = read_trace(write("arrived_at,prompt_tokens,output_tokens\n" + rows)).prompt
         assert prompts.tolist() == [*range(1, 1001, 2), *range(2, 1001, 2)]
 
-
     def test_a_comma_at_the_end_is_no_column(self, write) -> None:
         """Some tools write one."""
-        assert columns(read_trace(write(AZURE.replace("\n", ",\n")))) == columns(read_trace(write(AZURE, "b")))
+        assert columns(read_trace(write(AZURE.replace("\n", ",\n")))) == columns(
+            read_trace(write(AZURE, "b"))
+        )
 
 
 class TestCutting:
