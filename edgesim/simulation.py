@@ -112,8 +112,8 @@ class Simulation:
     def _build_engine(self) -> KernelEngine | ReferenceEngine:
         system = self.fleet.system
         keep_legs = "legs" in self.scenario.output.tables
+        steps = self.front.step_front()
         if self.scenario.engine == "reference" or self._forced:
-            steps = self.front.step_front()
             return ReferenceEngine(
                 self.clock,
                 system,
@@ -122,7 +122,6 @@ class Simulation:
                 (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
                 self._rank_prefix if self.cache.order is None else None,
                 steps.form if steps else None,
-                every_step=self.policies.scheduler.every_step,
             )
         from edgesim.serving.engine import KernelEngine
 
@@ -133,6 +132,7 @@ class Simulation:
             self._take_legs if keep_legs else None,
             self._compilable(),
             ranked=self.policies.ranks,
+            form=steps.form if steps else None,
             price=price_of(self.policies.router.decision_time, self.policies.router.decision_energy),
         )
         self.front.read_from(engine.board)
@@ -141,10 +141,11 @@ class Simulation:
     @property
     def _forced(self) -> str:
         """What asks for the readable engine, if anything does."""
-        if self.cache.order is None and self.fleet.system.replicas["caching"].any():
+        caching = self.fleet.system.replicas["caching"].any()
+        if self.cache.order is None and caching:
             return f"the cache policy {self.cache.kind!r} is Python"
-        if self.policies.scheduler.forms_steps:
-            return f"the scheduler {self.policies.scheduler.kind!r} forms steps"
+        if self.policies.scheduler.forms_steps and caching:
+            return f"the scheduler {self.policies.scheduler.kind!r} forms steps beside prefix caches"
         return ""
 
     def _rank_prefix(self, prefix: PrefixView, now: int) -> float:

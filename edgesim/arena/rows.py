@@ -144,7 +144,10 @@ REPLICA: Final = _row(
     " planned plan_start plan_steps plan_base plan_slope plan_mixed plan_tokens plan_extra boundary epoch stormed"
     " plan_nj plan_nj_slope plan_below"
     # what it did
-    " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served",
+    " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served"
+    # the scheduler's answer that stands: has the batch changed since, for how many steps and until when it holds, the
+    # time of swaps since it was asked
+    " changed steps_left until swaps_ps",
     # mflop and kib of the plan (first step, slope), totals, price and carbon, score of what it answers
     "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps usd_per_nj gram_per_nj quality",
 )
@@ -164,7 +167,9 @@ LEG: Final = _row(
     # the rest
     " predicted images bytes_up bytes_down network_nj granted next_free held"
     # what the prefix cache lends it
-    " covered cached spare1 spare2 spare3 spare4 spare5 spare6",
+    " covered cached"
+    # steps that a scheduler forms: does it hold blocks without a part in the step, has it a part in the next one
+    " paused part spare3 spare4 spare5 spare6",
 )
 
 REQUEST: Final = _row(
@@ -198,6 +203,8 @@ CONTROL: Final = _row(
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
     " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
     " free_node active_nodes node_room caching ordered"
+    # do schedulers form steps, and the replica whose next one is to be formed, counted from 1
+    " forms forming"
     # what each decision of a compiled router takes, and the energy of all decisions
     " decision_ps decision_nj decided_nj"
 )

@@ -132,16 +132,6 @@ def leave_running(s, replica, i):
 
 
 @kernel
-def boundary(s, r):
-    """A step boundary of a replica, or its call out of idleness."""
-    replica = s.replicas[r]
-    replica.boundary = NONE
-    if replica.planned:
-        end_steps(s, r)
-    begin_step(s, r)
-
-
-@kernel
 def end_steps(s, r):
     """Account for the plan that ends now and let its tokens out."""
     replica = s.replicas[r]
@@ -222,8 +212,8 @@ def close_ghost(s, i):
 @kernel
 def remove_decoding(s, replica, i):
     """Take a decoding leg out of everything and free its blocks (between a boundary and the grants of a step)."""
-    context = detach(s, replica, i)
     leg = s.legs[i]
+    context = leg.offset if leg.paused else detach(s, replica, i)
     own = blocks_for(s, replica, context) + leg.granted
     if replica.caching:
         register(s, leg.replica, i, context // replica.block_size)
@@ -409,8 +399,25 @@ def victim(s, replica):
 
 
 @kernel
+def context_of(replica, leg):
+    """Tokens of KV that a decoding leg holds."""
+    return leg.offset if leg.paused else replica.counter + leg.offset
+
+
+@kernel
 def preempt(s, r, i):
-    """Take a leg out of the batch; answers the time of a swap [ps]."""
+    """Take a leg out of the batch, as the deployment says; answers the time of a swap [ps]."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    swap = False
+    if replica.swaps and leg.state == DECODE:
+        swap = blocks_for(s, replica, context_of(replica, leg)) <= replica.free_swap
+    return put_out(s, r, i, swap)
+
+
+@kernel
+def put_out(s, r, i, swap):
+    """Take a leg out of the batch, to host memory or back to the queue; answers the time of a swap [ps]."""
     replica = s.replicas[r]
     leg = s.legs[i]
     now = s.control[0].now
@@ -422,13 +429,14 @@ def preempt(s, r, i):
     leg.preemptions += 1
     held = 0
     if decoding:
-        held = blocks_for(s, replica, replica.counter + leg.offset)
+        held = blocks_for(s, replica, context_of(replica, leg))
         remove_decoding(s, replica, i)
     else:
         remove_prefill(s, replica, i)
+    leg.paused = 0
     leg.prefilled = 0
     leg.chunk = 0
-    if replica.swaps and decoding and held <= replica.free_swap:
+    if swap:
         leg.state = SWAPPED
         leg.swap_blocks = held
         replica.free_swap -= held
@@ -460,27 +468,37 @@ def swap_in(s, r, budget):
     extra = 0
     while replica.swapped > 0 and budget > 0 and replica.running < replica.max_num_seqs:
         i = replica.swap_head
-        leg = s.legs[i]
-        context = leg.prompt + leg.generated - 1
-        need = blocks_for(s, replica, context + 1)
-        if not room(replica, need):
+        if not room(replica, blocks_to_return(s, replica, s.legs[i])):
             break
-        leave_swapped(s, replica, i)
-        take(s, r, need)
-        replica.free_swap += leg.swap_blocks
-        extra += leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block
-        note_phase(leg, s.control[0].now)
-        run_last(s, replica, i)
-        attach(s, replica, i, context)
+        extra += bring_back(s, r, i)
         budget -= 1
     return budget, extra
+
+
+@kernel
+def blocks_to_return(s, replica, leg):
+    """KV blocks that a swapped leg takes to decode again."""
+    return blocks_for(s, replica, leg.prompt + leg.generated)
+
+
+@kernel
+def bring_back(s, r, i):
+    """Let a swapped leg decode again; answers the time of the swap [ps]."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    leave_swapped(s, replica, i)
+    take(s, r, blocks_to_return(s, replica, leg))
+    replica.free_swap += leg.swap_blocks
+    note_phase(leg, s.control[0].now)
+    run_last(s, replica, i)
+    attach(s, replica, i, leg.prompt + leg.generated - 1)
+    return leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block
 
 
 @kernel
 def admit(s, r, budget, chunked):
     """Start prefilling waiting legs while budget, slots and blocks last; answers images and tokens they bring."""
     replica = s.replicas[r]
-    now = s.control[0].now
     images = 0
     while replica.waiting > 0 and budget > 0 and replica.running < replica.max_num_seqs:
         i = replica.wait_head
@@ -494,23 +512,32 @@ def admit(s, r, budget, chunked):
             need -= hit
         if not room(replica, need + pinned) or (replica.encoder and leg.target > budget):
             break
-        leave_waiting(s, replica, i)
-        if replica.caching:
-            begin_with(s, r, leg, hit, held)
-        take(s, r, need)
-        leg.blocks = need
-        note_phase(leg, now)
-        leg.state = PREFILL
-        if leg.first_scheduled < 0:
-            leg.first_scheduled = now
+        start(s, r, i, hit, held)
         leg.chunk = min(leg.target - leg.prefilled, budget)
         budget -= leg.chunk
         chunked += leg.chunk
         images += leg.images
-        run_last(s, replica, i)
         if replica.partial == NONE:
             replica.partial = i
     return images, chunked
+
+
+@kernel
+def start(s, r, i, hit, held):
+    """Let a waiting leg into the batch, behind what the cache has of its prompt."""
+    replica = s.replicas[r]
+    leg = s.legs[i]
+    now = s.control[0].now
+    leave_waiting(s, replica, i)
+    if replica.caching:
+        begin_with(s, r, leg, hit, held)
+    leg.blocks = blocks_for(s, replica, leg.target) - hit
+    take(s, r, leg.blocks)
+    note_phase(leg, now)
+    leg.state = PREFILL
+    if leg.first_scheduled < 0:
+        leg.first_scheduled = now
+    run_last(s, replica, i)
 
 
 @kernel

@@ -11,6 +11,7 @@ from edgesim.arena.state import Arena, blank, longer
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
 from edgesim.serving.compiled import FAULT, FAULTS, PARAMETERS, address_of, blame_compiled, numbers_of
+from edgesim.serving.formed_rows import RowBatch, as_listed
 from edgesim.serving.occupancy import free_blocks
 from edgesim.serving.system import FOREVER
 
@@ -37,6 +38,7 @@ class KernelEngine:
         policies: Router, admission and scheduler in their compiled form, if the kernel shall decide by itself.
         ranked: Does the scheduler give ranks other than 0?
         price: Time [ps] and energy [nJ] of each decision that the kernel takes by itself.
+        form: Forms the steps of replicas; None for the built-in way. No replica may then cache prefixes.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class KernelEngine:
         *,
         ranked: bool = True,
         price: tuple[int, int] = (0, 0),
+        form: Callable[[RowBatch], decision.Formation] | None = None,
     ) -> None:
         self.system, self.front = system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
@@ -59,8 +62,11 @@ class KernelEngine:
         self._submitted = 0
         self._spare_asked: list[int] = []
         self._held: dict[int, decision.Plain] = {}
+        self._form = form
+        self._batches: dict[int, RowBatch] = {}
         self._lay_out()
         control = self.control
+        control["forms"] = int(form is not None)
         self._compile(policies)
         control["ranked"] = int(ranked)
         control["decision_ps"], control["decision_nj"] = price
@@ -219,7 +225,9 @@ class KernelEngine:
         self.board = _words(tables["board"])
         self._control = _words(tables["control"])
         if "requests" in tables:
-            self._requests = _words(tables["requests"])
+            self.request_words = self._requests = _words(tables["requests"])
+        if self._form is not None and "legs" in tables:
+            self.leg_words, self.replica_words = _words(tables["legs"]), _words(tables["replicas"])
         self._address = self.arena.address
 
     @property
@@ -313,6 +321,9 @@ class KernelEngine:
                 slot = control[STOP_ARG]
                 stop = self._carry_out(slot, self._held.pop(slot), horizon)
                 continue
+            if stop == loop.FORM:
+                stop = self._form_step(control[STOP_ARG], horizon)
+                continue
             if stop in (loop.HORIZON, loop.DRAINED):
                 return horizon
             if stop == loop.REFILL:
@@ -378,6 +389,20 @@ class KernelEngine:
             assert isinstance(answer, decision.Wait)
             verb, value = loop.ASK_AGAIN, answer.until
         return int(loop.run(self._address, horizon, verb, slot, value, 0, 0))
+
+    def _form_step(self, replica: int, horizon: int) -> int:
+        """Have the next step of a replica formed."""
+        batch = self._batches.get(replica)
+        if batch is None:
+            batch = self._batches[replica] = RowBatch(self, replica)
+        assert self._form is not None
+        formation = self._form(batch)
+        listed = as_listed(formation)
+        if len(listed) > len(self.arena.tables["listed"]):
+            self.arena.put("listed", np.zeros(2 * len(listed), np.int64))
+            self._renew_views()
+        self.arena.tables["listed"][: len(listed)] = listed
+        return int(loop.run(self._address, horizon, loop.STEP, replica, formation.steps, formation.until, 0))
 
     def _do(self, verb: int, a: int = 0, b: int = 0, c: int = 0, d: int = 0) -> int:
         """Have the kernel do one thing, without letting the arena run."""

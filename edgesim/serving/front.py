@@ -135,7 +135,8 @@ class PolicyFront:
         scheduler = self.policies.scheduler
         if not scheduler.forms_steps:
             return None
-        return StepFront(scheduler, self.fleet.names, self._costs, self._request, self.seconds)
+        costs = [self._costs[int(i)] for i in self.fleet.system.replicas["cost"]]
+        return StepFront(scheduler, self.fleet.names, costs, self._request, self.seconds)
 
     def read_from(self, board: Sequence[int]) -> None:
         """Let the views read an engine's own board instead of copies of it."""

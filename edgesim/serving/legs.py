@@ -75,7 +75,9 @@ def note_phase(leg, now):
         return
     span = now - leg.since
     state = leg.state
-    if state == TRANSIT:
+    if leg.paused:
+        leg.stall += span
+    elif state == TRANSIT:
         leg.uplink += span
     elif state == WAITING:
         if leg.preemptions:
@@ -153,6 +155,7 @@ def dispatch(s, slot, place, kind, rank):
     leg.held = 0
     leg.covered = 0
     leg.cached = 0
+    leg.paused = 0
     request.legs += 1
     request.live += 1
     join_siblings(s, request, i)
@@ -278,10 +281,22 @@ def deliver(s, i):
         lost(s, i)
         return
     first = enqueue_last(s, replica, i)
-    if replica.planned == 0:
+    if s.control[0].forms:
+        change(s, r)
+    elif replica.planned == 0:
         call_boundary(s, r)
     elif first and replica.swapped == 0 and replica.running < replica.max_num_seqs:
         cut(s, r)
+
+
+@kernel
+def change(s, r):
+    """The batch of a replica has changed, and its scheduler is asked at the next boundary."""
+    s.replicas[r].changed = 1
+    if s.replicas[r].planned:
+        cut(s, r)
+    else:
+        call_boundary(s, r)
 
 
 @kernel
@@ -522,19 +537,25 @@ def cancel(s, i):
     if leg.state == PREFILL or leg.state == DECODE:
         replica.ghosts += 1
         cut(s, leg.replica)
+        if s.control[0].forms and replica.planned == 0:
+            call_boundary(s, leg.replica)
         return
     if leg.state == TRANSIT:
         replica.transit -= 1
     elif leg.state == WAITING:
         head = replica.wait_head == i
         leave_waiting(s, replica, i)
-        if head:
+        if s.control[0].forms:
+            change(s, leg.replica)
+        elif head:
             cut(s, leg.replica)
     elif leg.state == SWAPPED:
         head = replica.swap_head == i
         leave_swapped(s, replica, i)
         replica.free_swap += leg.swap_blocks
-        if head:
+        if s.control[0].forms:
+            change(s, leg.replica)
+        elif head:
             cut(s, leg.replica)
     if leg.state != REPLY:
         forget(replica, leg)

@@ -35,8 +35,8 @@ from edgesim.arena.rows import (
 from edgesim.arena.tables import prefetch, unpack
 from edgesim.network.flows import end_flow, start_flow, wake
 from edgesim.network.ordered import set_rates
-from edgesim.serving.batch import boundary
 from edgesim.serving.decision import HELD, PATIENCE, TOO_LONG
+from edgesim.serving.formed import boundary, form
 from edgesim.serving.legs import (
     adopt,
     book_decision,
@@ -53,12 +53,12 @@ from edgesim.serving.plan import blocks_wanted, steps_before
 from edgesim.serving.prefix import rehash
 
 # Why the kernel returned.
-HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED, DECIDED = range(9)
+HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED, DECIDED, FORM = range(10)
 
 # What the kernel is asked to do.
-GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH, DELIBERATE = (
-    range(12)
-)
+(
+    GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH, DELIBERATE, STEP,
+) = range(13)  # fmt: skip
 
 E_CHUNK = 100
 """The next arrival of the open workloads: not in the heap, but an event like the others."""
@@ -394,6 +394,10 @@ def loop(s, address, horizon):
             control.stop = ENDED
         if control.stop != NONE:
             return control.stop
+        if control.forming > 0:
+            control.stop_arg = control.forming - 1
+            control.forming = 0
+            return FORM
         shortage = lacks_room(s)
         if shortage != NONE:
             return shortage
@@ -475,6 +479,8 @@ def run(address, horizon, verb, a, b, c, d):
         deliberate(s, a, b, c, d)
         if s.control[0].stop == DECIDED:
             return DECIDED
+    elif verb == STEP:  # replica, steps, until; who does what is listed
+        form(s, a, b, c)
     elif verb == SUBMIT:  # row of the asked, order of submission
         push(s, s.asked[a].at, ARRIVE, CHUNK_KEY + b, E_ARRIVAL, a, 0)
         return 0

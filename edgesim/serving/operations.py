@@ -69,6 +69,7 @@ def abort(s, r, state, count):
     book_part_of_chunks(s, r)
     replica.epoch += 1
     replica.boundary = NONE
+    replica.changed = 1
     replica.state = state
     now = s.control[0].now
     for j in range(count):
@@ -110,6 +111,7 @@ def stretch(s, r, speed):
         if done > 0:
             book(s, r, done)
             advance(s, r, done)
+            replica.steps_left -= done
         rest = (ends - now) * replica.speed // speed
         replica.plan_start = started
         replica.plan_base = now - started + rest

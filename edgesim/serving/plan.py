@@ -323,10 +323,16 @@ def enter_boundary(s, r):
 @kernel
 def cut(s, r):
     """End the plan at its first boundary that is not yet past."""
+    cut_at(s, r, s.control[0].now)
+
+
+@kernel
+def cut_at(s, r, when):
+    """End the plan at its first boundary at or after a time."""
     replica = s.replicas[r]
     if replica.planned == 0 or replica.plan_steps <= 1:
         return
-    steps = steps_before(replica, s.control[0].now - replica.plan_start) + 1
+    steps = steps_before(replica, when - replica.plan_start) + 1
     if steps < replica.plan_steps:
         replica.plan_steps = steps
         enter_boundary(s, r)

@@ -107,7 +107,6 @@ class ReferenceEngine:
         emit_leg: Takes finished LEG_RECORD rows.
         cache_rank: A cache policy's own rank of idle nodes, at a time; None for a built-in order.
         form: Forms the steps of replicas; None for the built-in way.
-        every_step: Does it want to be asked before every step?
     """
 
     def __init__(
@@ -119,8 +118,6 @@ class ReferenceEngine:
         emit_leg: Callable[[NDArray[np.void]], None] | None = None,
         cache_rank: Callable[[Node, int], float] | None = None,
         form: Callable[[FormedReplica], decision.Formation] | None = None,
-        *,
-        every_step: bool = False,
     ) -> None:
         self.env, self.system, self.front = env, system, front
         self.emit_request, self.emit_leg = emit_request, emit_leg
@@ -128,7 +125,7 @@ class ReferenceEngine:
         self.network = FluidNetwork(env, links["capacity"].tolist(), links["sharing"].tolist())
         self.cache_rank = cache_rank
         self.replicas: Sequence[TwinReplica] = [
-            TwinReplica(self, i) if form is None else FormedReplica(self, i, form, every_step=every_step)
+            TwinReplica(self, i) if form is None else FormedReplica(self, i, form)
             for i in range(len(system.replicas))
         ]
         self.asks: dict[int, Ask] = {}

@@ -93,6 +93,10 @@ class Leg:
         """Does its reply cross a network token by token?"""
         return bool(system.workloads[self.ask.workload]["streams"]) and int(self.place["down_hops"]) > 0
 
+    def cells(self) -> list[int]:
+        """Its request's row."""
+        return self.ask.cells()
+
     def record(self, outcome: int, now: int) -> NDArray[np.void]:
         """Its LEG_RECORD row."""
         row: NDArray[np.void] = np.zeros(1, LEG_RECORD)[0]

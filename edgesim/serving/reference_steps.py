@@ -24,19 +24,13 @@ class FormedReplica(TwinReplica):
         engine: Whose replica it is.
         index: Which one.
         form: Forms the next step; asked at a boundary when the last answer is over.
-        every_step: Is it over after every step?
     """
 
     def __init__(
-        self,
-        engine: ReferenceEngine,
-        index: int,
-        form: Callable[[FormedReplica], Formation],
-        *,
-        every_step: bool,
+        self, engine: ReferenceEngine, index: int, form: Callable[[FormedReplica], Formation]
     ) -> None:
         super().__init__(engine, index)
-        self.form, self.every_step = form, every_step
+        self.form = form
         self.changed = True
         self.standing: Sequence[Leg] = ()
         self.steps_left = self.until = 0
@@ -50,9 +44,10 @@ class FormedReplica(TwinReplica):
 
     def withdraw(self, leg: Leg) -> None:
         """Take away a cancelled leg that is in no batch."""
-        self.changed = True
         super().withdraw(leg)
-        self.call()
+        if leg.state in {rows.WAITING, rows.SWAPPED}:
+            self.changed = True
+            self.call()
 
     def abort(self, state: int) -> None:
         """Crash: the step in progress is waste and every leg here is lost."""
@@ -63,6 +58,36 @@ class FormedReplica(TwinReplica):
         before = len(self.running)
         super()._end_step()
         self.changed |= len(self.running) != before
+
+    # -- what the scheduler sees --------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> int:
+        """Simulated time [ps]."""
+        return self.engine.now
+
+    @property
+    def room_to_swap(self) -> int:
+        """Blocks of host memory that are free."""
+        return self.free_swap if self.swaps else 0
+
+    def queues(self) -> tuple[Sequence[Leg], Sequence[Leg], Sequence[Leg]]:
+        """Waiting, swapped and running legs."""
+        return self.waiting, self.swapped, self.running
+
+    def unread(self, leg: Leg) -> int:
+        """Tokens left to read."""
+        if leg.state == rows.WAITING and self.cache is not None:
+            return leg.target - self.cache.match(leg)[0] * self.block_size
+        return leg.target - leg.prefilled if leg.state in {rows.WAITING, rows.PREFILL} else 0
+
+    def kv_tokens(self, leg: Leg) -> int:
+        """Tokens whose KV is computed."""
+        return {rows.WAITING: 0, rows.PREFILL: leg.prefilled}.get(leg.state, leg.stored)
+
+    def swap_blocks(self, leg: Leg) -> int:
+        """Blocks of host memory that a leg takes."""
+        return self.blocks_for(leg.stored) if leg.state in {rows.DECODE, rows.SWAPPED} else 0
 
     # -- a boundary ---------------------------------------------------------------------------------------------
 
@@ -88,11 +113,12 @@ class FormedReplica(TwinReplica):
         self._pause(formation)
         extra += self._decode(formation.decodes)
         images = self._read(formation.chunks)
-        self._go(list(formation.decodes), [leg for leg, _ in formation.chunks], images, extra)
+        reading = [leg for leg in self.running if leg.chunk]
+        self._go(list(formation.decodes), reading, images, extra)
 
     def _stands(self) -> bool:
         """Does the last answer still hold?"""
-        if self.changed or self.every_step or not self.standing or not self.steps_left:
+        if self.changed or not self.standing or not self.steps_left:
             return False
         need = sum(self.lacks_block(leg) for leg in self.standing)
         return self.engine.now < self.until and need <= self.free_blocks
@@ -183,5 +209,5 @@ class FormedReplica(TwinReplica):
         self.engine.at(max(self.until, now + 1), rows.BOUNDARY, self.index, lambda: self._wake(version))
 
     def _wake(self, version: int) -> None:
-        if self.step is None and self.version == version:
+        if self.step is None and self.version == version and not self.called:
             self._begin_step()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgesim.arena import rows
 from edgesim.policies.checks import blame, check_plan
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from edgesim.policies import LegView, Scheduler
     from edgesim.policies.steps import State
-    from edgesim.serving.reference_replica import Leg
-    from edgesim.serving.reference_steps import FormedReplica
 
 STATES: dict[int, State] = {
     rows.WAITING: "waiting",
@@ -27,20 +25,69 @@ STATES: dict[int, State] = {
 }
 
 
+class FormedLeg(Protocol):
+    """What an engine tells of a leg at a replica whose step is formed; times in picoseconds."""
+
+    @property
+    def state(self) -> int: ...
+    @property
+    def generated(self) -> int: ...
+    @property
+    def preemptions(self) -> int: ...
+    @property
+    def delivered(self) -> int: ...
+    @property
+    def first_scheduled(self) -> int: ...
+    def cells(self) -> Sequence[int]:
+        """Its request's row."""
+
+
+class FormedBatch(Protocol):
+    """What an engine tells of a replica whose step is formed."""
+
+    index: int
+    max_num_seqs: int
+    max_tokens: int
+    total_blocks: int
+    watermark: int
+    encoder: bool
+
+    @property
+    def now(self) -> int: ...
+    @property
+    def free_blocks(self) -> int: ...
+    @property
+    def room_to_swap(self) -> int: ...
+    def queues(self) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        """Waiting, swapped and running legs."""
+
+    def unread(self, leg: Any) -> int:
+        """Tokens left to read."""
+
+    def kv_tokens(self, leg: Any) -> int:
+        """Tokens whose KV is computed."""
+
+    def swap_blocks(self, leg: Any) -> int:
+        """Blocks of host memory that it takes."""
+
+    def free_blocks_after(self, preempted: Sequence[Any], taking_part: Sequence[Any]) -> int:
+        """Free KV blocks, at least, in a step before which some are preempted."""
+
+
 class LegLook(RequestLook):
     """One leg at its replica; made once, and read through as long as the leg is there."""
 
-    __slots__ = ("leg", "replica")
+    __slots__ = ("batch", "leg")
 
-    def __init__(self, leg: Leg, replica: FormedReplica, like: RequestLook, *, oracle: bool) -> None:
+    def __init__(self, leg: FormedLeg, batch: FormedBatch, like: RequestLook, *, oracle: bool) -> None:
         super().__init__(like._workloads, like._node_name, like._node_tier)
-        self.leg, self.replica = leg, replica
-        self.point(leg.ask.cells(), 0)
+        self.leg, self.batch = leg, batch
+        self.point(leg.cells(), 0)
         self._oracle = oracle
 
     @property
     def attempts(self) -> int:
-        return self.leg.ask.attempts - 1
+        return super().attempts - 1
 
     @property
     def state(self) -> State:
@@ -48,10 +95,7 @@ class LegLook(RequestLook):
 
     @property
     def unread_tokens(self) -> int:
-        leg, replica = self.leg, self.replica
-        if leg.state == rows.WAITING and replica.cache is not None:
-            return leg.target - replica.cache.match(leg)[0] * replica.block_size
-        return leg.target - leg.prefilled if leg.state in {rows.WAITING, rows.PREFILL} else 0
+        return self.batch.unread(self.leg)
 
     @property
     def generated_tokens(self) -> int:
@@ -63,21 +107,20 @@ class LegLook(RequestLook):
 
     @property
     def kv_tokens(self) -> int:
-        return {rows.WAITING: 0, rows.PREFILL: self.leg.prefilled}.get(self.leg.state, self.leg.stored)
+        return self.batch.kv_tokens(self.leg)
 
     @property
     def blocks(self) -> int:
-        replica, running = self.replica, self.leg.state in {rows.PREFILL, rows.DECODE}
-        return replica.free_blocks_after([self.leg], []) - replica.free_blocks if running else 0
+        running = self.leg.state in {rows.PREFILL, rows.DECODE}
+        return self.batch.free_blocks_after([self.leg], []) - self.batch.free_blocks if running else 0
 
     @property
     def blocks_needed(self) -> int:
-        return self.replica.free_blocks - self.replica.free_blocks_after([], [self.leg])
+        return self.batch.free_blocks - self.batch.free_blocks_after([], [self.leg])
 
     @property
     def swap_blocks(self) -> int:
-        leg = self.leg
-        return self.replica.blocks_for(leg.stored) if leg.state in {rows.DECODE, rows.SWAPPED} else 0
+        return self.batch.swap_blocks(self.leg)
 
     @property
     def delivered_at(self) -> float:
@@ -96,40 +139,39 @@ class BatchLook:
     """A replica whose next step is formed."""
 
     def __init__(
-        self, replica: FormedReplica, name: str, cost: CostLook, like: RequestLook, *, oracle: bool
+        self, batch: FormedBatch, name: str, cost: CostLook, like: RequestLook, *, oracle: bool
     ) -> None:
-        self.replica, self.name, self._cost, self._like, self._oracle = replica, name, cost, like, oracle
-        self.index, self.max_num_seqs = replica.index, replica.max_num_seqs
-        self.token_budget, self.whole_prompts = replica.max_tokens, replica.encoder
-        self.total_blocks, self.watermark = replica.total_blocks, replica.watermark
-        self._looks: dict[Leg, LegLook] = {}
+        self.batch, self.name, self._cost, self._like, self._oracle = batch, name, cost, like, oracle
+        self.index, self.max_num_seqs = batch.index, batch.max_num_seqs
+        self.token_budget, self.whole_prompts = batch.max_tokens, batch.encoder
+        self.total_blocks, self.watermark = batch.total_blocks, batch.watermark
+        self._looks: dict[FormedLeg, LegLook] = {}
 
     def renew(self) -> None:
         """Look at the legs that are there now."""
-        replica, known = self.replica, self._looks
-        queues = (replica.waiting, replica.swapped, replica.running)
+        known, queues = self._looks, self.batch.queues()
         self._looks = {leg: known.get(leg) or self._look(leg) for queue in queues for leg in queue}
         self.waiting, self.swapped, self.running = ([self._looks[leg] for leg in queue] for queue in queues)
 
-    def _look(self, leg: Leg) -> LegLook:
-        return LegLook(leg, self.replica, self._like, oracle=self._oracle)
+    def _look(self, leg: FormedLeg) -> LegLook:
+        return LegLook(leg, self.batch, self._like, oracle=self._oracle)
 
     @property
     def now(self) -> float:
-        return self.replica.engine.now * S
+        return self.batch.now * S
 
     @property
     def free_blocks(self) -> int:
-        return self.replica.free_blocks
+        return self.batch.free_blocks
 
     @property
     def free_swap_blocks(self) -> int:
-        return self.replica.free_swap if self.replica.swaps else 0
+        return self.batch.room_to_swap
 
     def free_blocks_after(
         self, preempted: Sequence[LegView] = (), taking_part: Sequence[LegView] = ()
     ) -> int:
-        return self.replica.free_blocks_after(_legs(preempted), _legs(taking_part))
+        return self.batch.free_blocks_after(_legs(preempted), _legs(taking_part))
 
     def prefill_time(self, tokens: int) -> float:
         return self._cost.prefill(tokens)[0] * S
@@ -144,7 +186,7 @@ class StepFront:
     Args:
         scheduler: Who is asked.
         names: Of the replicas.
-        costs: Step costs, as estimates read them.
+        costs: Of the replicas, as estimates read them.
         like: A look at a request, whose names the looks at legs share.
         seconds: Wall time spent in each policy, by role [s].
     """
@@ -161,11 +203,11 @@ class StepFront:
         self.seconds = seconds
         self._views: dict[int, BatchLook] = {}
 
-    def form(self, replica: FormedReplica) -> Formation:
+    def form(self, batch: FormedBatch) -> Formation:
         """Ask for the next step of a replica."""
-        view = self._views.get(replica.index)
+        view = self._views.get(batch.index)
         if view is None:
-            view = self._views[replica.index] = self._look_at(replica)
+            view = self._views[batch.index] = self._look_at(batch)
         view.renew()
         started = time.perf_counter()
         try:
@@ -179,15 +221,15 @@ class StepFront:
             chunks=[(look.leg, tokens) for look, tokens in plan.chunks],  # type: ignore[attr-defined]
             recompute=_legs(plan.recompute),
             swap=_legs(plan.swap),
-            steps=plan.steps or FOREVER,
+            steps=1 if self.scheduler.every_step else plan.steps or FOREVER,
             until=FOREVER if plan.until_s is None else round(plan.until_s * rows.PS),
         )
 
-    def _look_at(self, replica: FormedReplica) -> BatchLook:
-        cost = self.costs[int(replica.engine.system.replicas[replica.index]["cost"])]
-        return BatchLook(replica, self.names[replica.index], cost, self.like, oracle=self.scheduler.oracle)
+    def _look_at(self, batch: FormedBatch) -> BatchLook:
+        name, cost = self.names[batch.index], self.costs[batch.index]
+        return BatchLook(batch, name, cost, self.like, oracle=self.scheduler.oracle)
 
 
-def _legs(looks: Sequence[LegView]) -> list[Leg]:
+def _legs(looks: Sequence[LegView]) -> list[Any]:
     """The legs behind looks."""
     return [look.leg for look in looks]  # type: ignore[attr-defined]

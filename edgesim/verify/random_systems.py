@@ -389,7 +389,6 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
         requests.append,
         legs.append,
         form=step_front(system, scheduler).form if scheduler else None,
-        every_step=scheduler is not None and scheduler.every_step,
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
@@ -409,11 +408,12 @@ def step_front(system: System, scheduler: Scheduler) -> StepFront:
     facts = [WorkloadFacts(f"w{i}", "default", "public") for i in range(len(system.workloads))]
     like = RequestLook(facts, lambda node: f"n{node}", lambda _: "edge")
     names = [f"r{i}" for i in range(len(system.replicas))]
-    return StepFront(scheduler, names, [CostLook(cost) for cost in system.costs], like, {"scheduler": 0.0})
+    costs = [CostLook(system.costs[int(i)]) for i in system.replicas["cost"]]
+    return StepFront(scheduler, names, costs, like, {"scheduler": 0.0})
 
 
-def run_kernel(seed: int) -> Result:
-    """The kernel's account of the same."""
+def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
+    """The kernel's account of the same; where a scheduler forms the steps, without prefix caches."""
     from edgesim.serving.engine import KernelEngine
 
     system, arrivals, story = random_system(seed)
@@ -427,6 +427,7 @@ def run_kernel(seed: int) -> Result:
         lambda r: requests.append(r.copy()),
         lambda r: legs.append(r.copy()),
         ranked=bool(seed % 2),
+        form=step_front(system, scheduler).form if scheduler else None,
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))

@@ -19,6 +19,7 @@ LINKS = "edgesim.network.links"
 FLOWS = "edgesim.network.flows"
 ORDERED = "edgesim.network.ordered"
 BATCH = "edgesim.serving.batch"
+FORMED = "edgesim.serving.formed"
 LEGS = "edgesim.serving.legs"
 LOOP = "edgesim.serving.loop"
 OPERATIONS = "edgesim.serving.operations"
@@ -160,8 +161,8 @@ MUTANTS = (
     Mutant(
         "swapping in is free",
         BATCH,
-        "extra += leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block",
-        "extra += 0",
+        "return leg.swap_blocks * s.costs[replica.cost].swap_ps_per_block",
+        "return 0",
         "storm",
         (6,),
     ),
@@ -342,8 +343,8 @@ MUTANTS = (
     Mutant(
         "a cut ends one step late",
         PLAN,
-        "steps = steps_before(replica, s.control[0].now - replica.plan_start) + 1",
-        "steps = steps_before(replica, s.control[0].now - replica.plan_start) + 2",
+        "steps = steps_before(replica, when - replica.plan_start) + 1",
+        "steps = steps_before(replica, when - replica.plan_start) + 2",
         "storm",
         (1,),
     ),
@@ -479,6 +480,118 @@ MUTANTS = (
         "storm",
         (3,),
     ),
+    Mutant(
+        "steps of an answer are not counted",
+        FORMED,
+        "replica.steps_left -= replica.plan_steps",
+        "pass",
+        "formed",
+        (0,),
+    ),
+    Mutant(
+        "a scheduler does not hear who has left",
+        FORMED,
+        "if replica.running != before:",
+        "if False:",
+        "formed",
+        (0,),
+    ),
+    Mutant(
+        "an answer holds at its very end",
+        FORMED,
+        "return s.control[0].now < replica.until and lacking(s, replica) <= replica.free_blocks",
+        "return s.control[0].now <= replica.until and lacking(s, replica) <= replica.free_blocks",
+        "formed",
+        (42,),
+    ),
+    Mutant(
+        "an answer holds without memory",
+        FORMED,
+        "return s.control[0].now < replica.until and lacking(s, replica) <= replica.free_blocks",
+        "return s.control[0].now < replica.until",
+        "formed",
+        (2,),
+    ),
+    Mutant(
+        "steps go on past the time of an answer",
+        FORMED,
+        "cut_at(s, r, replica.until)",
+        "pass",
+        "formed",
+        (2,),
+    ),
+    Mutant(
+        "who shall be swapped out is recomputed",
+        FORMED,
+        "extra += put_out(s, r, s.listed[at + j], j >= recomputed)",
+        "extra += put_out(s, r, s.listed[at + j], False)",
+        "formed",
+        (1,),
+    ),
+    Mutant(
+        "making room by swaps takes no time",
+        FORMED,
+        "replica.swaps_ps = extra",
+        "pass",
+        "formed",
+        (18,),
+    ),
+    Mutant(
+        "a step with a preemption goes on",
+        FORMED,
+        "replica.steps_left = 1  # who was put out or brought back makes it a step of its own",
+        "pass",
+        "formed",
+        (2,),
+    ),
+    Mutant(
+        "who joins the steps joins before others make room",
+        FORMED,
+        "if leg.part == part and leg.paused == part:",
+        "if leg.paused == leg.part:",
+        "formed",
+        (1,),
+    ),
+    Mutant(
+        "idling lasts a moment longer",
+        FORMED,
+        "replica.boundary = max(replica.until, s.control[0].now + 1)",
+        "replica.boundary = replica.until + 1",
+        "formed",
+        (1,),
+    ),
+    Mutant(
+        "a pause is no stall",
+        LEGS,
+        "if leg.paused:",
+        "if False:",
+        "formed",
+        (0,),
+    ),
+    Mutant(
+        "a scheduler does not hear who has come",
+        LEGS,
+        "s.replicas[r].changed = 1",
+        "pass",
+        "formed",
+        (0,),
+    ),
+    Mutant(
+        "an idle scheduler does not hear who has left",
+        LEGS,
+        "if s.control[0].forms and replica.planned == 0:",
+        "if False:",
+        "formed",
+        (9,),
+    ),
+    Mutant(
+        "steps before a change of speed are not counted",
+        OPERATIONS,
+        "replica.steps_left -= done",
+        "pass",
+        "formed",
+        (85,),
+    ),
 )
 
 MUTANTS += tuple(
@@ -530,7 +643,7 @@ def test_the_kernel_itself_passes() -> None:
 def test_there_are_many_mutants_of_every_part() -> None:
     """At least twenty, none of them twice, and some in each file of the kernel."""
     assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
-    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, LEGS, LOOP, OPERATIONS, PLAN]
+    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, LEGS, LOOP, OPERATIONS, PLAN]
     assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import edgesim
 from edgesim import registry
 from edgesim.arena import rows
 from edgesim.errors import PolicyError
-from edgesim.policies import Plan, Scheduler, register
+from edgesim.policies import MultilevelFeedback, Plan, Scheduler, register
 from edgesim.records import PHASES
 from edgesim.scenario import load
 from edgesim.serving.reference_steps import FormedReplica
@@ -22,6 +23,7 @@ from edgesim.verify import random_systems
 
 from . import storms
 from .restated import Attentive, Restated
+from .whimsical import Whimsical, forgetting
 
 MS = 10**9
 
@@ -68,46 +70,6 @@ def test_the_engines_own_way_can_be_said(kind: type[Restated], storm: bool, monk
     assert (seen["asked"] < 0.8 * seen["steps"]) == (kind is Restated)
 
 
-class Whimsical(Scheduler):
-    """Form any steps that are allowed, by the throw of a die."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = np.random.default_rng(seed)
-        self.sights: Counter[str] = Counter()
-
-    def schedule(self, view: Any) -> Plan:
-        dice = self.random
-        gone = [leg for leg in view.running if dice.random() < 0.08]
-        room, swap = view.free_swap_blocks, []
-        for leg in gone:
-            if leg.state == "decoding" and leg.swap_blocks <= room and dice.random() < 0.7:
-                room -= leg.swap_blocks
-                swap.append(leg)
-        decodes, chunks, budget = [], [], view.token_budget
-        for leg in dice.permutation(np.array([*view.running, *view.swapped, *view.waiting, None]))[:-1]:
-            taking_part = [*decodes, *(other for other, _ in chunks), leg]
-            if leg is None or leg in gone or budget == 0 or dice.random() < 0.3:
-                continue
-            if view.free_blocks_after(gone, taking_part) < 0 or len(taking_part) > view.max_num_seqs:
-                continue
-            if leg.state in {"decoding", "swapped"}:
-                decodes.append(leg)
-                budget -= 1
-            elif not view.whole_prompts or leg.unread_tokens <= budget:
-                most = min(leg.unread_tokens, budget)
-                chunks.append((leg, most if view.whole_prompts else int(dice.integers(1, most + 1))))
-                budget -= chunks[-1][1]
-        idle = not (decodes or chunks or gone)
-        until = view.now + float(dice.random()) * 0.05 if idle or dice.random() < 0.2 else None
-        steps = int(dice.integers(1, 6)) if dice.random() < 0.3 else None
-        recompute = [leg for leg in gone if leg not in swap]
-        for what, some in (("swapped out", swap), ("recomputed", recompute), ("idle", [idle] * idle)):
-            self.sights[what] += len(some)
-        self.sights["brought back"] += sum(leg.state == "swapped" for leg in decodes)
-        self.sights["paused"] += len(view.running) - len(gone) > len(decodes) + len(chunks)
-        return Plan(decodes, chunks, recompute, swap, steps, until)
-
-
 @pytest.mark.parametrize("storm", [False, True])
 def test_any_steps_keep_the_books(storm: bool, monkeypatch: Any) -> None:
     """Whatever is allowed, every request ends, phases and joules add up, and all memory comes back."""
@@ -131,13 +93,38 @@ def test_any_steps_keep_the_books(storm: bool, monkeypatch: Any) -> None:
         ended = records[records["finished"] >= 0]
         phases = sum(ended[phase] for phase in PHASES)
         assert np.array_equal(phases, ended["finished"] - ended["arrived"]), seed
-        assert records["compute_nj"].sum() == sum(account.totals["compute_nj"]), seed
-        legs = account.legs[account.legs["outcome"] != rows.UNFINISHED]
-        if len(legs) == len(account.legs):
+        assert records["compute_nj"].sum() == sum(account.totals["compute_nj"]) + account.decided_nj, seed
+        if len(account.legs) and (account.legs["outcome"] != rows.UNFINISHED).all():
             for replica in replicas:
                 assert replica.free_blocks == replica.total_blocks, seed
                 assert [*replica.running, *replica.waiting, *replica.swapped] == [], seed
     assert min(sights.values()) > 100, sights
+
+
+def multilevel(seed: int) -> Scheduler:
+    """The built-in one, with short quanta."""
+    policy = MultilevelFeedback(quantum=0.005 if seed % 3 else 0.05, starvation=0.3)
+    policy.setup(None, None)
+    return policy
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Whimsical,
+        multilevel,
+        lambda seed: Restated(ranked=bool(seed % 2)),
+        lambda seed: Attentive(ranked=bool(seed % 2)),
+    ],
+    ids=["whimsical", "multilevel", "restated", "attentive"],
+)
+@pytest.mark.parametrize("storm", [False, True])
+def test_the_kernel_forms_the_same_steps(make: Callable[[int], Scheduler], storm: bool) -> None:
+    """Bit for bit as the twin: asked at the same times, shown the same, and told the same."""
+    with storms.brewing(random_systems) if storm else nullcontext(), forgetting(random_systems):
+        for seed in range(45):
+            twin = random_systems.run_reference(seed, make(seed))
+            assert random_systems.differences(twin, random_systems.run_kernel(seed, make(seed))) == [], seed
 
 
 # -- one replica -----------------------------------------------------------------------------------------------------
@@ -178,14 +165,24 @@ class Kept:
 
 
 def served(tmp_path: Any, scheduler: object, asked: list[tuple[int, int, int]], **deployment: Any) -> Any:
-    """Records of requests (arrival [ms], prompt, output) under a scheduler, by number."""
+    """Records of requests (arrival [ms], prompt, output) under a scheduler, by number, on both engines."""
+    kernel, twin = (on_engine(tmp_path, e, scheduler, asked, **deployment) for e in ("kernel", "reference"))
+    for name in kernel.dtype.names:
+        assert np.allclose(kernel[name], twin[name], rtol=1e-12, atol=0), name
+    return kernel
+
+
+def on_engine(
+    tmp_path: Any, engine: str, scheduler: object, asked: list[tuple[int, int, int]], **deployment: Any
+) -> Any:
+    """Records on one engine."""
     path = tmp_path / "trace.csv"
     lines = ["arrived_at,prompt_tokens,output_tokens", *(f"{at / 1000},{p},{o}" for at, p, o in asked)]
     path.write_text("\n".join(lines) + "\n")
     data = dict(SCENARIO)
     data["deployments"] = [{**SCENARIO["deployments"][0], **deployment}]
     data["workloads"] = {"trace": {"from": "box", "path": str(path)}}
-    data["policies"] = {"scheduler": scheduler}
+    data["policies"], data["engine"] = {"scheduler": scheduler}, engine
     kept = Kept()
     Simulation(load(data)).run(kept)
     return np.sort(np.concatenate(kept.chunks), order="request")
@@ -217,7 +214,7 @@ def test_what_a_plan_says_happens(tmp_path: Any) -> None:
     # 0 - 28 ms: 4 tokens of r0; - 58 ms: 5 tokens of r1; - 78 ms: r1's second and third token;
     # - 110 ms: 6 tokens of r0; - 120 ms: its second token.
     records = served(tmp_path, "scripted", [(0, 10, 2), (5, 5, 3)])
-    assert times == pytest.approx([0, 0.028, 0.058, 0.078, 0.110], abs=1e-12)
+    assert times == pytest.approx([0, 0.028, 0.058, 0.078, 0.110] * 2, abs=1e-12)
     assert records["finished"].tolist() == [120 * MS, 78 * MS]
     assert records["prefill"].tolist() == [(28 + 32) * MS, 30 * MS]
     assert records["stall"].tolist() == [50 * MS, 0]
@@ -255,7 +252,7 @@ def test_asked_again(
             return Plan(view.running, steps=steps, until_s=None if until is None else view.now + until)
 
     records = served(tmp_path, "on-time", [(0, 10, 11)])
-    assert times == pytest.approx([t / 1000 for t in expected], abs=1e-12)
+    assert times == pytest.approx([t / 1000 for t in expected * 2], abs=1e-12)
     assert records["finished"].tolist() == [140 * MS]
 
 
@@ -278,7 +275,7 @@ def test_idle_until(tmp_path: Any) -> None:
             )
 
     records = served(tmp_path, "patient", [(0, 5, 1), (30, 5, 1), (1000, 5, 1)])
-    assert times == pytest.approx([0, 0.03, 1.0, 1.1], abs=1e-12)
+    assert times == pytest.approx([0, 0.03, 1.0, 1.1] * 2, abs=1e-12)
     assert records["finished"].tolist() == [70 * MS, 70 * MS, 1130 * MS]
     assert records["queue"].tolist() == [30 * MS, 0, 100 * MS]
 
@@ -327,19 +324,21 @@ def test_preemption_and_swap(tmp_path: Any) -> None:
     assert int(recompute["stall"][0]) == (90 - 62 + 56) * MS
 
 
-def test_the_report_says_which_engine_ran(tmp_path: Any) -> None:
-    """The readable one, and why; who is asked is timed."""
+@pytest.mark.parametrize("caches", [False, True])
+def test_the_report_says_which_engine_ran(caches: bool, tmp_path: Any) -> None:
+    """The kernel, but beside prefix caches the readable one, and why; who is asked is timed."""
     path = tmp_path / "trace.csv"
     path.write_text("arrived_at,prompt_tokens,output_tokens\n0,5,3\n")
     data = {
         **SCENARIO,
+        "deployments": [{**SCENARIO["deployments"][0], "prefix_cache": caches}],
         "workloads": {"trace": {"from": "box", "path": str(path)}},
         "policies": {"scheduler": "multilevel-feedback"},
     }
     run = edgesim.simulate(data)
-    note = "the scheduler 'multilevel-feedback' forms steps: the readable engine ran"
-    assert run.summary["notes"] == [note]
-    assert run.summary["engine"]["engine"] == "reference"
+    note = "the scheduler 'multilevel-feedback' forms steps beside prefix caches: the readable engine ran"
+    assert run.summary["notes"] == [note] * caches
+    assert run.summary["engine"]["engine"] == ("reference" if caches else "kernel")
     assert run.summary["engine"]["policy_s"]["scheduler"] > 0
 
 
@@ -420,7 +419,7 @@ def test_nonsense_is_refused(body: str, message: str, tmp_path: Any) -> None:
     """The message names policy, answer, moment, replica, rule and line."""
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from edgesim.policies import Plan, Scheduler, register\n\n\n@register('mine')\nclass Mine(Scheduler):\n"
+        "from edgesim.policies import MultilevelFeedback, Plan, Scheduler, register\n\n\n@register('mine')\nclass Mine(Scheduler):\n"
         f'    """Mistaken."""\n\n    def schedule(self, view):\n        {body}\n'
     )
     registry.load_plugin(plugin)
