@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,17 @@ def main(seeds: int) -> dict[str, Any]:
         return {"planted": told}
     from edgesim.verify import random_systems
 
+    sys.path.append(str(Path(__file__).parents[1] / "serving"))
+    from whimsical import Whimsical, forgetting
+
     differing = {}
     for seed in range(seeds):
         found = random_systems.differences(
             random_systems.run_reference(seed), random_systems.run_kernel(seed)
         )
+        with forgetting(random_systems):
+            twin = random_systems.run_reference(seed, Whimsical(seed))
+            found += random_systems.differences(twin, random_systems.run_kernel(seed, Whimsical(seed)))
         if found:
             differing[seed] = found
     return {"planted": told, "differing": differing, "systems": seeds}
