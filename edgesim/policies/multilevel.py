@@ -89,20 +89,21 @@ class MultilevelFeedback(Scheduler):
 
     def _account(self, levels: Levels, legs: dict[Attempt, LegView], view: BatchView) -> None:
         """Move requests between the levels, by the time they had since the last answer."""
-        spent, levels.at = view.now - levels.at, view.now
+        now = view.now
+        spent, levels.at = now - levels.at, now
         known, levels.standings = levels.standings, {}
         for i, leg in legs.items():
             standing = levels.standings[i] = known.get(i) or self._join(levels, leg, view)
             if i in levels.ran:
                 standing.used += spent
-                standing.ran_at = view.now
-            if view.now - standing.ran_at >= self.starvation - INSTANT:
+                standing.ran_at = now
+            if now - standing.ran_at >= self.starvation - INSTANT:
                 levels.turns += 1
                 standing.level, standing.turn, standing.used, standing.ran_at = (
                     0,
                     -levels.turns,
                     0.0,
-                    view.now,
+                    now,
                 )
             elif standing.used >= self._quantum(standing.level) - INSTANT:
                 levels.turns += 1
