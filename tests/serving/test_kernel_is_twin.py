@@ -46,7 +46,6 @@ SIGHTS = (
     "waits in a FIFO line",
     "gives way to the more urgent",
     "streams give way",
-    "gives way though it has its rate",
     "has what is left, after waiting",
     "arrivals at one instant",
     "clock stops between arrivals",
@@ -75,7 +74,6 @@ class Witness:
         self.around(ReferenceEngine, "close_cancelled", self.left)
         self.around(FluidNetwork, "_solve", self.solved)
         self.around(Lines, "give_way", self.gave_way)
-        self.around(Lines, "fill", self.filled)
 
     def around(self, kind: type, name: str, watch: Callable[..., Any]) -> None:
         """Have a method of the twin watched."""
@@ -147,11 +145,6 @@ class Witness:
             "has what is left, after waiting", any(rates[flow] for flow in rates.keys() & lines.gave_way)
         )
         return rates, waiting, limits
-
-    def filled(self, method: Callable[..., Any], lines: Any, *more: Any) -> Any:
-        rates = method(lines, *more)
-        self.note("gives way though it has its rate", rates is None)
-        return rates
 
     def read(
         self, account: random_systems.Result, arrivals: NDArray[np.void], story: random_systems.Story
