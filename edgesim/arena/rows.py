@@ -81,9 +81,6 @@ COST_COLUMNS: Final = 8
 DECODE_FEATURES: Final = 2
 MIXED_FEATURES: Final = 8
 
-PACKET: Final = 1500
-"""A message of at most one packet [B] pays serialisation and propagation but holds no bandwidth."""
-
 FULL_SPEED: Final = 1000
 """A device's speed is in thousandths of its nominal speed."""
 

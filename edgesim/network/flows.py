@@ -61,12 +61,12 @@ def start_flow(s, kind, owner, key, path, hops, latency, size, demand, priority)
     if control.ordered:
         if claim(s, f):
             take(s, f, demand)
+            enter_end(s, f)
         return f
     rate = demand if kind == STREAM else ceiling(s, f)
     if fits(s, f, rate):
         take(s, f, rate)
-        if kind != STREAM:
-            enter_end(s, f)
+        enter_end(s, f)
     else:
         flow.choked = 1 if kind == STREAM else 0
         for hop in range(hops):
@@ -120,7 +120,7 @@ def set_rate(s, f, rate):
     flow.fresh = 0
     flow.epoch += 1
     flow.direct = 0
-    if flow.kind != STREAM and rate > 0:
+    if rate > 0:
         lasts = int(math.ceil(min(flow.remaining * 1e15 / float(rate), LONGEST)))
         flow.finish = control.now + max(lasts, 0)
 
@@ -177,16 +177,19 @@ def wake(s, link):
         return
     row.wake = NONE
     soonest = NONE
-    here = row.flows
-    while here != NONE:
-        f = here // s.control[0].longest_path
-        flow = s.flows[f]
-        if flow.home == link and flow.direct == 0 and flow.fresh == 0:
-            if flow.finish <= now:
-                enter_end(s, f)
-            elif soonest == NONE or flow.finish < soonest:
-                soonest = flow.finish
-        here = s.hops[here].next
+    for kind in range(2):
+        here = row.flows
+        if kind == 1:  # streams that have all they ask for see to their ends themselves
+            here = row.streams if row.throttled > 0 or s.control[0].ordered else NONE
+        while here != NONE:
+            f = here // s.control[0].longest_path
+            flow = s.flows[f]
+            if flow.home == link and flow.direct == 0 and flow.fresh == 0:
+                if flow.finish <= now:
+                    enter_end(s, f)
+                elif soonest == NONE or flow.finish < soonest:
+                    soonest = flow.finish
+            here = s.hops[here].next
     if soonest != NONE:
         watch(s, link, soonest)
 
@@ -404,14 +407,14 @@ def apply_rates(s, links, moved):
             for hop in range(flow.hops):
                 s.links[s.paths[flow.path + hop]].throttled += choked - flow.choked
             flow.choked = choked
-        elif flow.rate > 0 and (changed <= 2 or flow.home == NONE):
+        if flow.rate > 0 and (changed <= 2 or flow.home == NONE):
             enter_end(s, f)
     for i in range(links):
         s.links[s.touched[i]].residual = NONE
     if changed > 2:
         for i in range(moved):
             flow = s.flows[s.moved[i]]
-            if flow.kind != STREAM and flow.direct == 0 and flow.home != NONE:
+            if flow.direct == 0 and flow.home != NONE:
                 row = s.links[flow.home]
                 if row.residual == NONE or flow.finish < row.residual:
                     row.residual = flow.finish

@@ -57,7 +57,7 @@ class Flow:
         size: Bytes at the start.
         began: When it came [ps].
         remaining: Bytes still to send, at `since`.
-        ended: Called when the last byte has left the last link; None for streams, which are stopped.
+        ended: Called when the last byte has left the last link; None if nobody waits for it.
         priority: Its class on priority links; smaller is more urgent.
     """
 
@@ -116,9 +116,11 @@ class FluidNetwork:
         return flow
 
     def stop(self, flow: Flow) -> float:
-        """Take a flow off the network; answers the bytes it has sent."""
+        """Take a flow off the network, if it has not ended; answers the bytes it has sent."""
+        if flow not in self.flows:
+            return flow.size
         self._settle(flow)
-        self.flows.pop(flow, None)
+        del self.flows[flow]
         flow.version += 1
         self._touch()
         return min(flow.size, flow.size - flow.remaining)
@@ -143,7 +145,7 @@ class FluidNetwork:
                 self._settle(flow)
                 flow.rate = rate
                 flow.version += 1
-                if flow.ended is not None and rate > 0:
+                if rate > 0:
                     lasts = math.ceil(min(flow.remaining * 1e15 / float(rate), LONGEST))
                     flow.finish = int(self.env.now) + max(lasts, 0)
                     self._schedule_end(flow)
@@ -172,6 +174,11 @@ class FluidNetwork:
                 self._settled[link] = now
                 self._allotted[link] = load[link]
 
+    def carry(self, path: Sequence[int], nbytes: float) -> None:
+        """Count a message that crosses links without holding bandwidth."""
+        for link in path:
+            self.carried[link] += nbytes
+
     def carried_until(self, now: int) -> list[float]:
         """Bytes each link carried up to `now`."""
         return [
@@ -187,8 +194,8 @@ class FluidNetwork:
                 self.flows.pop(flow)
                 flow.version += 1
                 self._touch()
-                assert flow.ended is not None
-                flow.ended()
+                if flow.ended is not None:
+                    flow.ended()
 
         happen(self.env, flow.finish - int(self.env.now), priority(FLOW, flow.key), end)
 

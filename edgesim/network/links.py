@@ -20,6 +20,13 @@ def load_link(s, link, rate):
 
 
 @kernel
+def carry(s, path, hops, nbytes):
+    """Count a message that crosses links without holding bandwidth."""
+    for hop in range(hops):
+        s.links[s.paths[path + hop]].carried += nbytes
+
+
+@kernel
 def saturated(row):
     """Tell whether less than one rate unit a flow is left; cautiously, more links count as full than must."""
     return row.capacity - row.allotted < row.flow_count + row.stream_count

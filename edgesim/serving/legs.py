@@ -15,13 +15,11 @@ from edgesim.arena.rows import (
     DONE,
     DRAINING,
     E_BOUNDARY,
-    E_DELIVERY,
     E_DONE,
     E_RETRY,
     LOST,
     NONE,
     ON,
-    PACKET,
     PREFILL,
     PROMPT,
     R_COMPLETED,
@@ -37,6 +35,7 @@ from edgesim.arena.rows import (
     WAITING,
 )
 from edgesim.network.flows import start_flow, stop_flow
+from edgesim.network.links import carry
 from edgesim.serving.decision import REPLICA_FAILED
 from edgesim.serving.plan import cut
 
@@ -46,7 +45,7 @@ LONGEST_DOUBLING = 16
 
 @kernel
 def message_delay(nbytes, narrowest):
-    """Serialisation of a message of at most one packet on the narrowest link of its path [ps]."""
+    """Serialisation of a token's message on the narrowest link of its path [ps]."""
     return -(-nbytes * MB_PS // narrowest)
 
 
@@ -165,22 +164,18 @@ def dispatch(s, slot, place, kind, rank):
         deliver(s, i)
         return True
     leg.bytes_up = request.bytes_up + candidate.up_overhead
-    if leg.bytes_up <= PACKET:
-        when = now + candidate.up_latency + message_delay(leg.bytes_up, candidate.up_narrow)
-        push(s, when, DELIVER, leg.sequence, E_DELIVERY, i, leg.sequence)
-    else:
-        leg.flow = start_flow(
-            s,
-            PROMPT,
-            i,
-            leg.sequence,
-            candidate.up,
-            candidate.up_hops,
-            candidate.up_latency,
-            float(leg.bytes_up),
-            0,
-            request.priority,
-        )
+    leg.flow = start_flow(
+        s,
+        PROMPT,
+        i,
+        leg.sequence,
+        candidate.up,
+        candidate.up_hops,
+        candidate.up_latency,
+        float(leg.bytes_up),
+        0,
+        request.priority,
+    )
     return True
 
 
@@ -332,12 +327,39 @@ def message_bytes(s, leg):
 
 
 @kernel
+def reply_bytes(s, leg):
+    """Bytes of a whole reply: a message for each token if it is streamed, else one for all."""
+    workload = s.workloads[s.requests[leg.request].workload]
+    message = message_bytes(s, leg)
+    if workload.streams:
+        return leg.output * message
+    return message + (leg.output - 1) * workload.bytes_per_token
+
+
+@kernel
+def cut_off(s, leg):
+    """Stop what a leg sends or is sent; what has crossed the links was sent."""
+    if leg.flow == NONE:
+        return
+    sent = int(math.floor(stop_flow(s, leg.flow)))
+    leg.flow = NONE
+    if leg.state == TRANSIT:
+        leg.bytes_up = sent
+    else:
+        leg.bytes_down += sent
+
+
+@kernel
 def first_token(s, i):
     """A leg has its first token: the client sees it after the way back; other legs are not needed any more."""
     now = s.control[0].now
     leg = s.legs[i]
     request = s.requests[leg.request]
     leg.first_token = now
+    candidate = s.candidates[leg.candidate]
+    if streams(s, leg):
+        leg.bytes_down = message_bytes(s, leg)
+        carry(s, candidate.down, candidate.down_hops, float(leg.bytes_down))
     other = request.first_leg
     while other != NONE:
         after = s.legs[other].sibling
@@ -350,7 +372,6 @@ def first_token(s, i):
     if s.workloads[request.workload].streams == 0:
         return
     request.first_token = now
-    candidate = s.candidates[leg.candidate]
     if candidate.down_hops > 0:
         request.first_token += candidate.down_latency + message_delay(
             message_bytes(s, leg), candidate.down_narrow
@@ -359,9 +380,9 @@ def first_token(s, i):
 
 @kernel
 def open_stream(s, i):
-    """Let the rest of a streamed reply take its small rate while it is being decoded."""
+    """Let the rest of a streamed reply take its small rate, until all is sent or the last token is out."""
     leg = s.legs[i]
-    if leg.output <= 1 or leg.flow != NONE or not streams(s, leg):
+    if leg.output == 1 or not streams(s, leg):
         return
     candidate = s.candidates[leg.candidate]
     message = message_bytes(s, leg)
@@ -382,7 +403,10 @@ def open_stream(s, i):
 
 @kernel
 def reply(s, i):
-    """The last token is out: what of the reply is still unsent follows, and the client has it all."""
+    """The last token is out: what of the reply is still unsent follows, and the client has it all.
+
+    The last token of a streamed reply is a message like the first, unless a link held back more than that.
+    """
     now = s.control[0].now
     leg = s.legs[i]
     leg.state = REPLY
@@ -393,17 +417,15 @@ def reply(s, i):
         return
     workload = s.workloads[s.requests[leg.request].workload]
     message = message_bytes(s, leg)
-    if workload.streams:
-        leg.bytes_down = leg.output * message
-        unsent = float((leg.output - 1) * message)
-        if leg.flow != NONE:
-            unsent -= stop_flow(s, leg.flow)
-            leg.flow = NONE
-    else:
-        message += (leg.output - 1) * workload.bytes_per_token
-        leg.bytes_down = message
-        unsent = float(message)
-    if unsent <= float(PACKET):
+    unsent = 0.0 if workload.streams else float(reply_bytes(s, leg))
+    if leg.flow != NONE:
+        sent = stop_flow(s, leg.flow)
+        leg.flow = NONE
+        leg.bytes_down += int(math.floor(sent))
+        unsent = float((leg.output - 1) * message) - sent
+    if workload.streams and unsent <= float(message):
+        carry(s, candidate.down, candidate.down_hops, unsent)
+        leg.bytes_down = reply_bytes(s, leg)
         when = now + candidate.down_latency + message_delay(message, candidate.down_narrow)
         if when < s.control[0].end and workload.notify == 0 and s.requests[leg.request].patience == 0:
             replied(s, i, when)  # nobody can notice that the books are closed before the message is there
@@ -466,9 +488,7 @@ def lost(s, i):
     leg = s.legs[i]
     slot = leg.request
     request = s.requests[slot]
-    if leg.flow != NONE:
-        stop_flow(s, leg.flow)
-        leg.flow = NONE
+    cut_off(s, leg)
     close(s, i, LOST, s.control[0].now)
     if request.status >= 0 or awaited(s, request):
         flush(s, slot)
@@ -528,11 +548,7 @@ def cancel(s, i):
     now = s.control[0].now
     note_phase(leg, now)
     leg.cancelled = 1
-    if leg.flow != NONE:
-        sent = stop_flow(s, leg.flow)
-        if leg.state == TRANSIT:
-            leg.bytes_up = int(math.floor(sent))
-        leg.flow = NONE
+    cut_off(s, leg)
     replica = s.replicas[leg.replica]
     if leg.state == PREFILL or leg.state == DECODE:
         replica.ghosts += 1
@@ -585,8 +601,6 @@ def close(s, i, outcome, when):
     request = s.requests[leg.request]
     replica = s.replicas[leg.replica]
     candidate = s.candidates[leg.candidate]
-    if leg.state != REPLY or outcome == UNFINISHED:
-        leg.bytes_down = message_bytes(s, leg) * leg.generated if streams(s, leg) else 0
     leg.state = DONE
     leg.network_nj = leg.bytes_up * candidate.up_pj // 1000 + leg.bytes_down * candidate.down_pj // 1000
     request.compute_nj += leg.compute_nj

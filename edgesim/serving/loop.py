@@ -28,6 +28,7 @@ from edgesim.arena.rows import (
     REMAINDER,
     REPLY,
     RETRY,
+    STREAM,
     TIMER,
     TRANSIT,
     USER,
@@ -46,6 +47,7 @@ from edgesim.serving.legs import (
     dispatch,
     end,
     replied,
+    reply_bytes,
     wait,
 )
 from edgesim.serving.operations import abort, finish, stretch
@@ -301,8 +303,12 @@ def flow_ended(s, f, epoch):
     if kind == PROMPT:
         s.legs[owner].flow = NONE
         push(s, when, DELIVER, key, E_DELIVERY, owner, key)
+    elif kind == STREAM:
+        s.legs[owner].flow = NONE
+        s.legs[owner].bytes_down = reply_bytes(s, s.legs[owner])
     elif kind == REMAINDER:
         s.legs[owner].flow = NONE
+        s.legs[owner].bytes_down = reply_bytes(s, s.legs[owner])
         push(s, when, DELIVER, key, E_DONE, owner, key)
     else:
         push(s, when, DELIVER, key, E_TRANSFER, owner, key)

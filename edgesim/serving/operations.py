@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from edgesim.arena.compile import kernel
 from edgesim.arena.rows import (
     DECODE,
@@ -11,17 +9,16 @@ from edgesim.arena.rows import (
     PREFILL,
     R_UNFINISHED,
     SWAPPED,
-    TRANSIT,
     UNFINISHED,
     WAITING,
 )
-from edgesim.network.flows import stop_flow
 from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
 from edgesim.serving.legs import (
     adopt,
     break_off,
     close,
+    cut_off,
     end,
     flush,
     forget,
@@ -172,9 +169,5 @@ def close_unfinished(s, i, now):
         remove_decoding(s, replica, i)
     if not leg.cancelled:
         note_phase(leg, now)
-    if leg.flow != NONE:
-        sent = stop_flow(s, leg.flow)
-        if leg.state == TRANSIT:
-            leg.bytes_up = int(math.floor(sent))
-        leg.flow = NONE
+    cut_off(s, leg)
     close(s, i, UNFINISHED, now)

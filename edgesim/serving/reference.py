@@ -277,17 +277,13 @@ class ReferenceEngine:
             replica.deliver(leg)
             return True
         leg.bytes_up = ask.bytes_up + int(place["up_overhead"])
-        if leg.bytes_up <= rows.PACKET:
-            delay = int(place["up_latency"]) + message_delay(leg.bytes_up, int(place["up_narrow"]))
-            self._deliver_at(leg, self.now + delay)
-        else:
-            leg.flow = self.network.start(
-                self._path(place, "up"),
-                float(leg.bytes_up),
-                leg.sequence,
-                lambda: self._prompt_sent(leg, int(place["up_latency"])),
-                priority=ask.priority,
-            )
+        leg.flow = self.network.start(
+            self._path(place, "up"),
+            float(leg.bytes_up),
+            leg.sequence,
+            lambda: self._prompt_sent(leg, int(place["up_latency"])),
+            priority=ask.priority,
+        )
         return True
 
     def _path(self, place: NDArray[np.void], way: str) -> list[int]:
@@ -312,10 +308,31 @@ class ReferenceEngine:
         workload = self.system.workloads[leg.ask.workload]
         return int(workload["bytes_per_token"]) + int(leg.place["down_overhead"])
 
+    def _reply_bytes(self, leg: Leg) -> int:
+        """Bytes of a whole reply: a message for each token if it is streamed, else one for all."""
+        workload, message = self.system.workloads[leg.ask.workload], self._message(leg)
+        if workload["streams"]:
+            return leg.output * message
+        return message + (leg.output - 1) * int(workload["bytes_per_token"])
+
+    def _cut_off(self, leg: Leg) -> None:
+        """Stop what a leg sends or is sent; what has crossed the links was sent."""
+        if leg.flow is None:
+            return
+        sent = math.floor(self.network.stop(leg.flow))
+        leg.flow = None
+        if leg.state == rows.TRANSIT:
+            leg.bytes_up = sent
+        else:
+            leg.bytes_down += sent
+
     def first_token(self, leg: Leg) -> None:
         """A leg has its first token: the client sees it after the way back; other legs are not needed any more."""
         ask, place = leg.ask, leg.place
         leg.first_token = self.now
+        if leg.streams_down(self.system):
+            leg.bytes_down = self._message(leg)
+            self.network.carry(self._path(place, "down"), float(leg.bytes_down))
         for other in list(ask.open):
             if other is not leg:
                 self.cancel(other, rows.CANCELLED)
@@ -331,45 +348,45 @@ class ReferenceEngine:
             )
 
     def open_stream(self, leg: Leg) -> None:
-        """Let the rest of a streamed reply take its small rate while it is being decoded."""
+        """Let the rest of a streamed reply take its small rate, until all is sent or the last token is out."""
         place = leg.place
-        if not (self.system.workloads[leg.ask.workload]["streams"] and place["down_hops"] and leg.output > 1):
-            return
-        if leg.flow is not None:
+        if not leg.streams_down(self.system) or leg.output == 1:
             return
         message = self._message(leg)
         leg.flow = self.network.start(
             self._path(place, "down"),
             float((leg.output - 1) * message),
             leg.sequence,
-            None,
+            lambda: self._stream_sent(leg),
             demand=leg.replica.cost.stream_rate * message,
             priority=leg.ask.priority,
         )
 
+    def _stream_sent(self, leg: Leg) -> None:
+        leg.flow = None
+        leg.bytes_down = self._reply_bytes(leg)
+
     def reply(self, leg: Leg) -> None:
-        """The last token is out: what of the reply is still unsent follows, and the client has it all."""
+        """The last token is out: what of the reply is still unsent follows, and the client has it all.
+
+        The last token of a streamed reply is a message like the first, unless a link held back more than that.
+        """
         place, ask = leg.place, leg.ask
         leg.state, leg.since = rows.REPLY, self.now
         if not place["down_hops"]:
             self._replied(leg)
             return
-        streams = bool(self.system.workloads[ask.workload]["streams"])
-        message = self._message(leg)
-        if streams:
-            leg.bytes_down = leg.output * message
-            unsent = float((leg.output - 1) * message)
-            if leg.flow is not None:
-                unsent -= self.network.stop(leg.flow)
-                leg.flow = None
-        else:
-            message += (leg.output - 1) * int(self.system.workloads[ask.workload]["bytes_per_token"])
-            leg.bytes_down = message
-            unsent = float(message)
-        if unsent <= float(rows.PACKET):
-            delay = int(place["down_latency"]) + message_delay(
-                message if streams else leg.bytes_down, int(place["down_narrow"])
-            )
+        streams, message = leg.streams_down(self.system), self._message(leg)
+        unsent = 0.0 if streams else float(self._reply_bytes(leg))
+        if leg.flow is not None:
+            sent = self.network.stop(leg.flow)
+            leg.flow = None
+            leg.bytes_down += math.floor(sent)
+            unsent = float((leg.output - 1) * message) - sent
+        if streams and unsent <= float(message):
+            self.network.carry(self._path(place, "down"), unsent)
+            leg.bytes_down = self._reply_bytes(leg)
+            delay = int(place["down_latency"]) + message_delay(message, int(place["down_narrow"]))
             self._replied_at(leg, self.now + delay)
         else:
             leg.flow = self.network.start(
@@ -382,6 +399,7 @@ class ReferenceEngine:
 
     def _reply_sent(self, leg: Leg, latency: int) -> None:
         leg.flow = None
+        leg.bytes_down = self._reply_bytes(leg)
         self._replied_at(leg, self.now + latency)
 
     def _replied_at(self, leg: Leg, when: int) -> None:
@@ -417,9 +435,7 @@ class ReferenceEngine:
     def lost(self, leg: Leg) -> None:
         """A leg's replica failed: try again, or give up."""
         ask = leg.ask
-        if leg.flow is not None:
-            self.network.stop(leg.flow)
-            leg.flow = None
+        self._cut_off(leg)
         self._close(leg, rows.LOST)
         if ask.status >= 0 or any(not other.cancelled for other in ask.open):
             self._flush(ask)
@@ -454,11 +470,7 @@ class ReferenceEngine:
             return
         leg.note_phase(self.now)
         leg.cancelled = True
-        if leg.flow is not None:
-            sent = self.network.stop(leg.flow)
-            if leg.state == rows.TRANSIT:
-                leg.bytes_up = math.floor(sent)
-            leg.flow = None
+        self._cut_off(leg)
         if leg.state in (rows.PREFILL, rows.DECODE):
             leg.replica.call()
             return  # the boundary removes it
@@ -474,8 +486,6 @@ class ReferenceEngine:
         """Book what a leg cost to its request and record it."""
         ask, replica = leg.ask, leg.replica
         row = self.system.replicas[replica.index]
-        if leg.state not in (rows.REPLY, rows.DONE) or outcome == rows.UNFINISHED:
-            leg.bytes_down = self._message(leg) * leg.generated if leg.streams_down(self.system) else 0
         leg.state = rows.DONE
         leg.network_nj = (
             leg.bytes_up * int(leg.place["up_pj"]) // 1000
@@ -561,10 +571,7 @@ class ReferenceEngine:
             for leg in list(ask.open):
                 if not leg.cancelled:
                     leg.note_phase(self.now)
-                if leg.flow is not None:
-                    sent = self.network.stop(leg.flow)
-                    if leg.state == rows.TRANSIT:
-                        leg.bytes_up = math.floor(sent)
+                self._cut_off(leg)
                 self._close(leg, rows.UNFINISHED)
                 if first:
                     self._adopt(ask, leg)

@@ -69,5 +69,5 @@ class System:
 
 
 def message_delay(nbytes: int, narrowest: int) -> int:
-    """Serialisation of a message of at most one packet on the narrowest link of its path [ps]."""
+    """Serialisation of a token's message on the narrowest link of its path [ps]."""
     return -(-nbytes * 10**15 // narrowest)

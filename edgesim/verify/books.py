@@ -179,8 +179,70 @@ def checks() -> Iterator[Check]:
     yield Check(
         "no TTFT beats the roofline", ">= 0 s", f"{slack.min():.4g} s", "exact", bool(slack.min() >= 0)
     )
+    yield from carriage()
     yield from overload()
     yield from repeatable()
+
+
+def carriage() -> Iterator[Check]:
+    """Over two hops to one place: every link carried the bytes of its requests, whatever became of them."""
+    for name, change in (
+        ("streams", {}),
+        ("whole replies", {"stream": False}),
+        ("small messages", {"prompt_tokens": 20, "output_tokens": {"kind": "geometric", "mean": 3}}),
+    ):
+        scenario = {
+            "scenario": {"name": "carriage", "seed": 2, "duration": "30 s"},
+            "topology": {
+                "nodes": {
+                    "phone": {"tier": "device", "count": 4},
+                    "edge": {"tier": "edge"},
+                    "cloud": {"tier": "cloud", "accelerator": "nvidia-a100-80gb-sxm", "accelerators": 2},
+                },
+                "links": [
+                    {"between": ["phone", "edge"], "latency": "1 ms", "bandwidth": "2 Mbps"},
+                    {"between": ["edge", "cloud"], "latency": "5 ms", "bandwidth": "400 kbps"},
+                ],
+            },
+            "deployments": [{"llm": "llama-3.1-8b", "on": "cloud", "replicas": 2}],
+            "workloads": {
+                "chat": {
+                    "from": "phone",
+                    "arrivals": {"kind": "poisson", "rate": "9/s"},
+                    "prompt_tokens": {"kind": "uniform", "low": 100, "high": 2000},
+                    "output_tokens": {"kind": "geometric", "mean": 50},
+                    "patience": "1 s",
+                    **change,
+                }
+            },
+            "policies": {"router": "random", "retry": {"attempts": 1, "backoff": "100 ms"}},
+        }  # fmt: skip
+        records, outcome = run(scenario, [crash_soon])
+        yield carried_bytes(name, records, outcome)
+
+
+def crash_soon(simulation: Any) -> Generator[Any, Any, Any]:
+    """Fail a replica for ten seconds."""
+    yield simulation.after(10)
+    simulation.fail_replica("cloud/llama-3.1-8b[0]")
+    yield simulation.after(10)
+    simulation.start_replica("cloud/llama-3.1-8b[0]")
+
+
+def carried_bytes(name: str, records: NDArray[np.void], outcome: Outcome) -> Check:
+    """What the worst of the links of `carriage` is off; legs that were cut off count whole bytes."""
+    phones = np.unique(records["origin"])
+    expected = []
+    for way in ("bytes_up", "bytes_down"):
+        expected += [int(records[way][records["origin"] == phone].sum()) for phone in phones]
+        expected.append(int(records[way].sum()))
+    off = np.abs(np.sort(outcome.totals.links["bytes"]) - np.sort(expected)).max()
+    cut_off = records["legs"][(records["status"] != 0) | (records["legs"] > 1)]
+    allowed = 1 + 2 * int(cut_off.sum())
+    return Check(
+        f"links carried the bytes of their requests: {name}", f"{sum(expected)} B", f"{off:.2g} B off",
+        f"{allowed} B", bool(off <= allowed),
+    )  # fmt: skip
 
 
 def overload() -> Iterator[Check]:

@@ -21,7 +21,7 @@ CAPACITIES = (10**6, 10**6, 2 * 10**6, 3 * 10**6 + 1, 10**7, 10**9)
 
 @dataclass
 class Deed:
-    """A transfer begins, or a stream that was begun ends."""
+    """A transfer begins, or a stream that was begun is stopped, unless all of it was sent before."""
 
     at: int
     key: int
@@ -125,8 +125,9 @@ def tell_by_twin(
         account.came.append((int(env.now) + deed.latency, deed.key))
 
     def look() -> None:
-        account.rates.append({key: flow.rate for key, flow in flows.items()})
-        assert account.rates[-1] == dict(zip(flows, net.rates(list(flows.values())), strict=True))
+        here = {key: flow for key, flow in flows.items() if flow in net.flows}
+        account.rates.append({key: flow.rate for key, flow in here.items()})
+        assert account.rates[-1] == dict(zip(here, net.rates(list(here.values())), strict=True))
 
     for deed in deeds:
         env.timeout(deed.at).callbacks.append(lambda _, deed=deed: do(deed))
@@ -154,7 +155,8 @@ def tell_by_kernel(
     engine = KernelEngine(system, SimpleNamespace(), print)  # type: ignore[arg-type]
     engine.feed(iter(()))
     engine.control["max_demand"] = max([0, *(deed.demand for deed in deeds)])
-    account, keys, streams = Account(), {}, {}
+    account, streams = Account(), {}
+    sizes = {deed.key: deed.nbytes for deed in deeds if not deed.stops}
     engine.arrived = lambda owner: account.came.append((engine.now, owner))
     moments = sorted({deed.at for deed in deeds})
     for at in moments:
@@ -162,7 +164,10 @@ def tell_by_kernel(
         for deed in (deed for deed in deeds if deed.at == at):
             if deed.stops:
                 row = streams.pop(deed.key)
-                account.sent.append((deed.key, plain().stop_flow(state_of(engine), row)))
+                flow = engine.arena.tables["flows"][row]
+                there = flow["used"] and flow["kind"] == rows.STREAM and flow["key"] == deed.key
+                sent = plain().stop_flow(state_of(engine), row) if there else float(sizes[deed.key])
+                account.sent.append((deed.key, sent))
             elif deed.demand:
                 streams[deed.key] = plain().start_flow(
                     state_of(engine), rows.STREAM, 0, deed.key, starts[deed.key], len(deed.path), 0,
@@ -175,13 +180,10 @@ def tell_by_kernel(
                     deed.latency,
                 )  # fmt: skip
         engine.advance(at + 1)
-        keys.update({row: key for key, row in streams.items()})
         table = engine.arena.tables["flows"]
         account.rates.append(
             {
-                keys[int(i)] if table[i]["kind"] == rows.STREAM else int(table[i]["owner"]): int(
-                    table[i]["rate"]
-                )
+                int(table[i]["key" if table[i]["kind"] == rows.STREAM else "owner"]): int(table[i]["rate"])
                 for i in np.flatnonzero(table["used"])
             }
         )

@@ -217,6 +217,16 @@ def test_stopped_stream_has_sent_its_demand() -> None:
     assert abs(done[0] - -(-499_999 * 10**15 // (10**9 - 2000))) <= 1  # the last picosecond is rounded
 
 
+def test_a_stream_ends_when_all_is_sent() -> None:
+    """200 B at 2 B/s take 100 s, however long it lasts: then it takes nothing, and the link carried 200 B."""
+    env = simpy.Environment(0)
+    net = FluidNetwork(env, [10**6])
+    stream = net.start((0,), 200.0, 1, None, demand=2000)
+    env.run(until=250 * S)
+    assert net.rates(list(net.flows)) == []
+    assert (net.stop(stream), net.carried_until(250 * S)) == (200.0, [200.0])
+
+
 def test_full_stream_leaves_nothing_to_take(stories: ModuleType) -> None:
     """A stream that fills its link to the last unit shares it with a transfer that comes: half each."""
     deeds = [
