@@ -64,7 +64,7 @@ R_COMPLETED, R_REJECTED, R_FAILED, R_ABANDONED, R_UNFINISHED = range(5)
 ARRIVE, DELIVER, FLOW, TIMER, BOUNDARY = range(5)
 
 # Calendar kinds.
-E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_DEFERRED, E_BOUNDARY, E_TRANSFER = (
+E_ARRIVAL, E_DELIVERY, E_DONE, E_WAKE, E_FLOW_END, E_RETRY, E_PATIENCE, E_SEEN, E_BOUNDARY, E_TRANSFER = (
     range(10)
 )
 E_DECIDED: Final = 10
@@ -198,7 +198,7 @@ CONTROL: Final = _row(
     "now horizon end limit stop stop_arg arrivals arrival_next exhausted requests legs sequence transfers heap"
     " free_request free_leg free_flow active_requests active_legs active_flows"
     " request_rows leg_rows dirty_count events longest_path ranked router admitter ranker classes"
-    " keep_legs scan parameters key submitted max_demand absent notify first_row batch_limit last"
+    " keep_legs scan parameters key submitted max_demand absent notify told batch_limit last"
     " free_node active_nodes node_room caching ordered"
     # do schedulers form steps, and the replica whose next one is to be formed, counted from 1
     " forms forming"

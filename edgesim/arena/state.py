@@ -34,6 +34,7 @@ class State(NamedTuple):
     arrivals: Any
     request_rows: Any
     leg_rows: Any
+    told_rows: Any
     board: Any
     dirty: Any
     touched: Any
@@ -54,8 +55,8 @@ def record_types() -> tuple[np.dtype, ...]:
 
     return (
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
-        rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD, INT,
-        INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT,
+        rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD,
+        REQUEST_RECORD, INT, INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT,
     )  # fmt: skip
 
 

@@ -121,6 +121,7 @@ class KernelEngine:
         put("running", blank(int(replicas["max_num_seqs"].sum()) + 1, rows.SLOT))
         put("residues", np.zeros(int(replicas["block_size"].sum()) + 1, np.int64))
         put("request_rows", blank(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
+        put("told_rows", blank(2 * limit + 4 * loop.MARGIN, REQUEST_RECORD))
         put("leg_rows", blank((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
         widest = int(system.places[:, 1].max()) if len(system.places) else 1
         put("board", np.zeros(max(widest, 1) * decision.BOARD_COLUMNS, np.int64))
@@ -415,11 +416,11 @@ class KernelEngine:
         ]
 
     def _notify(self) -> None:
-        control, tables = self.control, self.arena.tables
-        first, last = int(control["first_row"]), int(control["request_rows"])
-        for record in tables["request_rows"][first:last].copy():
-            if tables["workloads"][int(record["workload"])]["notify"]:
-                self.front.ended(record)
+        count = int(self.control["told"])
+        records = self.arena.tables["told_rows"][:count].copy()
+        self.control["told"] = 0
+        for record in records:
+            self.front.ended(record)
 
     def flush(self) -> None:
         """Hand over the records written so far."""
@@ -429,7 +430,7 @@ class KernelEngine:
             self.emit_request(tables["request_rows"][:count])
         if self.emit_leg is not None and int(control["leg_rows"]):
             self.emit_leg(tables["leg_rows"][: int(control["leg_rows"])])
-        control["request_rows"] = control["leg_rows"] = control["first_row"] = 0
+        control["request_rows"] = control["leg_rows"] = 0
 
     # -- what SimPy processes may do ----------------------------------------------------------------------------
 
@@ -441,6 +442,9 @@ class KernelEngine:
         if len(tables["request_rows"]) < count + loop.MARGIN:
             self.arena.put("request_rows", blank(2 * count + loop.MARGIN, REQUEST_RECORD))
             self.arena.put("leg_rows", blank(2 * count + loop.MARGIN, LEG_RECORD))
+        told = int(self.control["told"]) + count + int(self.control["batch_limit"]) + 4 * loop.MARGIN
+        if len(tables["told_rows"]) < told:
+            self.arena.put("told_rows", longer(tables["told_rows"], 2 * told, REQUEST_RECORD))
         if len(tables["listed"]) < count:
             self.arena.put("listed", np.zeros(2 * count, np.int64))
         if int(self.control["heap"]) + 4 * count + 64 > len(tables["heap"]):
@@ -493,6 +497,7 @@ class KernelEngine:
         self._make_room(2 * len(order) + int(self.control["active_legs"]))
         self.arena.tables["listed"][: len(order)] = order
         self._do(loop.FINISH, len(order))
+        self.control["told"] = 0
         self.flush()
 
 

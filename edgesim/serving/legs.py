@@ -17,6 +17,7 @@ from edgesim.arena.rows import (
     E_BOUNDARY,
     E_DONE,
     E_RETRY,
+    E_SEEN,
     LOST,
     NONE,
     ON,
@@ -351,31 +352,52 @@ def cut_off(s, leg):
 
 @kernel
 def first_token(s, i):
-    """A leg has its first token: the client sees it after the way back; other legs are not needed any more."""
+    """A leg has its first token: if it streams, the client sees it after the way back."""
     now = s.control[0].now
     leg = s.legs[i]
     request = s.requests[leg.request]
     leg.first_token = now
+    when = now
     candidate = s.candidates[leg.candidate]
     if streams(s, leg):
         leg.bytes_down = message_bytes(s, leg)
         carry(s, candidate.down, candidate.down_hops, float(leg.bytes_down))
+        when += candidate.down_latency + message_delay(leg.bytes_down, candidate.down_narrow)
+    if s.workloads[request.workload].streams == 0:
+        return
+    if when > now and has_rivals(s, request, i):
+        push(s, when, DELIVER, leg.sequence, E_SEEN, i, leg.sequence)
+    else:
+        seen(s, i, when)
+
+
+@kernel
+def has_rivals(s, request, i):
+    """Is another leg of a request still wanted?"""
     other = request.first_leg
+    while other != NONE:
+        if other != i and s.legs[other].cancelled == 0:
+            return True
+        other = s.legs[other].sibling
+    return False
+
+
+@kernel
+def seen(s, i, when):
+    """The client sees the first token of a leg at `when`; if it had rivals, it won."""
+    s.requests[s.legs[i].request].first_token = when
+    cancel_others(s, i)
+
+
+@kernel
+def cancel_others(s, i):
+    """The client has what it waited for: its request's other legs are cancelled, everywhere at once."""
+    other = s.requests[s.legs[i].request].first_leg
     while other != NONE:
         after = s.legs[other].sibling
         if other != i:
             cancel(s, other)
         other = after
-    if request.first_token_server >= 0:
-        return
-    request.first_token_server = now
-    if s.workloads[request.workload].streams == 0:
-        return
-    request.first_token = now
-    if candidate.down_hops > 0:
-        request.first_token += candidate.down_latency + message_delay(
-            message_bytes(s, leg), candidate.down_narrow
-        )
 
 
 @kernel
@@ -427,7 +449,9 @@ def reply(s, i):
         carry(s, candidate.down, candidate.down_hops, unsent)
         leg.bytes_down = reply_bytes(s, leg)
         when = now + candidate.down_latency + message_delay(message, candidate.down_narrow)
-        if when < s.control[0].end and workload.notify == 0 and s.requests[leg.request].patience == 0:
+        request = s.requests[leg.request]
+        alone = workload.notify == 0 and request.patience == 0 and request.live == 1
+        if when < s.control[0].end and alone:
             replied(s, i, when)  # nobody can notice that the books are closed before the message is there
         else:
             push(s, when, DELIVER, leg.sequence, E_DONE, i, leg.sequence)
@@ -453,8 +477,9 @@ def replied(s, i, when):
     slot = leg.request
     request = s.requests[slot]
     leg.downlink += when - leg.since
-    if s.workloads[request.workload].streams == 0:
+    if s.workloads[request.workload].streams == 0 or request.first_token < 0:
         request.first_token = when
+    cancel_others(s, i)
     close(s, i, COMPLETED, when)
     adopt(s, request, leg)
     request.generated = leg.output
@@ -462,13 +487,14 @@ def replied(s, i, when):
     request.status = R_COMPLETED
     request.reason = 0
     request.finished = when
+    tell(s, slot)
     flush(s, slot)
     s.control[0].last = max(s.control[0].last, when)
 
 
 @kernel
 def adopt(s, request, leg):
-    """Let a leg's phases and place count as the request's."""
+    """Let a leg's phases, first token and place count as the request's."""
     request.uplink += leg.uplink
     request.queue += leg.queue
     request.prefill += leg.prefill
@@ -478,6 +504,7 @@ def adopt(s, request, leg):
     request.replica = leg.replica
     request.hops = s.candidates[leg.candidate].up_hops
     request.cached = leg.cached
+    request.first_token_server = leg.first_token
     if request.first_scheduled < 0:
         request.first_scheduled = leg.first_scheduled
 
@@ -490,27 +517,18 @@ def lost(s, i):
     request = s.requests[slot]
     cut_off(s, leg)
     close(s, i, LOST, s.control[0].now)
-    if request.status >= 0 or awaited(s, request):
+    if request.status >= 0 or has_rivals(s, request, NONE):
         flush(s, slot)
         return
     adopt(s, request, leg)
     workload = s.workloads[request.workload]
     if request.attempts <= workload.retries:
-        request.replica = NONE
+        request.replica = NONE  # it begins anew
+        request.first_token_server = NONE
+        request.first_token = NONE
         wait(s, slot, s.control[0].now + (workload.backoff << min(request.attempts - 1, LONGEST_DOUBLING)))
     else:
         end(s, slot, R_FAILED, REPLICA_FAILED)
-
-
-@kernel
-def awaited(s, request):
-    """Is another leg of the request still wanted?"""
-    i = request.first_leg
-    while i != NONE:
-        if s.legs[i].cancelled == 0:
-            return True
-        i = s.legs[i].sibling
-    return False
 
 
 @kernel
@@ -652,12 +670,35 @@ def record_leg(s, leg, request, outcome, when):
 
 @kernel
 def end(s, slot, status, reason):
-    """A request has ended, how and why."""
+    """A request has ended for its client, who is told; its record waits for legs still in a batch."""
     request = s.requests[slot]
     request.status = status
     request.reason = reason
     request.finished = NONE if status == R_UNFINISHED else s.control[0].now
+    if request.first_token > s.control[0].now:
+        request.first_token = NONE  # it is on its way to a client who is gone
+    tell(s, slot)
     flush(s, slot)
+
+
+@kernel
+def tell(s, slot):
+    """Let Python hear how a request ended, if somebody listens; the caller keeps room."""
+    control = s.control[0]
+    request = s.requests[slot]
+    if s.workloads[request.workload].notify:
+        write_record(s.told_rows[control.told], request)
+        control.told += 1
+        control.notify = 1
+
+
+@kernel
+def answering(s, request):
+    """The leg that counts if the request ends now: the first that was not cancelled."""
+    i = request.first_leg
+    while i != NONE and s.legs[i].cancelled:
+        i = s.legs[i].sibling
+    return i
 
 
 @kernel
@@ -667,8 +708,19 @@ def flush(s, slot):
     request = s.requests[slot]
     if request.live > 0 or request.status < 0:
         return
-    row = s.request_rows[control.request_rows]
+    write_record(s.request_rows[control.request_rows], request)
     control.request_rows += 1
+    control.last = max(control.last, control.now)
+    request.used = 0
+    request.epoch += 1
+    request.next_free = control.free_request
+    control.free_request = slot
+    control.active_requests -= 1
+
+
+@kernel
+def write_record(row, request):
+    """Write a request's REQUEST_RECORD row, as things stand."""
     row.request = request.request
     row.workload = request.workload
     row.session = request.session
@@ -704,11 +756,3 @@ def flush(s, slot):
     row.cost_usd = request.cost_usd
     row.carbon_g = request.carbon_g
     row.quality = request.quality
-    if s.workloads[request.workload].notify:
-        control.notify = 1
-    control.last = max(control.last, control.now)
-    request.used = 0
-    request.epoch += 1
-    request.next_free = control.free_request
-    control.free_request = slot
-    control.active_requests -= 1

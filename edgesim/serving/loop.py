@@ -17,6 +17,7 @@ from edgesim.arena.rows import (
     E_FLOW_END,
     E_PATIENCE,
     E_RETRY,
+    E_SEEN,
     E_TRANSFER,
     E_WAKE,
     FIRST,
@@ -40,6 +41,7 @@ from edgesim.serving.decision import HELD, PATIENCE, TOO_LONG
 from edgesim.serving.formed import boundary, form
 from edgesim.serving.legs import (
     adopt,
+    answering,
     book_decision,
     break_off,
     cancel,
@@ -48,6 +50,7 @@ from edgesim.serving.legs import (
     end,
     replied,
     reply_bytes,
+    seen,
     wait,
 )
 from edgesim.serving.operations import abort, finish, stretch
@@ -272,19 +275,18 @@ def lose_patience(s, slot):
     if request.status >= 0 or 0 <= request.first_token <= control.now:
         return
     request.status = R_ABANDONED
-    first = request.deciding == 0
-    if request.deciding > 0:
+    deciding = request.deciding > 0
+    if deciding:
         break_off(s, request)
+    counts = answering(s, request)
     i = request.first_leg
     while i != NONE:
-        leg = s.legs[i]
-        after = leg.sibling
+        after = s.legs[i].sibling
         cancel(s, i)
-        if first:
-            adopt(s, request, leg)
-        first = False
         i = after
-    if first:
+    if counts != NONE:
+        adopt(s, request, s.legs[counts])
+    elif not deciding:
         request.backoff += control.now - request.since
     end(s, slot, R_ABANDONED, PATIENCE)
 
@@ -329,6 +331,10 @@ def happen(s, address, kind, arg, epoch):
         leg = s.legs[arg]
         if leg.used and leg.sequence == epoch and leg.state == REPLY:
             replied(s, arg, control.now)
+    elif kind == E_SEEN:
+        leg = s.legs[arg]
+        if leg.used and leg.sequence == epoch and leg.cancelled == 0:
+            seen(s, arg, control.now)
     elif kind == E_FLOW_END:
         flow_ended(s, arg, epoch)
     elif kind == E_WAKE:
@@ -407,7 +413,6 @@ def loop(s, address, horizon):
         shortage = lacks_room(s)
         if shortage != NONE:
             return shortage
-        control.first_row = control.request_rows
         if control.arrival_next == control.arrivals and control.exhausted == 0:
             return REFILL
         when = NEVER

@@ -16,6 +16,7 @@ from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
 from edgesim.serving.legs import (
     adopt,
+    answering,
     break_off,
     close,
     cut_off,
@@ -138,24 +139,23 @@ def finish(s, count):
         slot = s.listed[j]
         request = s.requests[slot]
         ended = request.status >= 0
-        first = not ended and request.deciding == 0
-        waiting = request.first_leg == NONE and request.deciding == 0
-        if request.deciding > 0:
+        deciding = request.deciding > 0
+        if deciding:
             break_off(s, request)
+        counts = answering(s, request)
         i = request.first_leg
         while i != NONE:
             leg = s.legs[i]
             after = leg.sibling
             close_unfinished(s, i, now)
-            if first:
+            if i == counts and not ended:
                 adopt(s, request, leg)
                 request.generated = leg.generated
-            first = False
             i = after
         if ended:
             flush(s, slot)
         else:
-            if waiting:
+            if counts == NONE and not deciding:
                 request.backoff += now - request.since
             end(s, slot, R_UNFINISHED, 0)
 

@@ -327,25 +327,32 @@ class ReferenceEngine:
             leg.bytes_down += sent
 
     def first_token(self, leg: Leg) -> None:
-        """A leg has its first token: the client sees it after the way back; other legs are not needed any more."""
+        """A leg has its first token: if it streams, the client sees it after the way back."""
         ask, place = leg.ask, leg.place
-        leg.first_token = self.now
+        leg.first_token = seen = self.now
         if leg.streams_down(self.system):
             leg.bytes_down = self._message(leg)
             self.network.carry(self._path(place, "down"), float(leg.bytes_down))
-        for other in list(ask.open):
-            if other is not leg:
-                self.cancel(other, rows.CANCELLED)
-        if ask.first_token_server >= 0:
-            return
-        ask.first_token_server = self.now
+            seen += int(place["down_latency"]) + message_delay(leg.bytes_down, int(place["down_narrow"]))
         if not self.system.workloads[ask.workload]["streams"]:
             return
-        ask.first_token = self.now
-        if place["down_hops"]:
-            ask.first_token += int(place["down_latency"]) + message_delay(
-                self._message(leg), int(place["down_narrow"])
-            )
+        if seen > self.now and any(not other.cancelled for other in ask.open if other is not leg):
+            self.at(seen, rows.DELIVER, leg.sequence, lambda: self._seen(leg))
+        else:
+            ask.first_token = seen
+            self._cancel_others(leg)
+
+    def _seen(self, leg: Leg) -> None:
+        """The client sees the first token of a leg that had rivals: this one won, unless it was cancelled itself."""
+        if leg.state != rows.DONE and not leg.cancelled:
+            leg.ask.first_token = self.now
+            self._cancel_others(leg)
+
+    def _cancel_others(self, leg: Leg) -> None:
+        """The client has what it waited for: its request's other legs are cancelled, everywhere at once."""
+        for other in list(leg.ask.open):
+            if other is not leg:
+                self.cancel(other, rows.CANCELLED)
 
     def open_stream(self, leg: Leg) -> None:
         """Let the rest of a streamed reply take its small rate, until all is sent or the last token is out."""
@@ -412,8 +419,9 @@ class ReferenceEngine:
     def _replied(self, leg: Leg) -> None:
         ask = leg.ask
         leg.downlink += self.now - leg.since
-        if not self.system.workloads[ask.workload]["streams"]:
+        if not self.system.workloads[ask.workload]["streams"] or ask.first_token < 0:
             ask.first_token = self.now
+        self._cancel_others(leg)
         self._close(leg, rows.COMPLETED)
         self._adopt(ask, leg)
         ask.generated = leg.output
@@ -423,12 +431,13 @@ class ReferenceEngine:
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _adopt(self, ask: Ask, leg: Leg) -> None:
-        """Let a leg's phases and place count as the request's."""
+        """Let a leg's phases, first token and place count as the request's."""
         for phase in ("uplink", "queue", "prefill", "decode", "stall", "downlink"):
             setattr(ask, phase, getattr(ask, phase) + getattr(leg, phase))
         ask.replica = leg.replica.index
         ask.hops = int(leg.place["up_hops"])
         ask.cached = leg.cached
+        ask.first_token_server = leg.first_token
         if ask.first_scheduled < 0:
             ask.first_scheduled = leg.first_scheduled
 
@@ -443,7 +452,7 @@ class ReferenceEngine:
         self._adopt(ask, leg)
         workload = self.system.workloads[ask.workload]
         if ask.attempts <= int(workload["retries"]):
-            ask.replica = rows.NONE
+            ask.replica = ask.first_token_server = ask.first_token = rows.NONE  # it begins anew
             self._wait(ask, self.now + (int(workload["backoff"]) << min(ask.attempts - 1, 16)))
         else:
             self._end(ask, rows.R_FAILED, decision.REPLICA_FAILED)
@@ -452,15 +461,15 @@ class ReferenceEngine:
         if ask.status >= 0 or 0 <= ask.first_token <= self.now:
             return
         ask.status = rows.R_ABANDONED  # so that nothing is tried again for it
-        first = not ask.deciding
-        if ask.deciding:
+        deciding = ask.deciding
+        if deciding:
             self._break_off(ask)
+        answering = next((leg for leg in ask.open if not leg.cancelled), None)
         for leg in list(ask.open):
             self.cancel(leg, rows.CANCELLED)
-            if first:
-                self._adopt(ask, leg)
-            first = False
-        if first:
+        if answering is not None:
+            self._adopt(ask, answering)
+        elif not deciding:
             ask.backoff += self.now - ask.since
         self._end(ask, rows.R_ABANDONED, decision.PATIENCE)
 
@@ -510,9 +519,22 @@ class ReferenceEngine:
             self.emit_leg(leg.record(outcome, self.now))
 
     def _end(self, ask: Ask, status: int, reason: int) -> None:
+        """A request has ended for its client, who is told; its record waits for legs still in a batch."""
         ask.status, ask.reason = status, reason
         ask.finished = self.now if status != rows.R_UNFINISHED else rows.NONE
+        if ask.first_token > self.now:
+            ask.first_token = rows.NONE  # it is on its way to a client who is gone
+        if self.system.workloads[ask.workload]["notify"] and not self.closing:
+            self.front.ended(self._record(ask))
         self._flush(ask)
+
+    def _record(self, ask: Ask) -> NDArray[np.void]:
+        """Its REQUEST_RECORD row, as things stand."""
+        record: NDArray[np.void] = np.zeros(1, REQUEST_RECORD)[0]
+        renamed = {"output": "generated", "bytes_up": "sent_up", "bytes_down": "sent_down"}
+        for name in REQUEST_RECORD.names or ():
+            record[name] = getattr(ask, renamed.get(name, name))
+        return record
 
     def _flush(self, ask: Ask) -> None:
         """Record a request that has ended and has no leg left."""
@@ -520,13 +542,7 @@ class ReferenceEngine:
             return
         del self.asks[ask.request]
         self.last = self.now
-        record = np.zeros(1, REQUEST_RECORD)[0]
-        renamed = {"output": "generated", "bytes_up": "sent_up", "bytes_down": "sent_down"}
-        for name in REQUEST_RECORD.names or ():
-            record[name] = getattr(ask, renamed.get(name, name))
-        self.emit_request(record)
-        if self.system.workloads[ask.workload]["notify"] and not self.closing:
-            self.front.ended(record)
+        self.emit_request(self._record(ask))
 
     # -- what SimPy processes may do ----------------------------------------------------------------------------
 
@@ -564,22 +580,21 @@ class ReferenceEngine:
             replica.settle_partial()
         for ask in list(self.asks.values()):
             ended = ask.status >= 0
-            first = not ended and not ask.deciding
-            waiting = not ask.open and not ask.deciding
-            if ask.deciding:
+            deciding = ask.deciding
+            if deciding:
                 self._break_off(ask)
+            answering = next((leg for leg in ask.open if not leg.cancelled), None)
             for leg in list(ask.open):
                 if not leg.cancelled:
                     leg.note_phase(self.now)
                 self._cut_off(leg)
                 self._close(leg, rows.UNFINISHED)
-                if first:
+                if leg is answering and not ended:
                     self._adopt(ask, leg)
                     ask.generated = leg.generated
-                first = False
             if ended:
                 self._flush(ask)
             else:
-                if waiting:
+                if answering is None and not deciding:
                     ask.backoff += self.now - ask.since
                 self._end(ask, rows.R_UNFINISHED, 0)

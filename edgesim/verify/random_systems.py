@@ -11,6 +11,7 @@ import simpy
 from edgesim.arena import rows
 from edgesim.costs.measured import Measured
 from edgesim.costs.step import StepCost
+from edgesim.records import PHASES
 from edgesim.serving import decision
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.steps import StepFront
@@ -155,9 +156,21 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         system.replicas["encoder"] = 0
     if seed % 4 == 2:
         with_cache(random, system, arrivals)
+    if seed % 8 == 5:
+        with_rivals(random, system, arrivals)
     if seed % 4 == 3:
         with_order(random, system, story)
     return system, arrivals, story
+
+
+def with_rivals(random: np.random.Generator, system: System, arrivals: NDArray[np.void]) -> None:
+    """Let clients that are sent to several places stream, and lose patience, or the run end, or a replica fail."""
+    system.workloads["streams"] = random.integers(0, 4, len(system.workloads)) > 0
+    arrivals["patience"] = random.choice([0, 0, 100 * MS, 1000 * MS], len(arrivals))
+    far = system.candidates["down_hops"] > 0
+    system.candidates["down_latency"][far] += random.integers(0, 200, far.sum()) * MS
+    if random.random() < 0.5:
+        system.end = int(random.integers(20, 1000)) * MS
 
 
 def with_order(random: np.random.Generator, system: System, story: Story) -> None:
@@ -318,7 +331,7 @@ class MadeUpFront:
             on, key=lambda i: (view[6 * i + 3], view[6 * i + 2] - view[6 * i + 4], (i + draw) % length)
         )
         rank = get("priority") if self.ranked else 0
-        if draw > 90 and len(on) > 1:
+        if draw > (30 if self.seed % 8 == 5 else 90) and len(on) > 1:
             return decision.Dispatch(tuple(dict.fromkeys([best, on[draw % len(on)]])), rank)
         return decision.Dispatch((best,), rank)
 
@@ -464,6 +477,27 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
         front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried, came,
         engine.decided_nj,
     )  # fmt: skip
+
+
+def unbalanced(account: Result) -> list[str]:
+    """What does not add up in an account by itself, in words."""
+    found: list[str] = []
+    if not len(account.requests):
+        return found
+    ended = account.requests[account.requests["finished"] >= 0]
+    phases = np.array(sum(ended[phase] for phase in PHASES))
+    off = ended[phases != ended["finished"] - ended["arrived"]]
+    found += [f"the phases of {row['request']} do not add up to its time" for row in off]
+    told = account.requests[account.requests["first_token_server"] >= 0]
+    away = told["decision"] + told["uplink"] + told["backoff"]
+    early = told[told["first_token_server"] - told["arrived"] - away < 0]
+    found += [f"the first token of {row['request']} was made before it was there" for row in early]
+    seen = account.requests[account.requests["first_token"] >= 0]
+    early = seen[(seen["first_token_server"] < 0) | (seen["first_token_server"] > seen["first_token"])]
+    found += [f"the client of {row['request']} saw a token before it was made" for row in early]
+    late = ended[ended["first_token"] > ended["finished"]]
+    found += [f"the first token of {row['request']} came after its end" for row in late]
+    return found
 
 
 def differences(a: Result, b: Result) -> list[str]:

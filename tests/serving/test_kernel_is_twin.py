@@ -28,6 +28,8 @@ SIGHTS = (
     "victim by rank, not by age",
     "overtaken by rank",
     "hedges",
+    "seen before its rivals",
+    "seen too late",
     "retries",
     "cancelled in the batch",
     "lost legs",
@@ -72,6 +74,7 @@ class Witness:
         self.around(TwinReplica, "abort", self.aborted)
         self.around(TwinReplica, "_start_step", self.started)
         self.around(ReferenceEngine, "close_cancelled", self.left)
+        self.around(ReferenceEngine, "_seen", self.was_seen)
         self.around(FluidNetwork, "_solve", self.solved)
         self.around(Lines, "give_way", self.gave_way)
 
@@ -123,6 +126,11 @@ class Witness:
 
     def left(self, method: Callable[..., Any], engine: Any, leg: Any) -> None:
         self.note("cancelled in the batch")
+        method(engine, leg)
+
+    def was_seen(self, method: Callable[..., Any], engine: Any, leg: Any) -> None:
+        late = leg.cancelled or leg.state == rows.DONE
+        self.note("seen too late" if late else "seen before its rivals")
         method(engine, leg)
 
     def solved(self, method: Callable[..., Any], network: Any) -> None:
@@ -186,7 +194,8 @@ def compare(seeds: range, patch: pytest.MonkeyPatch) -> tuple[dict[int, list[str
         twin = random_systems.run_reference(seed)
         _, arrivals, story = random_systems.random_system(seed)
         witness.read(twin, arrivals, story)
-        found = random_systems.differences(twin, random_systems.run_kernel(seed))
+        found = random_systems.unbalanced(twin)
+        found += random_systems.differences(twin, random_systems.run_kernel(seed))
         if found:
             differing[seed] = found
     return differing, witness.seen

@@ -79,7 +79,7 @@ def system(
             places[way + "_hops"], places[way + "_latency"], places[way + "_overhead"] = 1, 5 * MS, 40
     workloads = np.zeros(1, rows.WORKLOAD)
     workloads["bytes_per_token"] = 4
-    for name in ("streams", "retries", "backoff"):
+    for name in ("streams", "retries", "backoff", "notify"):
         workloads[name] = settings.get(name, 0)
     costs = [step_cost(facts["max_num_seqs"], facts["max_tokens"], **(cost or {}))]
     return System(
@@ -117,8 +117,10 @@ def tell(request: pytest.FixtureRequest) -> Tell:
         built.end = end
         attempts = (rows.REQUEST.names or ()).index("attempts")
         front: Any = SimpleNamespace(
-            decide=lambda cells, base, board, now: decide(cells[base + attempts]), ended=lambda record: None
+            decide=lambda cells, base, board, now: decide(cells[base + attempts]),
+            ended=lambda record: told.append((engine.now / MS, int(record["request"]))),
         )
+        told: list[tuple[float, int]] = []
         requests: list[Any] = []
         legs: list[Any] = []
         clock = Clock()
@@ -157,7 +159,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
         for row in requests:
             if row["finished"] >= 0:
                 assert sum(int(row[phase]) for phase in PHASES) == row["finished"] - row["arrived"]
-        return SimpleNamespace(requests=requests, legs=legs, replicas=replicas)
+        return SimpleNamespace(requests=requests, legs=legs, replicas=replicas, told=told)
 
     return run
 
@@ -286,9 +288,13 @@ def test_preemption_by_swap(tell: Tell) -> None:
 def test_patience(tell: Tell, patience: int, leaves: bool) -> None:
     """A client leaves that has no token in time; its leg stays in the batch until the step ends."""
     told = tell(
-        system(streams=1), asks({"at": 0, "prompt": 10, "output": 3, "patience": patience}), end=45 * MS
+        system(streams=1, notify=1),
+        asks({"at": 0, "prompt": 10, "output": 3, "patience": patience}),
+        end=45 * MS,
     )
     (row,) = told.requests
+    # who listens hears of it when the client leaves, not when the step ends
+    assert told.told == ([(patience, 0)] if leaves else [])
     if leaves:
         assert row["status"] == rows.R_ABANDONED
         assert ms(row, "prefill", "finished") == [patience, patience]
@@ -310,7 +316,8 @@ def test_retry_after_failure(tell: Tell) -> None:
     (row,) = told.requests
     # first token at 40, in mid-decode at 50; again at 57: 97 and 119
     assert row["status"] == rows.R_COMPLETED
-    assert ms(row, "first_token", "finished") == [40, 119]
+    # what came of the first leg is void: the reply that the client has began at 97
+    assert ms(row, "first_token_server", "first_token", "finished") == [97, 97, 119]
     assert ms(row, "prefill", "decode", "backoff") == [80, 10 + 22, 7]
     assert [(int(leg["kind"]), int(leg["outcome"])) for leg in told.legs] == [
         (rows.FIRST, rows.LOST),
@@ -345,6 +352,59 @@ def test_hedge(tell: Tell) -> None:
     assert [int(leg["outcome"]) for leg in told.legs] == [rows.CANCELLED, rows.COMPLETED]
     # both are paid: 10 mJ, and 11 mJ
     assert row["compute_nj"] == 21 * MJ
+
+
+def rivals(far_latency: int = 0, **settings: int) -> System:
+    """Two replicas of which the second is twice as fast, and its replies come later if they come from far."""
+    built = system(2, far=far_latency > 0, **settings)
+    built.replicas["speed"][1] = 2 * rows.FULL_SPEED
+    if far_latency:
+        built.candidates["down_latency"][1] = far_latency * MS
+    return built
+
+
+@pytest.mark.parametrize(("streams", "first", "last"), [(1, 50.324, 72.324), (0, 72.332, 72.332)])
+def test_a_hedge_is_decided_at_the_client(tell: Tell, streams: int, first: float, last: float) -> None:
+    """The far copy makes its first token at 25.28 ms, but the client sees the near one's first, as if it were alone."""
+    told = tell(
+        rivals(100, streams=streams),
+        asks({"at": 0, "prompt": 10, "output": 3}),
+        decide=lambda attempts: decision.Dispatch((0, 1)),
+    )
+    (row,) = told.requests
+    # two prompts of 140 B at once: 0.28 ms and 5 ms; 40 ms; a message of 44 B: 0.044 ms and 5 ms
+    assert row["replica"] == 0
+    assert ms(row, "first_token_server", "first_token", "finished") == [45.28, first, last]
+    # the far one's reply was on its way when the client saw the near one's
+    assert ms(told.legs[1], "first_token", "finished") == [25.28, first]
+    assert told.legs[1]["outcome"] == rows.CANCELLED
+
+
+def test_the_leg_that_answers_counts_at_the_end(tell: Tell) -> None:
+    """At 25 ms the slow leg is cancelled but still in its step; time and tokens are those of the fast one."""
+    told = tell(
+        rivals(streams=1),
+        asks({"at": 0, "prompt": 10, "output": 3}),
+        decide=lambda attempts: decision.Dispatch((0, 1)),
+        end=25 * MS,
+    )
+    (row,) = told.requests
+    assert (row["status"], row["replica"], row["output"]) == (rows.R_UNFINISHED, 1, 1)
+    assert ms(row, "prefill", "decode", "first_token_server") == [20, 5, 20]
+
+
+def test_patience_ends_while_nothing_but_a_cancelled_leg_is_left(tell: Tell) -> None:
+    """The fast leg is lost at 25 ms, the slow one was cancelled at 20; the client leaves at 30, waiting to try again."""
+    told = tell(
+        rivals(streams=1, retries=1, backoff=7 * MS),
+        asks({"at": 0, "prompt": 10, "output": 3, "patience": 30}),
+        decide=lambda attempts: decision.Dispatch((0, 1)),
+        deeds=[(25, "fail", (1,))],
+    )
+    (row,) = told.requests
+    assert row["status"] == rows.R_ABANDONED
+    assert ms(row, "prefill", "decode", "backoff", "finished") == [20, 5, 5, 30]
+    assert [ms(leg, "finished") for leg in told.legs] == [[40], [25]]
 
 
 def test_stretch(tell: Tell) -> None:
