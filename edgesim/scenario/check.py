@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
+from edgesim.scenario.suits import brings_images, suits, wants_reply
 from edgesim.scenario.topology import MOST_NODES
 from edgesim.units import format_gigabytes
 
@@ -31,6 +32,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_engines(scenario),
         *_memory(scenario),
         *_profiles(scenario),
+        *_abilities(scenario),
         *_reachability(scenario),
         *_lengths(scenario),
     ]
@@ -173,13 +175,42 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
                 yield replace(problem, path=("deployments", index, *problem.path))
 
 
+def _abilities(scenario: Scenario) -> Iterator[Problem]:
+    """Images need an LLM that sees, replies one that writes."""
+    for name, workload in scenario.workloads.items():
+        path, able = ("workloads", name), _able(scenario, workload)
+        if not able and brings_images(workload):
+            from edgesim import catalog  # noqa: PLC0415 - only for the message
+
+            seeing = [llm.name for llm in catalog.llms().values() if llm.vision]
+            blind = f"{workload.llm} reads text only" if workload.llm else "no LLM that is deployed sees any"
+            help_ = f"deploy one of {', '.join(seeing)}" + (", and name it in 'llm'" if workload.llm else "")
+            yield Problem((*path, "llm" if workload.llm else "images"), f"its requests bring images, but {blind}", help_)
+        elif not able:
+            text = f"its requests want replies, but {' and '.join(one.llm for one in scenario.deployments)} is an encoder"
+            yield Problem((*path, "output_tokens"), text, "deploy an LLM that writes, or ask for 'output_tokens: 1'")
+        elif (
+            workload.llm is not None
+            and not workload.is_trace
+            and scenario.llm(workload.llm).encoder_only
+            and wants_reply(workload)
+        ):
+            text = f"{workload.llm} is an encoder: it answers with one token and writes no replies"
+            yield Problem((*path, "output_tokens"), text, "ask for 'output_tokens: 1', or for an LLM that writes")
+
+
+def _able(scenario: Scenario, workload: Workload) -> list[Deployment]:
+    """The deployments that a workload's requests may be sent to."""
+    return [one for one in scenario.deployments if suits(scenario, workload, one)]
+
+
 def _reachability(scenario: Scenario) -> Iterator[Problem]:
     """Every workload needs a replica that may serve it and that links lead to."""
     part = _parts(scenario)
     for name, workload in scenario.workloads.items():
         origin = workload.from_
-        able = [one for one in scenario.deployments if workload.llm in (None, one.llm)]
-        if any(one.on == origin or (one.serves == "all" and part[one.on] == part[origin]) for one in able):
+        able = _able(scenario, workload)
+        if not able or any(one.on == origin or (one.serves == "all" and part[one.on] == part[origin]) for one in able):
             continue
         open_to_all = list(dict.fromkeys(one.on for one in able if one.serves == "all"))
         if open_to_all:
@@ -214,11 +245,9 @@ def _lengths(scenario: Scenario) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         if workload.is_trace or workload.prompt_tokens is None or workload.output_tokens is None:
             continue
-        longest = max(
-            _context(scenario, one) for one in scenario.deployments if workload.llm in (None, one.llm)
-        )
+        longest = max([0, *(_context(scenario, one) for one in _able(scenario, workload))])
         least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
-        if least > longest:
+        if least > longest > 0:
             text = (
                 f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
             )

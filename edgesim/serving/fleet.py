@@ -10,6 +10,7 @@ import numpy as np
 from edgesim import costs
 from edgesim.arena import rows
 from edgesim.arena.state import blank
+from edgesim.scenario.suits import suits
 from edgesim.serving.system import FOREVER, System
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
     classes, llm_class = _llm_classes(scenario)
     places, candidates, pool = _places(scenario, topology, table, deployment_of, classes)
     workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
-    for row, workload in zip(workloads, scenario.workloads.values(), strict=False):
+    for row, (name, workload) in zip(workloads, scenario.workloads.items(), strict=False):
         row["streams"] = int(workload.stream)
         row["bytes_per_token"] = workload.bytes_per_token
         row["retries"] = scenario.policies.retry.attempts
         row["backoff"] = round(scenario.policies.retry.backoff * rows.PS)
-        row["llm"] = llm_class[workload.llm]
+        row["llm"] = llm_class[name]
         row["limited"] = 1
         row["shared"] = workload.shared_prefix
         row["carries"] = int(workload.session is not None and workload.session.carry_history)
@@ -193,13 +194,16 @@ def _carbon(scenario: Scenario, group: str) -> float:
     return catalog.grid(node.grid).carbon if node.grid else 0.0
 
 
-def _llm_classes(scenario: Scenario) -> tuple[list[str | None], dict[str | None, int]]:
-    """What requests may ask for: class 0 the replicas at home, then any LLM, then each LLM asked by name."""
-    asked: list[str | None] = ["", None]
-    for workload in scenario.workloads.values():
-        if workload.llm not in asked:
-            asked.append(workload.llm)
-    return asked, {llm: i for i, llm in enumerate(asked)}
+def _llm_classes(scenario: Scenario) -> tuple[list[tuple[int, ...]], dict[str, int]]:
+    """Which deployments requests may use: class 0 those at home, then each set that suits a workload."""
+    classes: list[tuple[int, ...]] = [()]
+    class_of: dict[str, int] = {}
+    for name, workload in scenario.workloads.items():
+        able = tuple(d for d, one in enumerate(scenario.deployments) if suits(scenario, workload, one))
+        if able not in classes[1:]:
+            classes.append(able)
+        class_of[name] = classes.index(able, 1)
+    return classes, class_of
 
 
 def _places(
@@ -207,12 +211,11 @@ def _places(
     topology: Topology,
     table: NDArray[np.void],
     deployment_of: Sequence[int],
-    classes: Sequence[str | None],
+    classes: Sequence[tuple[int, ...]],
 ) -> tuple[NDArray[np.int64], NDArray[np.void], NDArray[np.int64]]:
     """Candidates of every origin: for each LLM class the replicas it may use, nearest first."""
     deployments = scenario.deployments
     for_all = np.array([deployments[d].serves == "all" for d in deployment_of])
-    llm_of = np.array([deployments[d].llm for d in deployment_of], dtype=object)
     groups = dict.fromkeys(workload.from_ for workload in scenario.workloads.values())
     origins = np.concatenate(
         [np.arange(first, first + count) for first, count in map(topology.group, groups)]
@@ -222,9 +225,8 @@ def _places(
     at_home = np.argsort(table["node"], kind="stable")
     parts: list[NDArray[np.void]] = []
     length = 0
-    alone = np.zeros(topology.node_count, np.int64)
-    for klass, llm in enumerate(classes[1:], start=1):
-        wanted = np.ones(len(llm_of), np.bool_) if llm is None else llm_of == llm
+    for klass, able in enumerate(classes[1:], start=1):
+        wanted = np.isin(deployment_of, able)
         own = at_home[(~for_all & wanted)[at_home]]
         first = np.searchsorted(table["node"][own], origins)
         count = np.searchsorted(table["node"][own], origins, "right") - first
@@ -239,16 +241,12 @@ def _places(
         _words(part)[theirs] = _words(ways.rows)[near.way]
         part["replica"][theirs] = near.replica
         places[origins, klass, 0], places[origins, klass, 1] = length + begin, size
-        if llm is None:
-            alone[origins] = count
         parts.append(part)
         length += len(part)
     nodes, first, count = np.unique(table["node"][at_home], return_index=True, return_counts=True)
-    # Where a node's replicas serve it alone, they stand in front of all that it may ask: no need to list them again.
-    places[nodes, SERVED_AT_HOME, 0], places[nodes, SERVED_AT_HOME, 1] = places[nodes, 1, 0], count
-    rest = alone[nodes] != count
-    places[nodes[rest], SERVED_AT_HOME, 0] = length + np.cumsum(count[rest]) - count[rest]
-    parts.append(_local(at_home[_runs(first[rest], count[rest])]))
+    places[nodes, SERVED_AT_HOME, 0] = length + np.cumsum(count) - count
+    places[nodes, SERVED_AT_HOME, 1] = count
+    parts.append(_local(at_home[_runs(first, count)]))
     candidates = blank(sum(map(len, parts)), rows.CANDIDATE)
     np.concatenate([_words(part) for part in parts], out=_words(candidates))
     pool = np.concatenate([ways.pool, np.arange(topology.link_count, dtype=np.int64)])

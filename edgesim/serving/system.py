@@ -36,7 +36,7 @@ class System:
         costs: Step costs; `replicas["cost"]` points into them.
         candidates: CANDIDATE rows, the places each origin may use, nearest first.
         places: [origin * classes + LLM class] -> (offset, length) in `candidates`; -1 rows do not exist.
-        classes: LLM classes: class 0 is any LLM, the others are those that workloads ask for by name.
+        classes: LLM classes: class 0 is for what is handed to a replica at home, the others hold what suits a workload.
         paths: Pool of link ids that `up` and `down` of the candidates point into.
         workloads: WORKLOAD rows.
         end: The run stops here [ps].
