@@ -183,12 +183,16 @@ def _abilities(scenario: Scenario) -> Iterator[Problem]:
             from edgesim import catalog  # noqa: PLC0415 - only for the message
 
             seeing = [llm.name for llm in catalog.llms().values() if llm.vision]
-            blind = f"{workload.llm} reads text only" if workload.llm else "no LLM that is deployed sees any"
-            help_ = f"deploy one of {', '.join(seeing)}" + (", and name it in 'llm'" if workload.llm else "")
-            yield Problem((*path, "llm" if workload.llm else "images"), f"its requests bring images, but {blind}", help_)
+            key, why = "images", "no LLM that is deployed sees any"
+            help_ = f"deploy one of {', '.join(seeing)}"
+            if workload.llm is not None:
+                key, why, help_ = "llm", f"{workload.llm} reads text only", f"{help_}, and name it in 'llm'"
+            yield Problem((*path, key), f"its requests bring images, but {why}", help_)
         elif not able:
-            text = f"its requests want replies, but {' and '.join(one.llm for one in scenario.deployments)} is an encoder"
-            yield Problem((*path, "output_tokens"), text, "deploy an LLM that writes, or ask for 'output_tokens: 1'")
+            encoders = " and ".join(dict.fromkeys(one.llm for one in scenario.deployments))
+            text = f"its requests want replies, but nothing is deployed that writes any ({encoders})"
+            key = "from" if workload.is_trace else "output_tokens"
+            yield Problem((*path, key), text, "deploy an LLM that writes, or ask for 'output_tokens: 1'")
         elif (
             workload.llm is not None
             and not workload.is_trace
@@ -196,7 +200,9 @@ def _abilities(scenario: Scenario) -> Iterator[Problem]:
             and wants_reply(workload)
         ):
             text = f"{workload.llm} is an encoder: it answers with one token and writes no replies"
-            yield Problem((*path, "output_tokens"), text, "ask for 'output_tokens: 1', or for an LLM that writes")
+            yield Problem(
+                (*path, "output_tokens"), text, "ask for 'output_tokens: 1', or for an LLM that writes"
+            )
 
 
 def _able(scenario: Scenario, workload: Workload) -> list[Deployment]:
@@ -210,7 +216,9 @@ def _reachability(scenario: Scenario) -> Iterator[Problem]:
     for name, workload in scenario.workloads.items():
         origin = workload.from_
         able = _able(scenario, workload)
-        if not able or any(one.on == origin or (one.serves == "all" and part[one.on] == part[origin]) for one in able):
+        if not able or any(
+            one.on == origin or (one.serves == "all" and part[one.on] == part[origin]) for one in able
+        ):
             continue
         open_to_all = list(dict.fromkeys(one.on for one in able if one.serves == "all"))
         if open_to_all:

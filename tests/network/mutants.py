@@ -57,8 +57,8 @@ MUTANTS = (
     (
         "who waits comes to an end",
         FLOWS,
-        "elif flow.rate > 0 and (changed <= 2 or flow.home == NONE):",
-        "elif changed <= 2 or flow.home == NONE:",
+        "if flow.rate > 0 and (changed <= 2 or flow.home == NONE):",
+        "if changed <= 2 or flow.home == NONE:",
         "ordered",
         (0,),
     ),
@@ -132,7 +132,7 @@ MUTANTS = (
         "row.mark = CORE if tight(row) else RIM  # a link may have been changed and no longer be tight",
         "pass",
         "ordered",
-        (248,),
+        (183,),
     ),
     (
         "less than a unit a flow is shared",
@@ -172,7 +172,7 @@ MUTANTS = (
         "changed = spread_signs(s, row) or changed",
         "spread_signs(s, row)",
         "ordered",
-        (44,),
+        (96,),
     ),
     (
         "who waits in vain takes part again",

@@ -180,8 +180,10 @@ def test_requests_carry_their_priority_over_links(engine: str) -> None:
         "others": {**chat, "image_bytes": "150 kB", "priority": 3},
     }
     uplink: dict[tuple[str, int], float] = {}
+    seeing = [{**one, "llm": "llava-1.5-7b"} for one in SCENARIO["deployments"]]
     for sharing in ("fair", "priority"):
-        records = run(shared(engine, sharing, workloads=loads)).rows("requests")
+        built = shared(engine, sharing, workloads=loads, deployments=seeing)
+        records = run(built).rows("requests")
         done = records[records["status"] == 0]
         for workload in (0, 1):
             uplink[sharing, workload] = float(done["uplink"][done["workload"] == workload].mean()) / S

@@ -36,7 +36,10 @@ def test_links_carry_the_bytes_of_legs(first: int, monkeypatch: pytest.MonkeyPat
         ends.clear()
         for link, carried in enumerate(random_systems.run_reference(seed).carried):
             # a leg that is cut off counts whole bytes, of its stream and of what follows
-            assert carried == pytest.approx(sent.get(link, 0.0), abs=2 * ends.get(link, 0) + 1e-3), (seed, link)
+            assert carried == pytest.approx(sent.get(link, 0.0), abs=2 * ends.get(link, 0) + 1e-3), (
+                seed,
+                link,
+            )
 
 
 def test_a_missing_byte_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
