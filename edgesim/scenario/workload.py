@@ -99,7 +99,9 @@ class Workload(Section):
     deadline: PositiveSeconds | None = Field(
         default=None, description="When an answer stops being useful; policies see it."
     )
-    priority: WholeNumber = Field(default=0, description="Smaller is more urgent.")
+    priority: WholeNumber = Field(
+        default=0, description="Smaller is more urgent, to schedulers and on links shared by priority."
+    )
     tenant: Name = Field(default="default", description="Who is billed for the requests.")
     privacy: Literal["public", "personal", "regulated"] = Field(
         default="public", description="How private the prompts are."

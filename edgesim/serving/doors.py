@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from edgesim.simulation import Simulation
 
-LARGEST_PRIORITY = 2**53
-"""As in scenarios, whose counts floats hold exactly."""
-
 MOST_BYTES = 2**53
 """Largest transfer [B]: floats, in which flows are counted, hold it exactly."""
 
@@ -29,6 +26,9 @@ MOST_TOKENS = 2**31 - 1
 
 MOST_SPEED = 1000
 """Largest multiple of its nominal speed at which a replica runs."""
+
+MOST_PRIORITY = 2**53
+"""Least urgent priority of a transfer, as in scenarios; the most urgent is as far below zero."""
 
 
 class Doors:
@@ -72,10 +72,7 @@ class Doors:
     def transfer(self, link: int | str, nbytes: int, priority: int = 0) -> simpy.Event:
         """Send bytes over a link."""
         nbytes = _whole("a transfer", nbytes, "bytes", MOST_BYTES)
-        if not isinstance(priority, int) or abs(priority) > LARGEST_PRIORITY:
-            raise SimulationError(
-                f"a transfer of priority {priority!r}; priorities are whole numbers, the smaller the more urgent"
-            )
+        priority = _priority(priority)
         number = self.link(link)
         ticket, event = self._ticket()
         latency = int(self._simulation.topology.latency_ps[number])
@@ -174,6 +171,16 @@ def _whole(what: str, value: int, unit: str, most: int) -> int:
     whole = not isinstance(value, bool) and isinstance(value, int | np.integer)
     if not whole or not 1 <= value <= most:
         raise SimulationError(f"{what} of {value!r} {unit}; it takes a whole number from 1 to {most:,}")
+    return int(value)
+
+
+def _priority(value: int) -> int:
+    """The priority of a transfer, as a Python integer."""
+    whole = not isinstance(value, bool) and isinstance(value, int | np.integer)
+    if not whole or abs(value) > MOST_PRIORITY:
+        raise SimulationError(
+            f"a transfer of priority {value!r}; it is a whole number, and the smaller the more urgent"
+        )
     return int(value)
 
 

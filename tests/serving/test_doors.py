@@ -163,9 +163,11 @@ def test_transfers_over_links_that_serve_in_order(
 
     def second(sim: Simulation) -> Iterator[Any]:
         yield sim.after(0.25)
-        with pytest.raises(SimulationError, match="priority 'high'; priorities are whole numbers"):
+        with pytest.raises(SimulationError, match="priority 'high'; it is a whole number"):
             sim.transfer(0, 1, priority="high")  # type: ignore[arg-type]
-        yield sim.transfer(0, 500_000)
+        with pytest.raises(SimulationError, match="priority True; it is a whole number"):
+            sim.transfer(0, 1, priority=True)
+        yield sim.transfer(0, 500_000, priority=np.int64(0))  # type: ignore[arg-type]
         seen["urgent"] = sim.now
 
     run(shared(engine, sharing, quiet=True), first, second)
