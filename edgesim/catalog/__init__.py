@@ -26,6 +26,7 @@ from edgesim.catalog.load import (
     variant_from,
     variants,
 )
+from edgesim.catalog.mode import PowerMode
 from edgesim.catalog.place import Grid, LinkKind, Template
 from edgesim.catalog.variant import Variant, varied
 
@@ -42,6 +43,7 @@ __all__ = [
     "MissingFiguresError",
     "Mla",
     "Moe",
+    "PowerMode",
     "Template",
     "Variant",
     "Vision",

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgesim.catalog.figures import Figure
+    from edgesim.catalog.mode import PowerMode
 
 
 DTYPES: Final = ("fp16", "fp8", "int8", "int4", "fp4")
@@ -57,6 +58,10 @@ class Accelerator:
         prefill_band: Relative error that times of prompts are within, four times of five; 0 if not known.
         decode_band: The same of decode steps.
         energy_band: The same of energy per token.
+        power_modes: What the clocks can be set to, by name.
+        frequency_exponent: Exponent with which power beyond idle and traffic follows the frequency.
+        frequency_knee: Share of the frequency below which memory slows down, too.
+        setting: What it was set to, in words; empty for its nominal figures.
         figures: Source and confidence by field name.
     """
 
@@ -97,6 +102,10 @@ class Accelerator:
     prefill_band: float = 0.0
     decode_band: float = 0.0
     energy_band: float = 0.0
+    power_modes: Mapping[str, PowerMode] = field(default_factory=dict, hash=False)
+    frequency_exponent: float = 2.5
+    frequency_knee: float = 0.6
+    setting: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)
 
     def peak(self, weights: str) -> float:

@@ -14,6 +14,7 @@ from edgesim.catalog.accelerator import Accelerator
 from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import GIVEN, Figure, figures_of
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
+from edgesim.catalog.mode import PowerMode
 from edgesim.catalog.place import Grid, LinkKind, Template
 from edgesim.catalog.quantity import si
 from edgesim.catalog.variant import Variant
@@ -35,7 +36,7 @@ _PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
 _OF_ONE: Final = frozenset({"title", "aliases", "figures", "teacher"})
 """Keys that an entry does not pass on to those that are `like` it."""
 
-_CALCULATED: Final = frozenset({"name", "title", "figures", "engine"})
+_CALCULATED: Final = frozenset({"name", "title", "figures", "engine", "setting"})
 _TEXTS: Final = frozenset({"kind", "architecture", "technique", "of"})
 _BY_VARIANTS: Final = frozenset({"sparse", "shared_by", "rank", "beside"})
 """What only variants change in an LLM."""
@@ -87,13 +88,17 @@ def _values(figures: Mapping[str, Figure]) -> dict[str, Any]:
 def accelerator(name: str) -> Accelerator:
     """Look up a packaged accelerator."""
     plain, figures = _public("accelerator", name)
+    return _accelerator(name, plain["title"], plain["kind"], plain.get("architecture", ""), figures)
+
+
+def _accelerator(
+    name: str, title: str, kind: str, architecture: str, figures: Mapping[str, Figure]
+) -> Accelerator:
+    values = _values(figures)
+    if "power_modes" in values:
+        values["power_modes"] = {mode: PowerMode(**v) for mode, v in values["power_modes"].items()}
     return Accelerator(
-        name=name,
-        title=plain["title"],
-        kind=plain["kind"],
-        architecture=plain.get("architecture", ""),
-        **_values(figures),
-        figures=figures,
+        name=name, title=title, kind=kind, architecture=architecture, **values, figures=figures
     )
 
 
@@ -255,14 +260,8 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
     if missing:
         raise MissingFiguresError("accelerator", name, tuple(missing))
     title = str(entry.get("title") or name)
-    return Accelerator(
-        name=name,
-        title=title,
-        kind=kind or plain["kind"],
-        architecture=entry.get("architecture") or plain.get("architecture", ""),
-        **_values(figures),
-        figures=figures,
-    )
+    architecture = entry.get("architecture") or plain.get("architecture", "")
+    return _accelerator(name, title, kind or plain["kind"], architecture, figures)
 
 
 def llm_from(name: str, entry: Mapping[str, Any]) -> Llm:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
+
+from edgesim.errors import UnitError
+from edgesim.registry import suggestion
 
 _READERS: Final = {
     "memory": "bytes_",
@@ -43,6 +47,12 @@ _READERS: Final = {
 }
 """Which reader of `edgesim.units` understands the text of a figure."""
 
+_MODE: Final = {
+    **dict.fromkeys(("compute", "memory", "host"), "percent"),
+    **dict.fromkeys(("tdp_w", "idle_w"), "watts"),
+}
+_GROUPS: Final = {"power_modes": _MODE}
+"""Figures that are mappings of names to small groups, and the readers of what is in them."""
 
 UNITS: Final = {
     "bytes_": "B",
@@ -77,7 +87,9 @@ def unit_of(name: str) -> str:
     return UNITS[reader] if reader else _OTHER_UNITS.get(name, "")
 
 
-_POSITIVE: Final = frozenset({"memory", "memory_bandwidth", "tdp_w", "interconnect", "host_link"})
+_POSITIVE: Final = frozenset(
+    {"memory", "memory_bandwidth", "tdp_w", "interconnect", "host_link", "frequency_knee"}
+)
 _COUNTS: Final = frozenset(
     {
         "layers",
@@ -102,19 +114,52 @@ def si(name: str, value: Any) -> Any:
 
     Raises:
         UnitError: Text that is not a quantity of the right kind, or a bare number where a unit is needed.
-        ValueError: A number out of range.
+        ValueError: A number out of range, or an unknown key.
+        TypeError: No mapping where one is needed.
     """
     reader = _READERS.get(name)
     if reader is not None:
-        from edgesim import units  # noqa: PLC0415 - most scenarios define no hardware; quantities load slowly
-
-        value = getattr(units, reader)(value)
+        value = _read(name, reader, value)
         if value < 0 or (value == 0 and name in _POSITIVE):
             raise ValueError(f"{name} must be {'more than 0' if name in _POSITIVE else 'at least 0'}")
-        if name.endswith("_efficiency") and not 0 < value <= 1:
+        if name.endswith(("_efficiency", "_knee")) and not 0 < value <= 1:
             raise ValueError(f"{name} must be more than 0 % and at most 100 %")
     elif name == "sparse_gain" and (not isinstance(value, int | float) or not 1 <= value <= 2):
         raise ValueError(f"{name} must be between 1 and 2")
+    elif name in _GROUPS:
+        value = {key: _group(f"{name}.{key}", part, _GROUPS[name]) for key, part in _mapping(name, value)}
+    elif name == "frequency_exponent" and (not isinstance(value, int | float) or not 1 <= value <= 5):
+        raise ValueError("frequency_exponent must be a number from 1 to 5")
     elif name in _COUNTS and (not isinstance(value, int | float) or value != int(value) or value < 0):
         raise ValueError(f"{name} must be a whole number")
     return value
+
+
+def _read(name: str, reader: str, value: Any) -> Any:
+    from edgesim import units  # noqa: PLC0415 - most scenarios define no hardware; quantities load slowly
+
+    try:
+        return getattr(units, reader)(value)
+    except UnitError as error:
+        if "." not in name:
+            raise
+        raise ValueError(f"{name}: {error.problems[0].text}") from None
+
+
+def _group(name: str, value: Any, readers: Mapping[str, str]) -> dict[str, float]:
+    """Read a mapping of quantities, all of them more than 0."""
+    read = {}
+    for key, part in _mapping(name, value):
+        if key not in readers:
+            help_ = suggestion(key, readers) or f"; known: {', '.join(readers)}"
+            raise ValueError(f"{name} has no key {key!r}{help_}")
+        read[key] = _read(f"{name}.{key}", readers[key], part)
+        if read[key] <= 0:
+            raise ValueError(f"{name}.{key} must be more than 0")
+    return read
+
+
+def _mapping(name: str, value: Any) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of names to figures")
+    return ((str(key), part) for key, part in value.items())

@@ -115,9 +115,18 @@ def linear_step_cost(
         encoder_only=llm.encoder_only,
         tokens_per_image=llm.vision.tokens_per_image if llm.vision else 0,
         work_unit=0,
+        notes=_notes(accelerator),
     )
     check_range(cost, context or llm.context)
     return with_stream_rate(cost)
+
+
+def _notes(accelerator: Accelerator | None) -> tuple[str, ...]:
+    """What a setting of the accelerator does not change."""
+    if accelerator is None or not accelerator.setting:
+        return ()
+    setting = f"{accelerator.name} at {accelerator.setting}"
+    return (f"step times are the scenario's coefficients; {setting} changes power alone",)
 
 
 def _power(

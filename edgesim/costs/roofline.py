@@ -200,7 +200,8 @@ def step_cost(
 
 def _calibration(accelerator: Accelerator) -> str:
     engine = f" under {accelerator.engine}" if accelerator.engine else ""
-    return f"roofline, {accelerator.name}{engine} ({accelerator.confidence} efficiencies)"
+    setting = f" at {accelerator.setting}" if accelerator.setting else ""
+    return f"roofline, {accelerator.name}{engine}{setting} ({accelerator.confidence} efficiencies)"
 
 
 def with_stream_rate(cost: StepCost) -> StepCost:

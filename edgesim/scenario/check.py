@@ -33,6 +33,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_memory(scenario),
         *_profiles(scenario),
         *_abilities(scenario),
+        *_clocks(scenario),
         *_reachability(scenario),
         *_lengths(scenario),
     ]
@@ -210,6 +211,18 @@ def _able(scenario: Scenario, workload: Workload) -> list[Deployment]:
     return [one for one in scenario.deployments if suits(scenario, workload, one)]
 
 
+def _clocks(scenario: Scenario) -> Iterator[Problem]:
+    """Measured times hold at the clocks they were measured at."""
+    measured = {one.on for one in scenario.deployments if one.costs.kind == "profile"}
+    for name, node in scenario.topology.nodes.items():
+        if name not in measured:
+            continue
+        for key, changed in (("power_mode", node.power_mode is not None), ("frequency", node.frequency != 1)):
+            if changed:
+                text = f"{name!r} runs a deployment with measured times, which hold at nominal clocks"
+                yield Problem(("topology", "nodes", name, key), text, "use kind: roofline there")
+
+
 def _reachability(scenario: Scenario) -> Iterator[Problem]:
     """Every workload needs a replica that may serve it and that links lead to."""
     part = _parts(scenario)
@@ -256,6 +269,7 @@ def _lengths(scenario: Scenario) -> Iterator[Problem]:
         longest = max([0, *(_context(scenario, one) for one in _able(scenario, workload))])
         least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
         if least > longest > 0:
+        if least > longest:
             text = (
                 f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
             )

@@ -85,6 +85,7 @@ def _topology(data: dict[str, Any]) -> Iterator[Problem]:
         yield from _looked_up(
             (*path, "accelerator"), "accelerator", node.get("accelerator"), _mapping(data.get("accelerators"))
         )
+        yield from _power_mode((*path, "power_mode"), node, _mapping(data.get("accelerators")))
         yield from _looked_up((*path, "grid"), "grid", node.get("grid"))
         if isinstance(node.get("tier"), str) and node["tier"] not in tiers:
             yield _unknown((*path, "tier"), "tier", node["tier"], map(str, tiers))
@@ -93,6 +94,22 @@ def _topology(data: dict[str, Any]) -> Iterator[Problem]:
         for end, name in enumerate(_listed(link.get("between"))):
             yield from _group(("topology", "links", index, "between", end), name, groups)
         yield from _looked_up(("topology", "links", index, "kind"), "link kind", link.get("kind"))
+
+
+def _power_mode(path: tuple[str | int, ...], node: dict[str, Any], own: dict[str, Any]) -> Iterator[Problem]:
+    """Check that a node's accelerator has the power mode that it names; problems of the accelerator are told apart."""
+    mode, name = node.get("power_mode"), node.get("accelerator")
+    if not isinstance(mode, str) or not isinstance(name, str):
+        return
+    try:
+        mine = name in own
+        modes = (catalog.accelerator_from(name, own[name]) if mine else catalog.accelerator(name)).power_modes
+    except (EdgesimError, TypeError, ValueError, AttributeError):
+        return
+    if mode not in modes:
+        near = suggestion(mode, modes)
+        have = f"it has {', '.join(modes)}" if modes else "it has none; set its clock with 'frequency: 70 %'"
+        yield Problem(path, f"{name} has no power mode {mode!r}{near}", "" if near else have)
 
 
 def _own_entries(data: dict[str, Any]) -> Iterator[Problem]:

@@ -102,18 +102,21 @@ class Scenario(Section):
             raise UnknownNameError(error.kind, name, (*self.accelerators, *error.known)) from None
 
     def machine(self, deployment: Deployment) -> Accelerator | None:
-        """The accelerator of a deployment, as its engine uses it; None where the node has none.
+        """The accelerator of a deployment, as its engine uses it and its node sets it; None where there is none.
 
         Raises:
             ValueError: The engine does not run there.
         """
         from edgesim import catalog  # noqa: PLC0415 - reading it takes time that not every command has
+        from edgesim.costs.setting import as_set  # noqa: PLC0415
 
-        name = self.topology.nodes[deployment.on].accelerator
-        if name is None:
+        node = self.topology.nodes[deployment.on]
+        if node.accelerator is None:
             return None
-        found = self.accelerator(name)
-        return found if deployment.engine is None else catalog.engine(deployment.engine).under(found)
+        found = self.accelerator(node.accelerator)
+        if deployment.engine is not None:
+            found = catalog.engine(deployment.engine).under(found)
+        return as_set(found, node)
 
     def llm(self, name: str) -> Llm:
         """Look up an LLM, the scenario's own first.

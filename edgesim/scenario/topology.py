@@ -12,6 +12,7 @@ from edgesim.units import (
     GramsPerKwh,
     JoulesPerByte,
     Seconds,
+    Share,
     UsdPerByte,
     UsdPerHour,
     UsdPerKwh,
@@ -39,6 +40,14 @@ class Node(Section):
         default=None, description="What runs LLMs on it; a node without one only asks or forwards."
     )
     accelerators: Count = Field(default=1, description="Accelerators of each node.")
+    power_mode: Name | None = Field(
+        default=None,
+        description="Power mode of its accelerators, as the catalogue lists them; by default none.",
+        examples=["15W"],
+    )
+    frequency: Share = Field(
+        default=1.0, description="Share of their frequency at which its accelerators are clocked."
+    )
     price: UsdPerHour | None = Field(
         default=None, description="Price of an accelerator; by default the catalogue's."
     )
@@ -61,7 +70,9 @@ class Node(Section):
     )
 
     @model_validator(mode="after")
-    def _one_intensity(self) -> Self:
+    def _consistent(self) -> Self:
+        if not 0 < self.frequency <= 1:
+            raise fault("'frequency' must be more than 0 % and at most 100 %", key="frequency")
         if self.grid is not None and self.carbon is not None:
             raise fault("give either 'grid' or 'carbon'", key="carbon")
         return self

@@ -1,0 +1,114 @@
+"""What a scenario says about its devices: clocks, memory, heat; and what is refused, with its place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgesim import catalog
+from edgesim.scenario import load
+
+EDGE = "edge:  {tier: edge, accelerator: nvidia-l4"
+
+
+def test_a_node_names_a_power_mode_and_a_frequency(changed):
+    """What the node's accelerator is set to reaches whoever asks for it, and survives being written out."""
+    found = load(
+        changed((EDGE, "edge: {tier: edge, accelerator: jetson-agx-orin, power_mode: 30W, frequency: 80 %"))
+    )
+    assert found.machine(found.deployments[1]).setting == "30W, 80 % of its frequency"
+    assert found.machine(found.deployments[1]).fp16 == pytest.approx(43e12 * 0.24 * 0.8)
+    assert found.machine(found.deployments[2]) == catalog.accelerator("nvidia-h100-sxm")
+    assert "power_mode: 30W" in found.resolved_yaml()
+    again = changed(("", ""))
+    again.write_text(found.resolved_yaml(), encoding="utf-8")
+    assert load(again) == found
+
+
+def test_power_modes_of_ones_own(changed, example):
+    """An accelerator of a scenario lists its modes with units."""
+    own = (
+        "accelerators:\n  mine:\n    like: nvidia-l4\n    frequency_exponent: 2\n"
+        "    power_modes: {eco: {compute: 60 %, memory: 120 %, tdp_w: 40 W, idle_w: 9 W}}\n"
+    )
+    found = load(
+        changed(
+            (EDGE, "edge: {tier: edge, accelerator: mine, power_mode: eco"),
+            ("deployments:", own + "deployments:"),
+        )
+    )
+    eco = found.machine(found.deployments[1])
+    assert (eco.tdp_w, eco.idle_w, eco.setting) == (40.0, 9.0, "eco")
+    assert eco.int8 == pytest.approx(242e12 * 0.6)
+    assert eco.memory_bandwidth == pytest.approx(300e9 * 1.2)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("power_mode: 15W", "topology.nodes.edge.power_mode: nvidia-l4 has no power mode '15W'"),
+        (
+            "frequency: 0 %",
+            "topology.nodes.edge.frequency: 'frequency' must be more than 0 % and at most 100 %",
+        ),
+        (
+            "frequency: 130 %",
+            "topology.nodes.edge.frequency: 'frequency' must be more than 0 % and at most 100 %",
+        ),
+        ("frequency: 1.2 GHz", "topology.nodes.edge.frequency: '1.2 GHz' is not a share; write e.g. '90 %'"),
+    ],
+)
+def test_settings_that_cannot_be(changed, complaints, node, expected):
+    (found,) = complaints(changed((EDGE, f"{EDGE}, {node}")))
+    assert found.split("  ", 1)[1] == expected
+
+
+def test_a_power_mode_is_guessed(changed, complaint):
+    """A near miss is suggested; where there is none, what there is."""
+    nano = "edge: {tier: edge, accelerator: jetson-orin-nano, power_mode: 'W'"
+    assert "help: it has 7W, 15W, 25W, MAXN" in complaint(changed((EDGE, nano.replace("'W'", "x"))))
+    assert "did you mean '25W'?" in complaint(changed((EDGE, nano.replace("'W'", "25 W"))))
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "{eco: {compte: 60 %}}",
+            "cannot be used: power_modes.eco has no key 'compte'; did you mean 'compute'?",
+        ),
+        ("{eco: {tdp_w: 40}}", "cannot be used: power_modes.eco.tdp_w: 40 has no unit; write e.g. '65 W'"),
+        ("{eco: {memory: 0 %}}", "cannot be used: power_modes.eco.memory must be more than 0"),
+        ("fast", "cannot be used: power_modes must be a mapping of names to figures"),
+        ("{eco: fast}", "cannot be used: power_modes.eco must be a mapping of names to figures"),
+    ],
+)
+def test_power_modes_that_cannot_be(changed, complaints, entry, expected):
+    own = f"accelerators:\n  mine: {{like: nvidia-l4, power_modes: {entry}}}\n"
+    (found,) = complaints(
+        changed(
+            (EDGE, "edge: {tier: edge, accelerator: mine, power_mode: eco"),
+            ("deployments:", own + "deployments:"),
+        )
+    )
+    assert found.split("  ", 1)[1] == f"accelerators.mine.power_modes: {expected}"
+
+
+def test_measured_times_hold_at_nominal_clocks(changed, complaints, tmp_path):
+    """A profile was measured at one clock; another is refused where it is set."""
+    profile = {
+        "format": "edgesim profile 1", "accelerator": "nvidia-l4", "llm": "llama-3.1-8b", "weights": "int8",
+        "engine": "x", "source": "made up", "tokens": [1, 2], "linear": [1e-3, 1e-3], "sequences": [1, 2],
+        "head": [0.0, 0.0], "decode_sequences": [1, 2], "decode_contexts": [1, 2], "decode": [[0.0, 0.0]] * 2,
+        "chunks": [1, 2], "pasts": [0, 1], "mixed_sequences": [0, 1], "mixed_contexts": [1, 2],
+        "mixed": [[[[0.0, 0.0]] * 2] * 2] * 2,
+    }  # fmt: skip
+    path = changed(
+        (EDGE, f"{EDGE}, frequency: 80 %"), ("on: edge}", "on: edge, costs: {kind: profile, path: p.json}}")
+    )
+    (tmp_path / "p.json").write_text(json.dumps(profile), encoding="utf-8")
+    (found,) = complaints(path)
+    assert found.endswith(
+        "topology.nodes.edge.frequency: 'edge' runs a deployment with measured times, which hold at nominal clocks"
+    )
