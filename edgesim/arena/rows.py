@@ -134,7 +134,7 @@ REPLICA: Final = _row(
     "node tier llm cost max_num_seqs max_tokens block_size total_blocks watermark swaps swap_blocks context_limit"
     " slots residues start_ps encoder caching cache_order"
     # how it is
-    " state speed free_blocks free_swap waiting transit running decoding swapped partial counter context"
+    " state speed saved_mw free_blocks free_swap waiting transit running decoding swapped partial counter context"
     " ghosts wait_head wait_tail run_head run_tail swap_head swap_tail assigned progress"
     " cached idle_head idle_tail cache_clock made hit_tokens"
     # its plan: steps of the batch that runs, each `base + slope * j` long

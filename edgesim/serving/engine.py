@@ -485,9 +485,20 @@ class KernelEngine:
     def _count_absent(self) -> None:
         self.control["absent"] = int((self.arena.tables["replicas"]["state"] != rows.ON).sum())
 
-    def set_speed(self, replica: int, speed: int) -> None:
-        """Run a replica at this many thousandths of its nominal speed from now on."""
-        self._do(loop.STRETCH, replica, speed)
+    def set_speed(self, replica: int, speed: int, saved_mw: int = 0) -> None:
+        """Run a replica at this many thousandths of its nominal speed from now on, saving so much base power."""
+        self._do(loop.STRETCH, replica, speed, saved_mw)
+
+    def drawn(self, replicas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Energy [nJ] and time [ps] of some replicas' steps so far."""
+        count = len(replicas)
+        if len(self.arena.tables["listed"]) < 2 * count:
+            self.arena.put("listed", np.zeros(2 * count, np.int64))
+            self._renew_views()
+        listed = self.arena.tables["listed"]
+        listed[:count] = replicas
+        self._do(loop.METER, count)
+        return listed[:count].copy(), listed[count : 2 * count].copy()
 
     def finish(self) -> None:
         """Close the books at the end of the run."""

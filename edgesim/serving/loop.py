@@ -53,7 +53,7 @@ from edgesim.serving.legs import (
     seen,
     wait,
 )
-from edgesim.serving.operations import abort, finish, stretch
+from edgesim.serving.operations import abort, finish, meter, stretch
 from edgesim.serving.plan import blocks_wanted, steps_before
 from edgesim.serving.prefix import rehash
 
@@ -63,7 +63,8 @@ HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED, DECIDED, FORM
 # What the kernel is asked to do.
 (
     GO, SEND, SEND_ONE, TURN_AWAY, ASK_AGAIN, SUBMIT, TRANSFER, ABORT, STRETCH, FINISH, REHASH, DELIBERATE, STEP,
-) = range(13)  # fmt: skip
+    METER,
+) = range(14)  # fmt: skip
 
 E_CHUNK = 100
 """The next arrival of the open workloads: not in the heap, but an event like the others."""
@@ -503,8 +504,11 @@ def run(address, horizon, verb, a, b, c, d):
     elif verb == ABORT:  # replica, new state, number of listed legs
         abort(s, a, b, c)
         return 0
-    elif verb == STRETCH:  # replica, speed
-        stretch(s, a, b)
+    elif verb == STRETCH:  # replica, speed, base power saved
+        stretch(s, a, b, c)
+        return 0
+    elif verb == METER:  # number of listed replicas
+        meter(s, a)
         return 0
     elif verb == REHASH:
         rehash(s)

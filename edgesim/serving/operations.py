@@ -33,6 +33,7 @@ from edgesim.serving.plan import (
     blocks_wanted,
     book,
     book_part,
+    drawn,
     elapsed,
     enter_boundary,
     steps_before,
@@ -96,8 +97,8 @@ def abort(s, r, state, count):
 
 
 @kernel
-def stretch(s, r, speed):
-    """Change a replica's speed: the rest of the step in progress lasts longer or shorter."""
+def stretch(s, r, speed, saved_mw):
+    """Change a replica's speed and base power: the rest of the step in progress lasts longer or shorter."""
     replica = s.replicas[r]
     if replica.planned:
         now = s.control[0].now
@@ -123,6 +124,16 @@ def stretch(s, r, speed):
         replica.plan_steps = 1
         enter_boundary(s, r)
     replica.speed = speed
+    replica.saved_mw = saved_mw
+
+
+@kernel
+def meter(s, count):
+    """Read energy and time of the listed replicas' steps so far; times are written behind the energies."""
+    for j in range(count):
+        nj, ps = drawn(s, s.listed[j])
+        s.listed[j] = nj
+        s.listed[count + j] = ps
 
 
 @kernel

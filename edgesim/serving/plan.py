@@ -29,6 +29,9 @@ from edgesim.arena.rows import (
 from edgesim.serving.measured import segment_of
 from edgesim.serving.prefix import take
 
+SHORT = 1 << 38
+"""A quarter of a second [ps]; up to 30 kW for so long are counted to the picosecond."""
+
 
 @kernel
 def series(first, slope, k):
@@ -53,9 +56,17 @@ def floor_series(n, m, a, b):
 
 
 @kernel
-def slowed_energy(energy, time, slow_time, base_mw):
-    """Energy coefficient at another speed: base power for the longer time."""
-    return energy + (slow_time - time) * base_mw // 1_000_000
+def energy_of(ps, mw):
+    """Energy of so much power for so long [nJ]; of a long time in whole nanoseconds, so that 63 bits are enough."""
+    if ps < SHORT:
+        return ps * mw // 1_000_000
+    return ps // 1000 * mw // 1000
+
+
+@kernel
+def slowed_energy(energy, time, slow_time, base_mw, saved_mw):
+    """Energy coefficient at another speed: the base power there for the longer time."""
+    return max(0, energy - energy_of(time, base_mw)) + energy_of(slow_time, base_mw - saved_mw)
 
 
 @kernel
@@ -161,7 +172,7 @@ def plan_decode(s, r, k):
         coefficients = row + COST_COLUMNS
         if at + 1 < cost.knot_count:
             k = min(k, s.tables[cost.knots + at + 1] - context // batch)
-    fast = replica.speed == FULL_SPEED
+    fast = nominal(replica)
     time0, time_slope = affine(
         s, row, coefficients, T_COMPUTE, context, windowed, batch, inside, replica, cost, fast
     )
@@ -205,27 +216,34 @@ def plan_decode(s, r, k):
 
 
 @kernel
+def nominal(replica):
+    """Does a replica run as its tables say?"""
+    return replica.speed == FULL_SPEED and replica.saved_mw == 0
+
+
+@kernel
 def affine(s, row, coefficients, column, context, windowed, batch, inside, replica, cost, fast):
     """First value and slope per step of one cost column over a decoding batch."""
     first = s.tables[row + column]
     per_context = s.tables[coefficients + column]
     per_window = s.tables[coefficients + COST_COLUMNS + column]
     if not fast:
-        first = at_speed(s, row, column, replica.speed, cost.base_mw)
-        per_context = at_speed(s, coefficients, column, replica.speed, cost.base_mw)
-        per_window = at_speed(s, coefficients + COST_COLUMNS, column, replica.speed, cost.base_mw)
+        first = at_speed(s, row, column, replica, cost)
+        per_context = at_speed(s, coefficients, column, replica, cost)
+        per_window = at_speed(s, coefficients + COST_COLUMNS, column, replica, cost)
     return first + per_context * context + per_window * windowed, per_context * batch + per_window * inside
 
 
 @kernel
-def at_speed(s, base, column, speed, base_mw):
+def at_speed(s, base, column, replica, cost):
     """A cell of a row of eight cost columns at another speed."""
     value = s.tables[base + column]
+    speed = replica.speed
     if column in (T_COMPUTE, T_MEMORY, C_COMPUTE, C_MEMORY):
         return value * FULL_SPEED // speed
     if column in (E_COMPUTE, E_MEMORY):
         time = s.tables[base + column - E_COMPUTE]
-        return slowed_energy(value, time, time * FULL_SPEED // speed, base_mw)
+        return slowed_energy(value, time, time * FULL_SPEED // speed, cost.base_mw, replica.saved_mw)
     return value
 
 
@@ -251,11 +269,9 @@ def mixed_value(s, row, coefficients, column, features, replica, cost, fast):
         if images > 0:
             total += s.tables[at + 7 * COST_COLUMNS] * images
         return total
-    total = at_speed(s, row, column, replica.speed, cost.base_mw)
+    total = at_speed(s, row, column, replica, cost)
     for i in range(MIXED_FEATURES):
-        total += (
-            at_speed(s, coefficients + i * COST_COLUMNS, column, replica.speed, cost.base_mw) * features[i]
-        )
+        total += at_speed(s, coefficients + i * COST_COLUMNS, column, replica, cost) * features[i]
     return total
 
 
@@ -269,7 +285,7 @@ def plan_mixed(s, r, tokens, features, extra, attention):
     cost = s.costs[replica.cost]
     row = cost.mixed + tokens * COST_COLUMNS
     coefficients = cost.mixed + (cost.max_tokens + 1) * COST_COLUMNS
-    fast = replica.speed == FULL_SPEED
+    fast = nominal(replica)
     ps = mixed_value(s, row, coefficients, T_COMPUTE, features, replica, cost, fast)
     other = mixed_value(s, row, coefficients, T_MEMORY, features, replica, cost, fast)
     branch = 0
@@ -285,13 +301,13 @@ def plan_mixed(s, r, tokens, features, extra, attention):
         )
         ps = max(ps, time * FULL_SPEED // replica.speed)
         nj = mixed_value(s, row, coefficients, E_COMPUTE, features, replica, cost, True)
-        nj += ps // 1000 * cost.base_mw // 1000
+        nj += energy_of(ps, cost.base_mw - replica.saved_mw)
         cap = ps // 1000 * cost.cap_mw // 1000
     replica.plan_mixed = 1
     replica.plan_tokens = tokens
     replica.plan_base = ps + extra
     replica.plan_slope = 0
-    replica.plan_nj = min(nj, cap) + extra * cost.base_mw // 1_000_000
+    replica.plan_nj = min(nj, cap) + energy_of(extra, cost.base_mw - replica.saved_mw)
     replica.plan_nj_slope = 0
     replica.plan_below = 0
     replica.plan_mflop = float(mixed_value(s, row, coefficients, WORK, features, replica, cost, fast))
@@ -368,6 +384,25 @@ def advance(s, r, k):
     replica.counter += k
     replica.context += k * replica.decoding
     replica.progress += k * replica.decoding
+
+
+@kernel
+def drawn(s, r):
+    """Energy of a replica's steps [nJ] and their time [ps] so far; of the one in progress the part that has passed."""
+    replica = s.replicas[r]
+    if replica.planned == 0:
+        return replica.compute_nj, replica.busy_ps
+    tokens = replica.plan_tokens
+    span = s.control[0].now - replica.plan_start
+    done = steps_before(replica, span)
+    if replica.plan_below == 0:
+        each_nj = series(replica.plan_nj // tokens, replica.plan_nj_slope // tokens, done)
+    else:
+        each_nj = floor_series(done, tokens, replica.plan_nj_slope, replica.plan_nj)
+    duration = replica.plan_base + replica.plan_slope * done
+    part = float(span - elapsed(replica, done)) / float(duration)
+    each_nj += int(math.floor(float((replica.plan_nj + replica.plan_nj_slope * done) // tokens) * part))
+    return replica.compute_nj + each_nj * tokens, replica.busy_ps + span
 
 
 @kernel

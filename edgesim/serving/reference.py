@@ -569,9 +569,14 @@ class ReferenceEngine:
         """Let a replica start, serve, drain or stop."""
         self.replicas[replica].state = state
 
-    def set_speed(self, replica: int, speed: int) -> None:
-        """Run a replica at this many thousandths of its nominal speed from now on."""
-        self.replicas[replica].stretch(speed)
+    def set_speed(self, replica: int, speed: int, saved_mw: int = 0) -> None:
+        """Run a replica at this many thousandths of its nominal speed from now on, saving so much base power."""
+        self.replicas[replica].stretch(speed, saved_mw)
+
+    def drawn(self, replicas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Energy [nJ] and time [ps] of some replicas' steps so far."""
+        both = np.array([self.replicas[r].drawn() for r in replicas.tolist()], np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
 
     def finish(self) -> None:
         """Close the books at the end of the run."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from edgesim.serving.system import System
 
 
+SHORT = 1 << 38
+"""A quarter of a second [ps]; up to 30 kW for so long are counted to the picosecond."""
+
+
 @dataclass(eq=False)
 class Leg:
     """One attempt of one request at one replica; times [ps], -1 where they have not come."""
@@ -111,6 +115,11 @@ class Leg:
         return row
 
 
+def energy_of(ps: int, mw: int) -> int:
+    """Energy of so much power for so long [nJ]; of a long time in whole nanoseconds, so that 63 bits are enough."""
+    return ps * mw // 10**6 if ps < SHORT else ps // 1000 * mw // 1000
+
+
 @dataclass
 class Step:
     """The step that runs: who takes part, how long it lasts and what it draws."""
@@ -138,7 +147,7 @@ class TwinReplica:
         for name in ("max_num_seqs", "max_tokens", "block_size", "total_blocks", "watermark", "swaps"):
             setattr(self, name, int(row[name]))
         self.context_limit, self.free_swap = int(row["context_limit"]), int(row["swap_blocks"])
-        self.state, self.speed = int(row["state"]), int(row["speed"])
+        self.state, self.speed, self.saved_mw = int(row["state"]), int(row["speed"]), int(row["saved_mw"])
         self.needs_kv = self.cost.kv_block_bytes > 0
         self.encoder = bool(row["encoder"])
         self.free_blocks = int(row["total_blocks"])
@@ -465,7 +474,7 @@ class TwinReplica:
         else:
             ps, nj, mflop, kib = self._decode_step(decodes)
         ps += extra
-        nj += extra * self.cost.base_mw // 10**6
+        nj += energy_of(extra, self.base_mw)
         self.version += 1
         self.step = Step(decodes, chunks, tokens, ps, nj, mflop, kib, now, self.version, now + ps)
         version = self.version
@@ -520,7 +529,7 @@ class TwinReplica:
         sizes = [(leg.chunk, leg.prefilled) for leg in chunks]
         time = measured.mixed_ps(tokens, features[6], features[7], sizes, decodes, features[0])
         ps = max(roof, time * rows.FULL_SPEED // self.speed)
-        nj = beside + ps // 1000 * self.cost.base_mw // 1000
+        nj = beside + energy_of(ps, self.base_mw)
         return ps, min(nj, ps // 1000 * self.cost.cap_mw // 1000), work, traffic
 
     def _clip(self, context: int) -> int:
@@ -542,7 +551,7 @@ class TwinReplica:
         self, cells: list[int], coefficients: list[list[int]], features: list[int]
     ) -> tuple[int, int, int, int]:
         """Time [ps], energy [nJ], work [MFLOP] and traffic [KiB] of a step at the present speed."""
-        if self.speed != rows.FULL_SPEED:
+        if self.speed != rows.FULL_SPEED or self.saved_mw:
             cells, coefficients = self._slow(cells), [self._slow(row) for row in coefficients]
         value = list(cells)
         for row, feature in zip(coefficients, features, strict=True):
@@ -554,21 +563,30 @@ class TwinReplica:
         return ps, min(nj, cap), value[rows.WORK], value[rows.TRAFFIC]
 
     def _slow(self, row: list[int]) -> list[int]:
-        """A row of cost coefficients at another speed: longer, with base power for the longer time."""
+        """A row of cost coefficients at another speed: longer, with the base power there for the longer time."""
         out = list(row)
         for time, energy, cap in (
             (rows.T_COMPUTE, rows.E_COMPUTE, rows.C_COMPUTE),
             (rows.T_MEMORY, rows.E_MEMORY, rows.C_MEMORY),
         ):
             out[time] = row[time] * rows.FULL_SPEED // self.speed
-            out[energy] = row[energy] + (out[time] - row[time]) * self.cost.base_mw // 10**6
+            beside = max(0, row[energy] - energy_of(row[time], self.cost.base_mw))
+            out[energy] = beside + energy_of(out[time], self.base_mw)
             out[cap] = row[cap] * rows.FULL_SPEED // self.speed
         return out
 
     # -- operations on a running step ---------------------------------------------------------------------------
 
-    def stretch(self, speed: int) -> None:
-        """Change speed: the rest of the step in progress lasts longer or shorter; its energy stays as planned."""
+    @property
+    def base_mw(self) -> int:
+        """Base power while steps run, at the present speed [mW]."""
+        return self.cost.base_mw - self.saved_mw
+
+    def stretch(self, speed: int, saved_mw: int) -> None:
+        """Change speed and base power: the rest of the step in progress lasts longer or shorter.
+
+        Its energy stays as planned.
+        """
         step, now = self.step, self.engine.now
         if step is not None:
             rest = (step.ends - now) * self.speed // speed
@@ -577,7 +595,17 @@ class TwinReplica:
             self.version += 1
             version = step.version = self.version
             self.engine.at(step.ends, rows.BOUNDARY, self.index, lambda: self._boundary(version))
-        self.speed = speed
+        self.speed, self.saved_mw = speed, saved_mw
+
+    def drawn(self) -> tuple[int, int]:
+        """Energy of its steps [nJ] and their time [ps] so far; of the one in progress the part that has passed."""
+        step = self.step
+        if step is None:
+            return self.compute_nj, self.busy_ps
+        done = self.engine.now - step.started
+        part = float(done) / float(step.ps)
+        each_nj = math.floor(float(step.nj // step.tokens) * part)
+        return self.compute_nj + each_nj * step.tokens, self.busy_ps + done
 
     def settle_partial(self) -> None:
         """Book the part of the step in progress that has passed, as waste of whom it served."""

@@ -73,6 +73,7 @@ class Story:
     failures: list[tuple[int, int]] = field(default_factory=list)
     repairs: list[tuple[int, int]] = field(default_factory=list)
     speeds: list[tuple[int, int, int]] = field(default_factory=list)
+    readings: list[int] = field(default_factory=list)
     ticks: int = 0
     drains: list[tuple[int, int]] = field(default_factory=list)
     transfers: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -160,6 +161,9 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         with_rivals(random, system, arrivals)
     if seed % 4 == 3:
         with_order(random, system, story)
+    if seed % 11 == 10:
+        tick = int(random.choice([3 * MS, 20 * MS, 10**10 + 7]))
+        story.readings = [tick * (i + 1) for i in range(40)]
     return system, arrivals, story
 
 
@@ -348,10 +352,12 @@ class MadeUpFront:
             self.engine.submit(arrival)
 
 
-def tell(env: simpy.Environment, story: Story, engine: Any, until: int) -> None:
-    """Enter a story's happenings into a SimPy clock."""
+def tell(
+    env: simpy.Environment, story: Story, engine: Any, until: int, readings: list[tuple[int, ...]]
+) -> None:
+    """Enter a story's happenings into a SimPy clock; meters are read into a list."""
 
-    def at(when: int, action: Callable[..., None], *arguments: int) -> None:
+    def at(when: int, action: Callable[..., None], *arguments: Any) -> None:
         if when < until:
             event = env.timeout(when)
             event.callbacks.append(lambda _: action(*arguments))
@@ -366,6 +372,18 @@ def tell(env: simpy.Environment, story: Story, engine: Any, until: int) -> None:
         at(when, engine.set_speed, r, speed)
     for owner, (when, link, nbytes, priority) in enumerate(story.transfers):
         at(when, engine.transfer, owner, link, 3 * MS, nbytes, priority)
+    for when in story.readings:
+        at(when, read_meters, engine, readings)
+
+
+def read_meters(engine: Any, readings: list[tuple[int, ...]]) -> None:
+    """Read what all replicas have drawn, and set their speed and base power by it, as heat would."""
+    system = engine.system
+    nj, ps = engine.drawn(np.arange(len(system.replicas)))
+    readings.append((engine.now, *nj.tolist(), *ps.tolist()))
+    for r, (energy, time) in enumerate(zip(nj.tolist(), ps.tolist(), strict=True)):
+        speed = (400, 1000, 700, 1000)[(energy + time // 1000) % 4]
+        engine.set_speed(r, speed, system.costs[r].base_mw * (energy % 4) // 4)
 
 
 @dataclass
@@ -381,6 +399,7 @@ class Result:
     came: list[tuple[int, int]]
     """When transfers of processes came, and which."""
     decided_nj: int
+    readings: list[tuple[int, ...]] = field(default_factory=list)
 
 
 TOTALS = (
@@ -406,14 +425,15 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
-    tell(env, story, engine, system.end)
+    readings: list[tuple[int, ...]] = []
+    tell(env, story, engine, system.end, readings)
     engine.feed(iter([arrivals]))
     env.run(until=system.end)
     engine.finish()
     totals = {name: [getattr(r, name) for r in engine.replicas] for name in TOTALS}
     return Result(
         np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
-        engine.network.carried_until(engine.now), came, engine.decided_nj,
+        engine.network.carried_until(engine.now), came, engine.decided_nj, readings,
     )  # fmt: skip
 
 
@@ -445,7 +465,8 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
-    tell(env, story, engine, system.end)
+    readings: list[tuple[int, ...]] = []
+    tell(env, story, engine, system.end, readings)
     if story.ticks:
 
         def tick() -> Generator[Any, Any, Any]:
@@ -476,7 +497,7 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
     return Result(
         np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, front.seen,
         front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried, came,
-        engine.decided_nj,
+        engine.decided_nj, readings,
     )  # fmt: skip
 
 
@@ -504,6 +525,10 @@ def unbalanced(account: Result) -> list[str]:
 def differences(a: Result, b: Result) -> list[str]:
     """What differs between two accounts, in words."""
     found: list[str] = []
+    for x, y in zip(a.readings, b.readings, strict=True):
+        if x != y:
+            found.append(f"meters differ first at {x} != {y}")
+            break
     if a.seen != b.seen:
         for x, y in zip(a.seen, b.seen, strict=False):
             if x != y:

@@ -39,6 +39,8 @@ SIGHTS = (
     "unfinished at the horizon",
     "ended after its replica began to drain",
     "stretched steps",
+    "steps at less base power",
+    "meters read in mid-step",
     "crashes in mid-step",
     "windows crossed",
     "chunked prompts",
@@ -71,6 +73,7 @@ class Witness:
         self.around(TwinReplica, "_swap_in", self.swapped_in)
         self.around(TwinReplica, "deliver", self.delivered)
         self.around(TwinReplica, "stretch", self.stretched)
+        self.around(TwinReplica, "drawn", self.metered)
         self.around(TwinReplica, "abort", self.aborted)
         self.around(TwinReplica, "_start_step", self.started)
         self.around(ReferenceEngine, "close_cancelled", self.left)
@@ -108,9 +111,14 @@ class Witness:
         self.note("overtaken by rank", any(other.rank > leg.rank for other in replica.waiting))
         method(replica, leg)
 
-    def stretched(self, method: Callable[..., Any], replica: Any, speed: int) -> None:
+    def stretched(self, method: Callable[..., Any], replica: Any, speed: int, saved_mw: int) -> None:
         self.note("stretched steps", replica.step is not None and speed != replica.speed)
-        method(replica, speed)
+        self.note("steps at less base power", replica.step is not None and saved_mw != replica.saved_mw)
+        method(replica, speed, saved_mw)
+
+    def metered(self, method: Callable[..., Any], replica: Any) -> Any:
+        self.note("meters read in mid-step", replica.step is not None)
+        return method(replica)
 
     def aborted(self, method: Callable[..., Any], replica: Any, state: int) -> None:
         self.note("crashes in mid-step", replica.step is not None)
