@@ -61,6 +61,14 @@ LINK_TOTALS: Final = np.dtype(
 """A row per link and direction, in the order of `RunInfo.link_names`. Columns left out count as zero."""
 
 
+HEAT_TOTALS: Final = np.dtype(
+    # row in the fleet, time at less than the full clock [ps]; temperatures [degC], slowest clock
+    [(name, np.int64) for name in ("replica", "throttled_ps")]
+    + [(name, np.float64) for name in ("hottest_c", "final_c", "slowest")]
+)
+"""A row per replica that warms up."""
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """The names behind the numbers of the records, and what a reader must know to judge them.
@@ -119,6 +127,7 @@ class Totals:
     Attributes:
         replicas: Rows of (some columns of) `REPLICA_TOTALS`.
         links: Rows of (some columns of) `LINK_TOTALS`.
+        heat: Rows of `HEAT_TOTALS`; none where nothing warms up.
         events: Events of the engine.
         stable: False when the engine saw its backlog grow without end.
         backlog: The engine's reason for that verdict.
@@ -129,6 +138,7 @@ class Totals:
 
     replicas: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, REPLICA_TOTALS))
     links: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, LINK_TOTALS))
+    heat: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, HEAT_TOTALS))
     events: int = 0
     stable: bool = True
     backlog: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from edgesim.serving.clock import Clock
 from edgesim.serving.costly_front import CostlyFront, price_of
 from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.front import Policies, PolicyFront
+from edgesim.serving.heat import Heat
 from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.speed import Speeds
 from edgesim.serving.system import FOREVER
 from edgesim.serving.views import WorkloadFacts
 from edgesim.streams import Streams
@@ -91,6 +94,8 @@ class Simulation:
         self._backlog: list[tuple[float, int]] = []
         self._listen()
         self.engine: KernelEngine | ReferenceEngine = self._build_engine()
+        self.speeds = Speeds(self.engine, len(self.fleet.names))
+        self.heat = self._build_heat()
         self.doors = Doors(self)
         for process in processes:
             self.process(process(self))
@@ -137,6 +142,17 @@ class Simulation:
         )
         self.front.read_from(engine.board)
         return engine
+
+    def _build_heat(self) -> Heat | None:
+        """The temperatures of what warms up, read and set tick by tick; None where nothing does."""
+        if all(node.thermal is None for node in self.scenario.topology.nodes.values()):
+            return None
+        heat = Heat(self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds)
+        if not len(heat.replicas):
+            return None
+        tick = round(self.scenario.energy.tick * rows.PS)
+        self.clock.every(max(1, tick), lambda: heat.advance(int(self.clock.now)))
+        return heat
 
     @property
     def _forced(self) -> str:
@@ -205,6 +221,8 @@ class Simulation:
             if policy.oracle
         ]
         notes += [note for cost in found for note in cost.notes]
+        if self.heat is not None and self._ended:
+            notes += self.heat.notes(self.fleet.names)
         if self._forced:
             notes.append(f"{self._forced}: the readable engine ran")
         return RunInfo(
@@ -375,10 +393,12 @@ class Simulation:
         """Run a replica's device at this multiple of its nominal speed, such as 0.5, from now or `at` on.
 
         What else runs there (`use`) slows down with it; the replica's part of the device stays the same.
-        """
-        self._at(at, self.doors.works.set_speed, self.replica(replica), speed_of(speed))
 
-    def _at(self, at: float | str | None, action: Callable[..., None], *arguments: int) -> None:
+        Where heat slows it down, too, the two multiply.
+        """
+        self._at(at, self.speeds.ask, self.replica(replica), speed_of(speed) / rows.FULL_SPEED)
+
+    def _at(self, at: float | str | None, action: Callable[..., None], *arguments: float) -> None:
         """Do something now, or have SimPy do it at a time."""
         if at is None:
             action(*arguments)
@@ -407,6 +427,8 @@ class Simulation:
 
     def _close(self, sink: Sink) -> Outcome:
         self._sink = sink
+        if self.heat is not None:
+            self.heat.close(self._now_ps)
         self.engine.finish()
         self._ended = True
         return Outcome(self._totals(), self.info)
@@ -431,11 +453,11 @@ class Simulation:
             horizon = engine.advance(horizon)
             if horizon == end:
                 break
+            if engine.idle and end == FOREVER and clock.resting:
+                engine.rest(self.doors.works.last)
+                break
             if engine.idle and clock.peek() == FOREVER:
-                if end == FOREVER:
-                    engine.rest(self.doors.works.last)
-                else:
-                    engine.advance(end)
+                engine.advance(end)
                 break
             clock.advance_to(horizon)
             while clock.peek() == horizon:
@@ -448,7 +470,7 @@ class Simulation:
 
     def _run_reference(self, engine: ReferenceEngine, progress: Progress | None) -> None:
         clock, shown = self.clock, time.perf_counter()
-        while clock.peek() < min(self.end, FOREVER):
+        while clock.peek() < min(self.end, FOREVER) and not (self.end == FOREVER and clock.resting):
             clock.step()
             if time.perf_counter() - shown > BREATH and progress is not None:
                 shown = time.perf_counter()
@@ -465,9 +487,7 @@ class Simulation:
         table = self._counted()
         system = self.fleet.system
         found = np.zeros(len(table["busy_ps"]), REPLICA_TOTALS)
-        states = np.array(self._states())
-        serving = (states != rows.OFF) & (states != rows.FAILED)
-        found["on_ps"] = self._on_ps + np.where(serving, now - self._state_since, 0)
+        found["on_ps"] = self._time_on()
         for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "hit_tokens"):
             found[name] = table[name]
         found["compute_nj"] = table["compute_nj"]
@@ -493,13 +513,21 @@ class Simulation:
         links["capacity"] = system.links["capacity"] / fleet.MILLIBYTES
         if now:
             links["utilisation"] = links["bytes"] / (links["capacity"] * (now / rows.PS))
-        return Totals(
+        totals = Totals(
             replicas=found,
             links=links,
             events=self.engine.events,
             decided_nj=self.engine.decided_nj,
             policy_s=dict(self.front.seconds),
         )
+        return totals if self.heat is None else replace(totals, heat=self.heat.totals)
+
+    def _time_on(self) -> NDArray[np.int64]:
+        """How long each replica has been switched on so far [ps]."""
+        states = np.array(self._states())
+        serving = (states != rows.OFF) & (states != rows.FAILED)
+        on: NDArray[np.int64] = self._on_ps + np.where(serving, self._now_ps - self._state_since, 0)
+        return on
 
     def _counted(self) -> Any:
         if isinstance(self.engine, ReferenceEngine):

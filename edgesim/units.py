@@ -71,11 +71,14 @@ INTENSITY: Final = Dimension(
 )
 MASS: Final = Dimension("a mass of CO2", "g", "10 g", (("gCO2 gCO2e gCO2eq", 1.0),))
 COMPUTE: Final = Dimension("a compute rate", "FLOP/s", "312 TFLOP/s", (("FLOPS OP/s OPS", 1.0),))
+TEMPERATURE: Final = Dimension("a temperature", "degC", "25 degC", (("°C", 1.0),))
+THERMAL_RESISTANCE: Final = Dimension("a thermal resistance", "K/W", "8 K/W", (("degC/W °C/W", 1.0),))
+HEAT_CAPACITY: Final = Dimension("a heat capacity", "J/K", "60 J/K", (("J/degC J/°C", 1.0),))
 SHARE: Final = Dimension("a share", "%", "90 %")
 
 _DIMENSIONS: Final = (
     TIME, SIZE, BANDWIDTH, RATE, POWER, ENERGY, TRANSFER_ENERGY, MONEY, HOURLY_PRICE, ENERGY_PRICE,
-    TRANSFER_PRICE, INTENSITY, MASS, COMPUTE,
+    TRANSFER_PRICE, INTENSITY, MASS, COMPUTE, TEMPERATURE, THERMAL_RESISTANCE, HEAT_CAPACITY,
 )  # fmt: skip
 
 
@@ -86,7 +89,7 @@ class _Quantity(Quantity):
 # Units that begin like an SI prefix (min is not milli-in, day not deci-ay) must be named, or they are split.
 _Quantity.set_prefs(
     known_units="min minute minutes h hour hours d day days per_s per_min per_h per_d rps rpm "
-    "kg/MWh kgCO2/MWh byte bytes bit bits byte/s"
+    "kg/MWh kgCO2/MWh byte bytes bit bits byte/s K/W degC degC/W"
 )
 for _dimension in _DIMENSIONS:
     for _names, _worth in _dimension.others:
@@ -259,6 +262,21 @@ def flop_per_s(text: object) -> float:
     return parse(text, COMPUTE)
 
 
+def celsius(text: object) -> float:
+    """Read a temperature [degC]."""
+    return parse(text, TEMPERATURE)
+
+
+def kelvin_per_watt(text: object) -> float:
+    """Read a thermal resistance [K/W]."""
+    return parse(text, THERMAL_RESISTANCE)
+
+
+def joules_per_kelvin(text: object) -> float:
+    """Read a heat capacity [J/K]."""
+    return parse(text, HEAT_CAPACITY)
+
+
 def percent(text: object) -> float:
     """Read a share, as a fraction of 1."""
     return parse_share(text)
@@ -289,8 +307,8 @@ def _checked(
             "quantity_value_error", "{text}", {"text": error.problems[0].text}
         ) from None
     if value < least or (strict and value == least):
-        wrong = f"{shown(text)} is too small; {dimension.name} must be more than 0 here"
-        if value < 0:
+        wrong = f"{shown(text)} is too small; {dimension.name} must be more than {least:g} here"
+        if value < 0 == least:
             wrong = f"{shown(text)} is negative, which {dimension.name} cannot be"
         raise PydanticCustomError("quantity_value_error", "{text}", {"text": wrong})
     if dimension is BANDWIDTH and value > MOST_BYTES_PER_S:
@@ -331,6 +349,9 @@ UsdPerByte = Annotated[float, *_annotations(usd_per_byte, TRANSFER_PRICE)]
 GramsPerKwh = Annotated[float, *_annotations(grams_per_kwh, INTENSITY)]
 Grams = Annotated[float, *_annotations(grams, MASS)]
 FlopPerSecond = Annotated[float, *_annotations(flop_per_s, COMPUTE, strict=True)]
+Celsius = Annotated[float, *_annotations(celsius, TEMPERATURE, least=-273.15, strict=True)]
+KelvinPerWatt = Annotated[float, *_annotations(kelvin_per_watt, THERMAL_RESISTANCE, strict=True)]
+JoulesPerKelvin = Annotated[float, *_annotations(joules_per_kelvin, HEAT_CAPACITY, strict=True)]
 Share = Annotated[float, *_annotations(parse_share, SHARE)]
 SignedShare = Annotated[float, *_annotations(parse_share, SHARE, least=-math.inf)]
 

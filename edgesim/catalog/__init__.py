@@ -28,6 +28,7 @@ from edgesim.catalog.load import (
 )
 from edgesim.catalog.mode import PowerMode
 from edgesim.catalog.place import Grid, LinkKind, Template
+from edgesim.catalog.thermal import Thermal
 from edgesim.catalog.variant import Variant, varied
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "Moe",
     "PowerMode",
     "Template",
+    "Thermal",
     "Variant",
     "Vision",
     "Window",

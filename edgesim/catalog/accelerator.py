@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from edgesim.catalog.figures import Figure
     from edgesim.catalog.mode import PowerMode
+    from edgesim.catalog.thermal import Thermal
 
 
 DTYPES: Final = ("fp16", "fp8", "int8", "int4", "fp4")
@@ -61,6 +62,7 @@ class Accelerator:
         power_modes: What the clocks can be set to, by name.
         frequency_exponent: Exponent with which power beyond idle and traffic follows the frequency.
         frequency_knee: Share of the frequency below which memory slows down, too.
+        thermal: How it warms up, and when it slows down for that; None if nothing is known.
         setting: What it was set to, in words; empty for its nominal figures.
         figures: Source and confidence by field name.
     """
@@ -105,6 +107,7 @@ class Accelerator:
     power_modes: Mapping[str, PowerMode] = field(default_factory=dict, hash=False)
     frequency_exponent: float = 2.5
     frequency_knee: float = 0.6
+    thermal: Thermal | None = None
     setting: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)
 

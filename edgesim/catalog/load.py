@@ -17,6 +17,7 @@ from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.mode import PowerMode
 from edgesim.catalog.place import Grid, LinkKind, Template
 from edgesim.catalog.quantity import si
+from edgesim.catalog.thermal import Thermal
 from edgesim.catalog.variant import Variant
 from edgesim.errors import EdgesimError
 from edgesim.registry import UnknownNameError
@@ -97,6 +98,8 @@ def _accelerator(
     values = _values(figures)
     if "power_modes" in values:
         values["power_modes"] = {mode: PowerMode(**v) for mode, v in values["power_modes"].items()}
+    if "thermal" in values:
+        values["thermal"] = Thermal(**values["thermal"])
     return Accelerator(
         name=name, title=title, kind=kind, architecture=architecture, **values, figures=figures
     )

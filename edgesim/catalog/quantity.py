@@ -54,6 +54,17 @@ _MODE: Final = {
 _GROUPS: Final = {"power_modes": _MODE}
 """Figures that are mappings of names to small groups, and the readers of what is in them."""
 
+_GROUP: Final = {
+    "thermal": {
+        "resistance": "kelvin_per_watt",
+        "capacity": "joules_per_kelvin",
+        "throttle_at": "celsius",
+        "slowest_at": "celsius",
+        "slowest": "percent",
+    }
+}
+"""Figures that are one small group, which has to be complete."""
+
 UNITS: Final = {
     "bytes_": "B",
     "bytes_per_s": "B/s",
@@ -128,6 +139,11 @@ def si(name: str, value: Any) -> Any:
         raise ValueError(f"{name} must be between 1 and 2")
     elif name in _GROUPS:
         value = {key: _group(f"{name}.{key}", part, _GROUPS[name]) for key, part in _mapping(name, value)}
+    elif name in _GROUP:
+        missing = _GROUP[name].keys() - dict(_mapping(name, value)).keys()
+        if missing:
+            raise ValueError(f"{name} lacks {', '.join(key for key in _GROUP[name] if key in missing)}")
+        value = _group(name, value, _GROUP[name])
     elif name == "frequency_exponent" and (not isinstance(value, int | float) or not 1 <= value <= 5):
         raise ValueError("frequency_exponent must be a number from 1 to 5")
     elif name in _COUNTS and (not isinstance(value, int | float) or value != int(value) or value < 0):

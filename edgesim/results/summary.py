@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.metrics import METRICS
-from edgesim.results.census import Census, Sums, census, counts, layouts, rates, reasons, sums
+from edgesim.results.census import (
+    MOST_REPLICAS,
+    Census,
+    Sums,
+    census,
+    counts,
+    layouts,
+    rates,
+    reasons,
+    sums,
+)
 from edgesim.results.columns import NJ_PER_J, PS_PER_S
 from edgesim.results.groups import describe_groups
 from edgesim.results.slo import verdicts
@@ -80,6 +90,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
             "links": len(links),
             "of_links": len(info.link_names),
         },
+        **_heat(info, totals),
         "notes": list(info.notes),
         "engine": _engine(info, totals, effort or Effort(), requests.rows),
     }
@@ -200,6 +211,32 @@ def _links(info: RunInfo, totals: Totals) -> Json:
         info.link_names[link]: {"utilisation": float(use[link]), "bytes": float(carried[link])}
         for link in order
         if link < len(info.link_names)
+    }
+
+
+def _heat(info: RunInfo, totals: Totals) -> Json:
+    """How hot what warms up became, the longest throttled first; nothing where nothing does."""
+    heat = totals.heat
+    if not len(heat) or info.duration_s <= 0:
+        return {}
+    share = heat["throttled_ps"] / (info.duration_s * PS_PER_S)
+    order = np.lexsort((-heat["hottest_c"], -share))[:MOST_REPLICAS].tolist()
+    return {
+        "thermal": {
+            "replicas": len(heat),
+            "throttled": int(np.count_nonzero(heat["throttled_ps"])),
+            "throttled_share": float(share.mean()),
+            "hottest_c": float(heat["hottest_c"].max()),
+            "by": {
+                info.replica_names[int(heat["replica"][row])]: {
+                    "hottest_c": float(heat["hottest_c"][row]),
+                    "final_c": float(heat["final_c"][row]),
+                    "throttled_s": float(heat["throttled_ps"][row] / PS_PER_S),
+                    "slowest_clock": float(heat["slowest"][row]),
+                }
+                for row in order
+            },
+        }
     }
 
 

@@ -171,6 +171,15 @@ def short(plain: Mapping[str, Any], *keys: str, **fixed: Any) -> Any:
     return BeforeValidator(expand), _OrPlain(plain)
 
 
+def switch() -> Any:
+    """Let `true` stand for a mapping without keys, and `false` for nothing."""
+
+    def expand(value: object) -> object:
+        return ({} if value else None) if isinstance(value, bool) else value
+
+    return BeforeValidator(expand), _OrPlain({"type": "boolean"})
+
+
 def _name(value: str) -> str:
     if (
         not value

@@ -34,6 +34,7 @@ def check(scenario: Scenario) -> list[Problem]:
         *_profiles(scenario),
         *_abilities(scenario),
         *_clocks(scenario),
+        *_heat(scenario),
         *_reachability(scenario),
         *_lengths(scenario),
     ]
@@ -221,6 +222,28 @@ def _clocks(scenario: Scenario) -> Iterator[Problem]:
             if changed:
                 text = f"{name!r} runs a deployment with measured times, which hold at nominal clocks"
                 yield Problem(("topology", "nodes", name, key), text, "use kind: roofline there")
+
+
+def _heat(scenario: Scenario) -> Iterator[Problem]:
+    """What warms up needs figures, and thresholds in order."""
+    for name, node in scenario.topology.nodes.items():
+        if node.thermal is None:
+            continue
+        path = ("topology", "nodes", name, "thermal")
+        if node.accelerator is None:
+            help_ = f"give {name!r} an 'accelerator', or leave 'thermal' out"
+            yield Problem(path, f"node {name!r} has no accelerator that could warm up", help_)
+            continue
+        found = node.thermal.merged(scenario.accelerator(node.accelerator))
+        missing = [key for key in ("resistance", "capacity", "throttle_at") if found[key] is None]
+        if missing:
+            text = f"the catalogue does not know how {node.accelerator} warms up"
+            given = {"resistance": "8 K/W", "capacity": "60 J/K", "throttle_at": "45 degC"}
+            help_ = ", ".join(f"{key}: {given[key]}" for key in missing)
+            yield Problem(path, text, f"write e.g. thermal: {{{help_}}}")
+        elif (found["slowest_at"] or 0.0) <= (found["throttle_at"] or 0.0):
+            text = f"'slowest_at' must be above 'throttle_at', which is {found['throttle_at']:g} degC"
+            yield Problem((*path, "slowest_at"), text)
 
 
 def _reachability(scenario: Scenario) -> Iterator[Problem]:

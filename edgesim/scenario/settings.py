@@ -159,6 +159,9 @@ class Energy(Section):
         default="marginal",
         description="What bytes cost: what they add, their share of the network's total, or nothing.",
     )
+    tick: PositiveSeconds = Field(
+        default=1.0, description="Step of what changes with time, such as the temperatures of devices."
+    )
 
 
 class Output(Section):

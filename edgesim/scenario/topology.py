@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault, real, short, whole
+from edgesim.scenario.thermal import Heat
 from edgesim.units import (
     BytesPerSecond,
     GramsPerKwh,
@@ -47,6 +48,11 @@ class Node(Section):
     )
     frequency: Share = Field(
         default=1.0, description="Share of their frequency at which its accelerators are clocked."
+    )
+    thermal: Heat = Field(
+        default=None,
+        description="Whether its accelerators warm up and slow down; true, or figures of your own.",
+        examples=[True],
     )
     price: UsdPerHour | None = Field(
         default=None, description="Price of an accelerator; by default the catalogue's."

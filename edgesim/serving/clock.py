@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
@@ -11,12 +11,16 @@ from edgesim.arena.rows import PS
 from edgesim.errors import SimulationError
 from edgesim.serving.system import FOREVER
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Clock(simpy.Environment):
     """SimPy with integer time; the only code that touches SimPy's private names."""
 
     def __init__(self, initial_time: int = 0) -> None:
         super().__init__(_whole(initial_time, "the initial time"))
+        self._repeating = 0
 
     def timeout(self, delay: float = 0, value: Any = None) -> simpy.Timeout:
         """A timeout of whole picoseconds; `sim.after` takes seconds and "500 ms"."""
@@ -38,6 +42,21 @@ class Clock(simpy.Environment):
     def peek(self) -> int:
         """Time of the next event [ps]; `FOREVER` if there is none."""
         return int(self._queue[0][0]) if self._queue else FOREVER
+
+    def every(self, period: int, action: Callable[[], None]) -> None:
+        """Do something again and again, a whole number of picoseconds apart; that alone keeps no run going."""
+        self._repeating += 1
+
+        def again(_event: simpy.Event) -> None:
+            action()
+            self.timeout(period).callbacks.append(again)
+
+        self.timeout(period).callbacks.append(again)
+
+    @property
+    def resting(self) -> bool:
+        """Is nothing left to happen but what repeats for ever?"""
+        return len(self._queue) <= self._repeating
 
     def advance_to(self, now: int) -> None:
         """Move on to a time at or before the next event."""

@@ -47,7 +47,8 @@ class Doors:
         names = simulation.fleet.names
         self._replicas = {name: i for i, name in enumerate(names)}
         self._links: dict[str, int] = {}
-        self.works = Works(simulation.clock, engine.set_speed, len(names))
+        self.works = Works(simulation.clock, simulation.speeds.give, len(names))
+        simulation.speeds.device = self.works.set_speed
 
     def replica(self, name: int | str) -> int:
         """Index of a replica."""

@@ -112,3 +112,83 @@ def test_measured_times_hold_at_nominal_clocks(changed, complaints, tmp_path):
     assert found.endswith(
         "topology.nodes.edge.frequency: 'edge' runs a deployment with measured times, which hold at nominal clocks"
     )
+
+
+def test_heat_is_off_unless_a_node_says_so(changed):
+    """`true` takes the catalogue's figures, `false` is as good as nothing, a mapping lays its own over them."""
+    phone = "accelerator: snapdragon-8-gen3"
+    assert load(changed(("", ""))).topology.nodes["phone"].thermal is None
+    assert load(changed((phone, f"{phone}, thermal: false"))).topology.nodes["phone"].thermal is None
+    on = load(changed((phone, f"{phone}, thermal: true")))
+    gen3 = catalog.accelerator("snapdragon-8-gen3")
+    assert on.topology.nodes["phone"].thermal.figures(gen3) == gen3.thermal
+    again = changed(("", ""))
+    again.write_text(on.resolved_yaml(), encoding="utf-8")
+    assert load(again) == on
+    own = load(
+        changed((phone, f"{phone}, thermal: {{ambient: -5 degC, throttle_at: 50 degC, resistance: 4 K/W}}"))
+    )
+    thermal = own.topology.nodes["phone"].thermal
+    assert thermal.ambient == -5
+    assert thermal.figures(gen3) == catalog.Thermal(4.0, 40.0, 50.0, 80.0, 0.3)
+
+
+def test_heat_from_figures_alone(changed):
+    """Three figures are enough where the catalogue has none; the slowest clock is 30 %, 10 K further."""
+    own = "thermal: {resistance: 0.1 K/W, capacity: 1.5 kJ/K, throttle_at: 83 °C}"
+    found = load(changed((EDGE, f"{EDGE}, {own}")))
+    figures = found.topology.nodes["edge"].thermal.figures(catalog.accelerator("nvidia-l4"))
+    assert figures == catalog.Thermal(0.1, 1500.0, 83.0, 93.0, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("thermal: true", "thermal: the catalogue does not know how nvidia-l4 warms up"),
+        ("thermal: hot", "thermal: 'hot' is not a mapping of keys to values"),
+        ("thermal: {resistence: 1 K/W}", "thermal.resistence: unknown key; did you mean 'resistance'?"),
+        ("thermal: {resistance: 1}", "thermal.resistance: 1 has no unit; write e.g. '8 K/W'"),
+        ("thermal: {resistance: 0 K/W}", "thermal.resistance: '0 K/W' is too small; a thermal resistance must be more than 0 here"),
+        ("thermal: {ambient: 300 K}", "thermal.ambient: '300 K' is not a temperature; write e.g. '25 degC'"),
+        ("thermal: {ambient: -280 degC}", "thermal.ambient: '-280 degC' is too small; a temperature must be more than -273.15 here"),
+        ("thermal: {slowest: 0 %}", "thermal.slowest: 'slowest' must be more than 0 % and at most 100 %"),
+        (
+            "thermal: {resistance: 1 K/W, capacity: 1 J/K, throttle_at: 80 degC, slowest_at: 70 degC}",
+            "thermal.slowest_at: 'slowest_at' must be above 'throttle_at', which is 80 degC",
+        ),
+    ],
+)  # fmt: skip
+def test_heat_that_cannot_be(changed, complaints, node, expected):
+    (found,) = complaints(changed((EDGE, f"{EDGE}, {node}")))
+    assert found.split("  ", 1)[1] == f"topology.nodes.edge.{expected}"
+
+
+def test_heat_says_what_it_needs(changed, complaint):
+    """The next step is written out."""
+    report = complaint(changed((EDGE, f"{EDGE}, thermal: {{capacity: 60 J/K}}")))
+    assert "help: write e.g. thermal: {resistance: 8 K/W, throttle_at: 45 degC}" in report
+    report = complaint(
+        changed(
+            ("accelerator: snapdragon-8-gen3", "thermal: true"),
+            ("  - {llm: llama-3.2-1b, weights: int4, on: phone}\n", ""),
+        )
+    )
+    assert "node 'phone' has no accelerator that could warm up" in report
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("{resistance: 1 K/W}", "cannot be used: thermal lacks capacity, throttle_at, slowest_at, slowest"),
+        (
+            "{resistance: 1 K/W, capacity: 1, throttle_at: 1 degC, slowest_at: 2 degC, slowest: 30 %}",
+            "cannot be used: thermal.capacity: 1 has no unit; write e.g. '60 J/K'",
+        ),
+    ],
+)
+def test_thermal_figures_of_ones_own_are_complete(changed, complaints, entry, expected):
+    own = f"accelerators:\n  mine: {{like: nvidia-l4, thermal: {entry}}}\n"
+    (found,) = complaints(
+        changed((EDGE, "edge:  {tier: edge, accelerator: mine"), ("deployments:", own + "deployments:"))
+    )
+    assert found.split("  ", 1)[1] == f"accelerators.mine.thermal: {expected}"

@@ -92,3 +92,19 @@ def test_advance_to() -> None:
         clock.advance_to(9)
     clock.step()
     assert clock.now == 10
+
+
+def test_what_repeats_keeps_nothing_going() -> None:
+    """It comes a whole period apart, before what is scheduled later for the same instant; alone it is rest."""
+    clock, seen = Clock(), []
+    assert clock.resting
+    clock.every(10, lambda: seen.append(clock.now))
+    clock.every(25, lambda: seen.append(-clock.now))
+    assert clock.resting
+    clock.timeout(30).callbacks.append(lambda _: seen.append(0))
+    assert not clock.resting
+    while clock.peek() < 51:
+        clock.step()
+    assert seen == [10, 20, -25, 0, 30, 40, -50, 50]
+    assert clock.resting
+    assert clock.peek() == 60
