@@ -6,6 +6,7 @@ from edgesim.catalog.accelerator import DTYPES, Accelerator
 from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import CONFIDENCE, GIVEN, Figure
 from edgesim.catalog.find import named
+from edgesim.catalog.host import Host
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.load import (
     MissingFiguresError,
@@ -39,6 +40,7 @@ __all__ = [
     "Engine",
     "Figure",
     "Grid",
+    "Host",
     "LinkKind",
     "Llm",
     "MissingFiguresError",

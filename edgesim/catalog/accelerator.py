@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgesim.catalog.figures import Figure
+    from edgesim.catalog.host import Host
     from edgesim.catalog.mode import PowerMode
     from edgesim.catalog.thermal import Thermal
 
@@ -62,6 +63,8 @@ class Accelerator:
         power_modes: What the clocks can be set to, by name.
         frequency_exponent: Exponent with which power beyond idle and traffic follows the frequency.
         frequency_knee: Share of the frequency below which memory slows down, too.
+        unsupported: Shares of the parts of a step (linear, attention, head) that it leaves to its host.
+        host: The processor that runs those; None if it leaves nothing.
         thermal: How it warms up, and when it slows down for that; None if nothing is known.
         setting: What it was set to, in words; empty for its nominal figures.
         figures: Source and confidence by field name.
@@ -107,6 +110,8 @@ class Accelerator:
     power_modes: Mapping[str, PowerMode] = field(default_factory=dict, hash=False)
     frequency_exponent: float = 2.5
     frequency_knee: float = 0.6
+    unsupported: Mapping[str, float] = field(default_factory=dict, hash=False)
+    host: Host | None = None
     thermal: Thermal | None = None
     setting: str = ""
     figures: Mapping[str, Figure] = field(default_factory=dict, compare=False, repr=False)

@@ -13,6 +13,7 @@ import yaml
 from edgesim.catalog.accelerator import Accelerator
 from edgesim.catalog.engine import Engine
 from edgesim.catalog.figures import GIVEN, Figure, figures_of
+from edgesim.catalog.host import Host
 from edgesim.catalog.llm import Llm, Mla, Moe, Vision, Window
 from edgesim.catalog.mode import PowerMode
 from edgesim.catalog.place import Grid, LinkKind, Template
@@ -33,6 +34,7 @@ _FILES: Final = {
     "grid": "grids.yaml",
     "workload template": "workloads.yaml",
 }
+_GROUPS: Final = {"thermal": Thermal, "host": Host}
 _PARTS: Final = {"moe": Moe, "mla": Mla, "window": Window, "vision": Vision}
 _OF_ONE: Final = frozenset({"title", "aliases", "figures", "teacher"})
 """Keys that an entry does not pass on to those that are `like` it."""
@@ -98,8 +100,7 @@ def _accelerator(
     values = _values(figures)
     if "power_modes" in values:
         values["power_modes"] = {mode: PowerMode(**v) for mode, v in values["power_modes"].items()}
-    if "thermal" in values:
-        values["thermal"] = Thermal(**values["thermal"])
+    values |= {key: part(**values[key]) for key, part in _GROUPS.items() if key in values}
     return Accelerator(
         name=name, title=title, kind=kind, architecture=architecture, **values, figures=figures
     )
@@ -260,6 +261,8 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
     )
     needed = ("fp16", "memory", "memory_bandwidth", "idle_w", "tdp_w")
     missing = [key for key in needed if key not in figures]
+    if "unsupported" in figures and "host" not in figures and any(figures["unsupported"].value.values()):
+        missing.append("host")
     if missing:
         raise MissingFiguresError("accelerator", name, tuple(missing))
     title = str(entry.get("title") or name)

@@ -1,10 +1,11 @@
-"""Reads a scenario's own figures: text with a unit, shares, counts."""
+"""Reads a scenario's own figures: text with a unit, shares, counts, and groups of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from edgesim.catalog.host import PARTS
 from edgesim.errors import UnitError
 from edgesim.registry import suggestion
 
@@ -54,14 +55,23 @@ _MODE: Final = {
 _GROUPS: Final = {"power_modes": _MODE}
 """Figures that are mappings of names to small groups, and the readers of what is in them."""
 
+_OPTIONAL: Final = frozenset({"link"})
+
 _GROUP: Final = {
+    "host": {
+        "compute": "flop_per_s",
+        "memory_bandwidth": "bytes_per_s",
+        "power_w": "watts",
+        "crossing": "seconds",
+        "link": "bytes_per_s",
+    },
     "thermal": {
         "resistance": "kelvin_per_watt",
         "capacity": "joules_per_kelvin",
         "throttle_at": "celsius",
         "slowest_at": "celsius",
         "slowest": "percent",
-    }
+    },
 }
 """Figures that are one small group, which has to be complete."""
 
@@ -140,10 +150,12 @@ def si(name: str, value: Any) -> Any:
     elif name in _GROUPS:
         value = {key: _group(f"{name}.{key}", part, _GROUPS[name]) for key, part in _mapping(name, value)}
     elif name in _GROUP:
-        missing = _GROUP[name].keys() - dict(_mapping(name, value)).keys()
+        missing = _GROUP[name].keys() - dict(_mapping(name, value)).keys() - _OPTIONAL
         if missing:
             raise ValueError(f"{name} lacks {', '.join(key for key in _GROUP[name] if key in missing)}")
         value = _group(name, value, _GROUP[name])
+    elif name == "unsupported":
+        value = _shares(name, value)
     elif name == "frequency_exponent" and (not isinstance(value, int | float) or not 1 <= value <= 5):
         raise ValueError("frequency_exponent must be a number from 1 to 5")
     elif name in _COUNTS and (not isinstance(value, int | float) or value != int(value) or value < 0):
@@ -172,6 +184,20 @@ def _group(name: str, value: Any, readers: Mapping[str, str]) -> dict[str, float
         read[key] = _read(f"{name}.{key}", readers[key], part)
         if read[key] <= 0:
             raise ValueError(f"{name}.{key} must be more than 0")
+    return read
+
+
+def _shares(name: str, value: Any) -> dict[str, float]:
+    """Read which shares of the parts of a step are unsupported; one figure stands for all parts."""
+    parts = value if isinstance(value, Mapping) else dict.fromkeys(PARTS, value)
+    read = {}
+    for key, part in _mapping(name, parts):
+        if key not in PARTS:
+            help_ = suggestion(key, PARTS) or f"; known: {', '.join(PARTS)}"
+            raise ValueError(f"{name} has no part {key!r}{help_}")
+        read[key] = _read(f"{name}.{key}", "percent", part)
+        if not 0 <= read[key] <= 1:
+            raise ValueError(f"{name}.{key} must be at least 0 % and at most 100 %")
     return read
 
 

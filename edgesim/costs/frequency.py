@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 
 def in_mode(accelerator: Accelerator, name: str) -> Accelerator:
     """Set an accelerator to one of its power modes."""
-    mode = accelerator.power_modes[name]
+    mode, host = accelerator.power_modes[name], accelerator.host
     clocked = _clocked(accelerator, mode.compute, mode.memory, mode.idle_w or accelerator.idle_w)
     tdp = mode.tdp_w or accelerator.tdp_w
     return replace(
         clocked,
         layer_overhead=accelerator.layer_overhead / mode.host,
+        launch_overhead=accelerator.launch_overhead / mode.host,
         step_overhead=accelerator.step_overhead / mode.host,
         step_overhead_per_sequence=accelerator.step_overhead_per_sequence / mode.host,
+        host=host and replace(host, compute=host.compute * mode.host, crossing=host.crossing / mode.host),
         tdp_w=tdp,
         # Shares of another limit, but the same watts.
         base_power=clocked.base_power * accelerator.tdp_w / tdp,

@@ -32,6 +32,7 @@ class Power:
         cap_w: Never exceeded.
         joules_per_byte: Added by memory traffic.
         joules_per_flop: Added by arithmetic.
+        beside_w: Added, on top of the cap, while a processor beside the accelerators works for them.
     """
 
     base_w: float
@@ -39,6 +40,7 @@ class Power:
     cap_w: float
     joules_per_byte: float = 0.0
     joules_per_flop: float = 0.0
+    beside_w: float = 0.0
 
     @property
     def base_mw(self) -> int:
@@ -51,12 +53,24 @@ class Power:
         return round(self.idle_w * 1e3)
 
     def energy(
-        self, ps: NDArray[np.int64], flops: NDArray[np.float64], traffic: NDArray[np.float64]
+        self,
+        ps: NDArray[np.int64],
+        flops: NDArray[np.float64],
+        traffic: NDArray[np.float64],
+        beside: NDArray[np.float64] | float = 0.0,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Answer energy and the most energy the cap allows [nJ] for steps of such times, FLOPs and bytes."""
+        """Answer energy and the most energy the cap allows [nJ] for steps of such times, FLOPs and bytes.
+
+        Args:
+            ps: Times of the steps [ps].
+            flops: Of the accelerators.
+            traffic: Of the accelerators [B].
+            beside: Times of the processor beside them [s].
+        """
         dynamic = 1e9 * (self.joules_per_byte * traffic + self.joules_per_flop * flops)
+        other = 1e9 * self.beside_w * beside
         # 1 mW for 1 ps is 1e-6 nJ; the same rounded milliwatts are used for stretched and idle time.
-        return up(ps * (self.base_mw * 1e-6) + dynamic), down(ps * (self.cap_w * 1e-3))
+        return up(ps * (self.base_mw * 1e-6) + dynamic + other), down(ps * (self.cap_w * 1e-3) + other)
 
 
 def power_of(
@@ -83,14 +97,20 @@ def power_of(
         cap_w=pue * (tensor_parallel * max(accelerator.power_cap * tdp, base) + host_power),
         joules_per_byte=pue * accelerator.memory_power * tdp / accelerator.memory_bandwidth,
         joules_per_flop=pue * accelerator.compute_power * tdp / accelerator.peak(weights),
+        beside_w=pue * accelerator.host.power_w if accelerator.host else 0.0,
     )
 
 
 def columns(
-    ps: NDArray[np.int64], flops: NDArray[np.float64], traffic: NDArray[np.float64], power: Power, unit: int
+    ps: NDArray[np.int64],
+    flops: NDArray[np.float64],
+    traffic: NDArray[np.float64],
+    power: Power,
+    unit: int,
+    beside: NDArray[np.float64] | float = 0.0,
 ) -> NDArray[np.int64]:
     """Lay out the eight columns of table rows or coefficients whose two branches take the same time."""
-    energy, cap = power.energy(ps, flops, traffic)
+    energy, cap = power.energy(ps, flops, traffic, beside)
     work = down(flops / unit) if unit else np.zeros_like(ps)
     kib = down(traffic / 1024) if unit else np.zeros_like(ps)
     return np.stack([ps, ps, energy, energy, cap, cap, work, kib], axis=-1)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgesim.costs import llm as work
+from edgesim.costs.fallback import EVERYTHING, fallback_of
 from edgesim.costs.memory import block_bytes, kv_blocks
 from edgesim.costs.power import columns, power_of
 from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range, up, work_unit
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.catalog import Accelerator, Llm
+    from edgesim.costs.fallback import Fallback
     from edgesim.costs.power import Power
 
 ACTIVATION_BYTES: Final = 2
@@ -73,6 +75,7 @@ class Machine:
     launch_overhead: float
     step_overhead: float
     sequence_overhead: float
+    fallback: Fallback | None = None
 
 
 def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given: Efficiency) -> Machine:
@@ -97,13 +100,16 @@ def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given:
         launch_overhead=accelerator.launch_overhead,
         step_overhead=_first(given.step_overhead, accelerator.step_overhead * growth),
         sequence_overhead=accelerator.step_overhead_per_sequence,
+        fallback=fallback_of(accelerator),
     )
 
 
 def ideal_machine(accelerator: Accelerator, weights: str, tensor_parallel: int) -> Machine:
     """A replica that reaches all its peaks and adds no overhead: no step takes less."""
     everything = Efficiency(1.0, 1.0, 1.0, 0.0, 0.0)
-    free = replace(accelerator, quantised_efficiency=1.0, activation_efficiency=1.0, launch_overhead=0.0)
+    free = replace(
+        accelerator, host=None, quantised_efficiency=1.0, activation_efficiency=1.0, launch_overhead=0.0
+    )
     ideal = machine(free, weights, tensor_parallel, everything)
     return replace(ideal, sequence_overhead=0.0)
 
@@ -150,8 +156,9 @@ def step_cost(
     power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
     unit = work_unit(tensor_parallel * accelerator.peak(weights))
     # A decode step is a mixed step without prompts; so both tables come from the same rows.
-    rows = _rows(speed, llm, kv, np.arange(max(max_num_seqs, max_batched_tokens) + 1.0))
-    table = columns(up(rows[0] * PS), *rows[1:], power, unit)
+    tokens = np.arange(max(max_num_seqs, max_batched_tokens) + 1.0)
+    rows = _rows(speed, llm, kv, tokens)
+    table = columns(up(rows[0] * PS), *rows[1:], power, unit, _host_rows(speed, llm, tokens))
     table[0] = 0
     coef = _coefficients(speed, llm, kv, power, unit)
     decode = (
@@ -240,12 +247,9 @@ Rows = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64]"
 
 def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Rows:
     """Cost steps of so many tokens, without what their contexts and sampled tokens add."""
-    per_weight = work.weight_bytes(speed.weights)
-    counted = work.shape(llm)
-    flops = work.token_flops(llm, speed.accelerator.sparse_gain) * tokens
-    layers = (counted.dense + _expert_weights(llm, tokens)) * work.layer_weight_bytes(llm, speed.weights)
-    layers += work.adapter_bytes(llm)
-    head = counted.head * per_weight
+    flops, layers, head = _matrices(speed, llm, tokens)
+    kept = speed.fallback.kept if speed.fallback else EVERYTHING
+    flops, layers, head = kept.linear * flops, kept.linear * layers, kept.head * head
     written = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel)
     activations, cache = work.activation_bytes(llm) * tokens, written * tokens
     arithmetic, streaming = flops / speed.linear, layers / speed.weight_stream
@@ -254,7 +258,26 @@ def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Row
     seconds += _all_reduce(speed, llm, tokens) + llm.layers * speed.layer_overhead
     # A host that launches kernels one by one is ahead of a busy device; whoever is slower decides, with a soft corner.
     seconds = np.cbrt(seconds**3 + (llm.layers * speed.launch_overhead) ** 3) + speed.step_overhead
+    seconds += _host_rows(speed, llm, tokens)
     return seconds, flops, layers + head + activations + cache
+
+
+def _matrices(
+    speed: Machine, llm: Llm, tokens: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """FLOPs of the layers' matrices in steps of so many tokens, bytes of their weights, bytes of the LM head's."""
+    counted = work.shape(llm)
+    flops = work.token_flops(llm, speed.accelerator.sparse_gain) * tokens
+    layers = (counted.dense + _expert_weights(llm, tokens)) * work.layer_weight_bytes(llm, speed.weights)
+    layers += work.adapter_bytes(llm)
+    return flops, layers, counted.head * work.weight_bytes(speed.weights)
+
+
+def _host_rows(speed: Machine, llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Time of the host in the same steps [s]."""
+    if speed.fallback is None:
+        return np.zeros_like(tokens)
+    return speed.fallback.step_seconds(llm, tokens, *_matrices(speed, llm, tokens))
 
 
 def _expert_weights(llm: Llm, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -284,17 +307,29 @@ def _all_reduce(speed: Machine, llm: Llm, tokens: NDArray[np.float64]) -> NDArra
 def _coefficients(speed: Machine, llm: Llm, kv: str, power: Power, unit: int) -> NDArray[np.int64]:
     """Cost one unit of each feature of a mixed step."""
     seconds, flops, traffic = _feature_rows(speed, llm, kv)
-    return columns(up(seconds * PS), flops, traffic, power, unit)
+    return columns(up(seconds * PS), flops, traffic, power, unit, _host_features(speed, llm, kv))
+
+
+def _host_features(speed: Machine, llm: Llm, kv: str) -> NDArray[np.float64]:
+    """Time of the host for one unit of each feature of a mixed step [s]."""
+    if speed.fallback is None:
+        return np.zeros(len(MIXED_FEATURES))
+    return speed.fallback.feature_seconds(llm, _cached(speed, llm, kv))
+
+
+def _cached(speed: Machine, llm: Llm, kv: str) -> float:
+    """Bytes of KV cache that one token takes in one layer, on all accelerators together."""
+    return work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel) / llm.layers
 
 
 def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
     """Time, FLOPs and bytes of one unit of each feature of a mixed step."""
-    cached = work.kv_bytes_per_token(llm, kv) * work.kv_copies(llm, speed.tensor_parallel) / llm.layers
+    kept = speed.fallback.kept if speed.fallback else EVERYTHING
     seconds, flops, traffic = [], [], []
     for layers in work.layers_by_reach(llm):
-        decode = layers * work.decode_pair_flops(llm)
-        pair = layers * work.prefill_pair_flops(llm)
-        read = layers * cached
+        decode = kept.attention * layers * work.decode_pair_flops(llm)
+        pair = kept.attention * layers * work.prefill_pair_flops(llm)
+        read = kept.attention * layers * _cached(speed, llm, kv)
         seconds += [
             max(decode / speed.attention, read / speed.stream),
             pair / speed.attention,
@@ -302,11 +337,12 @@ def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
         ]
         flops += [decode, pair, 0]
         traffic += [read, read * 0.0, read]
-    head = work.head_flops(llm)
+    head = kept.head * work.head_flops(llm)
     seconds += [head / speed.linear + speed.sequence_overhead, image_seconds(speed, llm)]
     flops += [head, work.image_flops(llm)]
     traffic += [0.0, _image_bytes(speed, llm)]
-    return np.array(seconds), np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
+    whole = np.array(seconds) + _host_features(speed, llm, kv)
+    return whole, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
 
 
 def _image_bytes(speed: Machine, llm: Llm) -> float:
