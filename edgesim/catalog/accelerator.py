@@ -63,6 +63,11 @@ class Accelerator:
         power_modes: What the clocks can be set to, by name.
         frequency_exponent: Exponent with which power beyond idle and traffic follows the frequency.
         frequency_knee: Share of the frequency below which memory slows down, too.
+        bandwidth_ceiling: Most of the memory's bandwidth that it can draw, where several units share the memory
+            of a system on a chip [B/s]; 0 if all.
+        sram: Memory on the chip that holds weights, besides `memory` [B]; 0 if it holds none.
+        sram_bandwidth: Peak of that [B/s].
+        storage_bandwidth: Rate at which weights that fit nowhere else are read from storage [B/s]; 0 if unknown.
         unsupported: Shares of the parts of a step (linear, attention, head) that it leaves to its host.
         host: The processor that runs those; None if it leaves nothing.
         thermal: How it warms up, and when it slows down for that; None if nothing is known.
@@ -110,6 +115,10 @@ class Accelerator:
     power_modes: Mapping[str, PowerMode] = field(default_factory=dict, hash=False)
     frequency_exponent: float = 2.5
     frequency_knee: float = 0.6
+    bandwidth_ceiling: float = 0.0
+    sram: float = 0.0
+    sram_bandwidth: float = 0.0
+    storage_bandwidth: float = 0.0
     unsupported: Mapping[str, float] = field(default_factory=dict, hash=False)
     host: Host | None = None
     thermal: Thermal | None = None
@@ -124,6 +133,11 @@ class Accelerator:
         """
         own: float = getattr(self, ARITHMETIC.get(weights, weights), 0.0)
         return own or self.fp16 or self.int8
+
+    @property
+    def drawable_bandwidth(self) -> float:
+        """Most bandwidth of the memory that it can draw [B/s]."""
+        return min(self.memory_bandwidth, self.bandwidth_ceiling or self.memory_bandwidth)
 
     @property
     def flops(self) -> dict[str, float]:

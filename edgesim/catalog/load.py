@@ -263,6 +263,8 @@ def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:
     missing = [key for key in needed if key not in figures]
     if "unsupported" in figures and "host" not in figures and any(figures["unsupported"].value.values()):
         missing.append("host")
+    if "sram" in figures and "sram_bandwidth" not in figures:
+        missing.append("sram_bandwidth")
     if missing:
         raise MissingFiguresError("accelerator", name, tuple(missing))
     title = str(entry.get("title") or name)

@@ -61,6 +61,8 @@ def _clocked(accelerator: Accelerator, compute: float, memory: float, idle_w: fl
         accelerator,
         **peaks,
         memory_bandwidth=accelerator.memory_bandwidth * memory,
+        bandwidth_ceiling=accelerator.bandwidth_ceiling * memory,
+        sram_bandwidth=accelerator.sram_bandwidth * compute,
         idle_w=idle_w,
         base_power=(idle_w + beyond_idle) / accelerator.tdp_w,
         memory_power=accelerator.memory_power * memory,

@@ -58,6 +58,8 @@ def linear_step_cost(
     pue: float = 1.0,
     host_power: float = 0.0,
     context: int | None = None,
+    paging: bool = False,
+    kv_tokens: int | None = None,
 ) -> StepCost:
     """Build the step costs of a replica from stated coefficients.
 
@@ -77,6 +79,8 @@ def linear_step_cost(
         pue: Power usage effectiveness of the place.
         host_power: The replica's share of what the host draws [W].
         context: Longest sequence; the LLM's own by default.
+        paging: Whether weights that do not fit are read from storage.
+        kv_tokens: Tokens that the KV cache is stated to hold.
     """
     drawn = _power(accelerator, power, tensor_parallel, pue, host_power)
     block = block_bytes(llm, kv, block_size, tensor_parallel)
@@ -92,6 +96,8 @@ def linear_step_cost(
             max_batched_tokens=max_batched_tokens,
             block_size=block_size,
             memory_utilisation=memory_utilisation,
+            paging=paging,
+            kv_tokens=kv_tokens,
         )
     link = accelerator.host_link if accelerator else math.inf
     decode, mixed = _tables(coefficients, max_num_seqs, max_batched_tokens)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from edgesim.costs.llm import kv_bytes_per_token, kv_copies, weights_bytes
+from edgesim.costs.spill import spill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Protocol
 
     from edgesim.catalog import Accelerator, Llm
+    from edgesim.costs.spill import Spill
 
     class _Would(Protocol):
         def __call__(self, as_weights: str, parallel: int, on: Accelerator = ...) -> bool: ...
@@ -66,6 +68,35 @@ def block_bytes(llm: Llm, kv: str = "fp16", block_size: int = 16, tensor_paralle
     return round(block_size * kv_bytes_per_token(llm, kv) * kv_copies(llm, tensor_parallel))
 
 
+def residence(
+    accelerator: Accelerator,
+    llm: Llm,
+    *,
+    weights: str | None = None,
+    kv: str = "fp16",
+    tensor_parallel: int = 1,
+    max_num_seqs: int = 256,
+    max_batched_tokens: int = 2048,
+    block_size: int = 16,
+    memory_utilisation: float = 0.9,
+    paging: bool = False,
+    kv_tokens: int | None = None,
+) -> Spill:
+    """Place the weights of a replica, and see what is left for its KV cache; the arguments are those of `fit`."""
+    block = block_bytes(llm, kv, block_size, tensor_parallel)
+    least = -(-min(ROOM_FOR, llm.context) // block_size) * block
+    return spill(
+        accelerator,
+        tensor_parallel,
+        weights=weights_bytes(llm, weights),
+        working=working_bytes(llm, max_batched_tokens, max_num_seqs),
+        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
+        kv_least=least,
+        kv_wanted=-(-kv_tokens // block_size) * block if kv_tokens else least * max_num_seqs,
+        paging=paging,
+    )
+
+
 def kv_blocks(
     accelerator: Accelerator,
     llm: Llm,
@@ -77,13 +108,27 @@ def kv_blocks(
     max_batched_tokens: int = 2048,
     block_size: int = 16,
     memory_utilisation: float = 0.9,
+    paging: bool = False,
+    kv_tokens: int | None = None,
 ) -> int:
     """Count the KV blocks that fit beside the weights; 0 if not even the weights do."""
     block = block_bytes(llm, kv, block_size, tensor_parallel)
     if block == 0:
         return UNLIMITED_BLOCKS
-    used = weights_bytes(llm, weights) + working_bytes(llm, max_batched_tokens, max_num_seqs)
-    return max(0, available_bytes(accelerator, tensor_parallel, memory_utilisation) - used) // block
+    placed = residence(
+        accelerator,
+        llm,
+        weights=weights,
+        kv=kv,
+        tensor_parallel=tensor_parallel,
+        max_num_seqs=max_num_seqs,
+        max_batched_tokens=max_batched_tokens,
+        block_size=block_size,
+        memory_utilisation=memory_utilisation,
+        paging=paging,
+        kv_tokens=kv_tokens,
+    )
+    return placed.kv_room // block
 
 
 def fit(
@@ -99,6 +144,8 @@ def fit(
     block_size: int = 16,
     memory_utilisation: float = 0.9,
     suggest: bool = True,
+    paging: bool = False,
+    kv_tokens: int | None = None,
 ) -> Fit:
     """Check that an LLM fits, and say what would if it does not.
 
@@ -114,28 +161,47 @@ def fit(
         block_size: Tokens in a KV block.
         memory_utilisation: Share of the memory that the engine may take.
         suggest: Whether to look for what would fit.
+        paging: Whether weights that do not fit are read from storage.
+        kv_tokens: Tokens that the KV cache is stated to hold.
     """
     weights = weights or llm.weights
-    tokens = min(ROOM_FOR, llm.context)
-    blocks = -(-tokens // block_size)
-    extra = working_bytes(llm, max_batched_tokens, max_num_seqs)
 
-    def needed(as_weights: str, parallel: int) -> int:
-        return weights_bytes(llm, as_weights) + extra + blocks * block_bytes(llm, kv, block_size, parallel)
+    def placed(
+        as_weights: str, parallel: int, on: Accelerator = accelerator, *, paged: bool = paging
+    ) -> Spill:
+        return residence(
+            on,
+            llm,
+            weights=as_weights,
+            kv=kv,
+            tensor_parallel=parallel,
+            max_num_seqs=max_num_seqs,
+            max_batched_tokens=max_batched_tokens,
+            block_size=block_size,
+            memory_utilisation=memory_utilisation,
+            paging=paged,
+            kv_tokens=kv_tokens,
+        )
 
     def would(as_weights: str, parallel: int, on: Accelerator = accelerator) -> bool:
-        return needed(as_weights, parallel) <= available_bytes(on, parallel, memory_utilisation)
+        return placed(as_weights, parallel, on).fits
 
-    result = Fit(
-        needed=needed(weights, tensor_parallel),
-        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
-        weights=weights_bytes(llm, weights),
+    found = placed(weights, tensor_parallel)
+    beside = (
+        0 if found.cache_on_chip else working_bytes(llm, max_batched_tokens, max_num_seqs) + found.kv_least
     )
-    if result.fits or not suggest:
+    result = Fit(
+        needed=found.in_memory + beside,
+        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
+        weights=found.weights,
+    )
+    if found.fits or not suggest:
         return result
     ways = list(_lighter(llm, weights, tensor_parallel, would))
     ways += list(_wider(weights, tensor_parallel, accelerators, would))
     ways += list(_larger(weights, tensor_parallel, would))
+    if accelerator.storage_bandwidth and placed(weights, tensor_parallel, paged=True).fits:
+        ways.append("paging: true (the rest is then read from storage in each step)")
     return Fit(result.needed, result.available, result.weights, " or ".join(ways))
 
 
@@ -162,6 +228,7 @@ def _larger(weights: str, parallel: int, would: _Would) -> Iterator[str]:
     from edgesim.catalog import accelerators  # noqa: PLC0415 - only for the message of a misfit
 
     known = sorted(accelerators().values(), key=lambda item: (item.memory, item.name))
-    fitting = [item.name for item in known if would(weights, parallel, item)][:3]
+    # What streams weights from its host holds them, too, but nobody should be sent there.
+    fitting = [item.name for item in known if not item.sram and would(weights, parallel, item)][:3]
     if fitting:
         yield f"an accelerator that holds it ({', '.join(fitting)})"

@@ -200,6 +200,8 @@ def profile_step_cost(
     pue: float = 1.0,
     host_power: float = 0.0,
     context: int | None = None,
+    paging: bool = False,
+    kv_tokens: int | None = None,
     step_overhead: float | None = None,
     sequence_overhead: float | None = None,
     time_factor: float = 1.0,
@@ -220,6 +222,8 @@ def profile_step_cost(
         pue: Power usage effectiveness of the place.
         host_power: The replica's share of what the host draws [W].
         context: Longest sequence; the LLM's own by default.
+        paging: Whether weights that do not fit are read from storage.
+        kv_tokens: Tokens that the KV cache is stated to hold.
         step_overhead: What the host adds to a step [s], instead of the profile's.
         sequence_overhead: What it adds for each sequence [s], instead of the profile's.
         time_factor: What the measured times are multiplied by, host apart.
@@ -264,6 +268,8 @@ def profile_step_cost(
             max_batched_tokens=max_batched_tokens,
             block_size=block_size,
             memory_utilisation=memory_utilisation,
+            paging=paging,
+            kv_tokens=kv_tokens,
         ),
         swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
         base_mw=power.base_mw,

@@ -34,6 +34,10 @@ class DeploymentLike(Protocol):
     @property
     def context(self) -> int | None: ...  # noqa: D102
     @property
+    def paging(self) -> bool: ...  # noqa: D102
+    @property
+    def kv_tokens(self) -> int | None: ...  # noqa: D102
+    @property
     def costs(self) -> Any: ...  # noqa: D102
 
 
@@ -68,6 +72,8 @@ def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike,
         "block_size": deployment.block_size,
         "memory_utilisation": deployment.memory_utilisation,
         "context": deployment.context,
+        "paging": deployment.paging,
+        "kv_tokens": deployment.kv_tokens,
         "pue": node.pue,
         "host_power": node.host_power * deployment.tensor_parallel / node.accelerators,
     }

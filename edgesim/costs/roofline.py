@@ -27,9 +27,11 @@ import numpy as np
 
 from edgesim.costs import llm as work
 from edgesim.costs.fallback import EVERYTHING, fallback_of
-from edgesim.costs.memory import block_bytes, kv_blocks
+from edgesim.costs.memory import UNLIMITED_BLOCKS, block_bytes, residence
 from edgesim.costs.power import columns, power_of
 from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range, up, work_unit
+from edgesim.errors import SimulationError
+from edgesim.units import format_bytes, format_gigabytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from edgesim.catalog import Accelerator, Llm
     from edgesim.costs.fallback import Fallback
     from edgesim.costs.power import Power
+    from edgesim.costs.spill import Spill
 
 ACTIVATION_BYTES: Final = 2
 """Activations travel between accelerators in 16 bits."""
@@ -61,7 +64,10 @@ class Efficiency:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Rates that a replica really reaches, all its accelerators together [FLOP/s, B/s, s]."""
+    """Rates that a replica really reaches, all its accelerators together [FLOP/s, B/s, s].
+
+    The three `traffic` are bytes of memory traffic that a byte of weights, of KV cache and of activations counts for.
+    """
 
     accelerator: Accelerator
     weights: str
@@ -76,32 +82,59 @@ class Machine:
     step_overhead: float
     sequence_overhead: float
     fallback: Fallback | None = None
+    weight_traffic: float = 1.0
+    cache_traffic: float = 1.0
+    small_traffic: float = 1.0
 
 
-def machine(accelerator: Accelerator, weights: str, tensor_parallel: int, given: Efficiency) -> Machine:
-    """Work out what a replica reaches of its accelerators' peaks."""
+def machine(
+    accelerator: Accelerator,
+    weights: str,
+    tensor_parallel: int,
+    given: Efficiency,
+    placed: Spill | None = None,
+) -> Machine:
+    """Work out what a replica reaches of its accelerators' peaks, with weights placed so; by default in memory."""
     full = weights in {"fp16", "bf16"}
     quantised = 1.0 if full else accelerator.quantised_efficiency
     growth = 1.0 + accelerator.parallel_overhead * math.log2(tensor_parallel)
     compute = _first(given.compute_efficiency, accelerator.compute_efficiency) * tensor_parallel
     memory = _first(given.memory_efficiency, accelerator.memory_efficiency) * tensor_parallel
     attention = _first(given.attention_efficiency, accelerator.attention_efficiency) * tensor_parallel
-    return Machine(
+    rate = memory * accelerator.drawable_bandwidth
+    reached = Machine(
         accelerator=accelerator,
         weights=weights,
         tensor_parallel=tensor_parallel,
         linear=compute * quantised * accelerator.peak(weights),
         # Attention runs in 16 bits whatever the weights are.
         attention=attention * accelerator.peak("fp16"),
-        weight_stream=memory * quantised * accelerator.memory_bandwidth,
-        stream=memory * accelerator.memory_bandwidth,
-        small_stream=memory * accelerator.activation_efficiency * accelerator.memory_bandwidth,
+        weight_stream=quantised * rate,
+        stream=rate,
+        small_stream=accelerator.activation_efficiency * rate,
         layer_overhead=_first(given.layer_overhead, accelerator.layer_overhead * growth),
         launch_overhead=accelerator.launch_overhead,
         step_overhead=_first(given.step_overhead, accelerator.step_overhead * growth),
         sequence_overhead=accelerator.step_overhead_per_sequence,
         fallback=fallback_of(accelerator),
     )
+    return reached if placed is None else _spilled(reached, placed, memory, quantised)
+
+
+def _spilled(speed: Machine, placed: Spill, memory: float, quantised: float) -> Machine:
+    """Let weights stream from where they lie, and what the chip holds at the chip's rate."""
+    accelerator = speed.accelerator
+    chip, share = memory * accelerator.sram_bandwidth, 1.0
+    storage = accelerator.storage_bandwidth
+    if placed.in_storage and not storage:
+        raise SimulationError(f"it is not known how fast {accelerator.name} reads its storage")
+    speed = replace(speed, weight_stream=placed.rate(quantised * chip, quantised * speed.stream, storage))
+    if accelerator.sram:
+        share = accelerator.memory_bandwidth / accelerator.sram_bandwidth
+        speed = replace(speed, small_stream=accelerator.activation_efficiency * chip, small_traffic=share)
+    if placed.cache_on_chip:
+        speed = replace(speed, stream=chip, cache_traffic=share)
+    return replace(speed, weight_traffic=placed.traffic(share))
 
 
 def ideal_machine(accelerator: Accelerator, weights: str, tensor_parallel: int) -> Machine:
@@ -133,6 +166,8 @@ def step_cost(
     host_power: float = 0.0,
     context: int | None = None,
     efficiency: Efficiency | None = None,
+    paging: bool = False,
+    kv_tokens: int | None = None,
 ) -> StepCost:
     """Build the step costs of a replica from specifications.
 
@@ -150,9 +185,24 @@ def step_cost(
         host_power: The replica's share of what the host draws [W].
         context: Longest sequence; the LLM's own by default.
         efficiency: What overrides the accelerator's own figures.
+        paging: Whether weights that do not fit are read from storage.
+        kv_tokens: Tokens that the KV cache is stated to hold.
     """
     weights = weights or llm.weights
-    speed = machine(accelerator, weights, tensor_parallel, efficiency or Efficiency())
+    placed = residence(
+        accelerator,
+        llm,
+        weights=weights,
+        kv=kv,
+        tensor_parallel=tensor_parallel,
+        max_num_seqs=max_num_seqs,
+        max_batched_tokens=max_batched_tokens,
+        block_size=block_size,
+        memory_utilisation=memory_utilisation,
+        paging=paging,
+        kv_tokens=kv_tokens,
+    )
+    speed = machine(accelerator, weights, tensor_parallel, efficiency or Efficiency(), placed)
     power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
     unit = work_unit(tensor_parallel * accelerator.peak(weights))
     # A decode step is a mixed step without prompts; so both tables come from the same rows.
@@ -175,17 +225,7 @@ def step_cost(
         mixed_coef=coef,
         stream_rate=0,
         kv_block_bytes=block,
-        kv_blocks=kv_blocks(
-            accelerator,
-            llm,
-            weights=weights,
-            kv=kv,
-            tensor_parallel=tensor_parallel,
-            max_num_seqs=max_num_seqs,
-            max_batched_tokens=max_batched_tokens,
-            block_size=block_size,
-            memory_utilisation=memory_utilisation,
-        ),
+        kv_blocks=placed.kv_room // block if block else UNLIMITED_BLOCKS,
         swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
         base_mw=power.base_mw,
         idle_mw=power.idle_mw,
@@ -200,9 +240,25 @@ def step_cost(
         peak_flops=tensor_parallel * accelerator.peak(weights),
         peak_bandwidth=tensor_parallel * accelerator.memory_bandwidth,
         weights_bytes=work.weights_bytes(llm, weights),
+        notes=_notes(accelerator, llm, placed),
     )
     check_range(cost, context or llm.context)
     return with_stream_rate(cost)
+
+
+def _notes(accelerator: Accelerator, llm: Llm, placed: Spill) -> tuple[str, ...]:
+    """What a report should say about where the weights lie."""
+    notes = []
+    whole = format_gigabytes(placed.weights)
+    if placed.on_chip and placed.on_chip < placed.weights:
+        part = format_bytes(placed.on_chip)
+        notes.append(f"{part} of {llm.name}'s {whole} of weights lie on the chip of {accelerator.name}")
+    if placed.in_storage:
+        part = format_gigabytes(placed.in_storage)
+        notes.append(
+            f"{accelerator.name} reads {part} of {llm.name}'s {whole} of weights from storage in each step"
+        )
+    return tuple(notes)
 
 
 def _calibration(accelerator: Accelerator) -> str:
@@ -259,7 +315,9 @@ def _rows(speed: Machine, llm: Llm, kv: str, tokens: NDArray[np.float64]) -> Row
     # A host that launches kernels one by one is ahead of a busy device; whoever is slower decides, with a soft corner.
     seconds = np.cbrt(seconds**3 + (llm.layers * speed.launch_overhead) ** 3) + speed.step_overhead
     seconds += _host_rows(speed, llm, tokens)
-    return seconds, flops, layers + head + activations + cache
+    traffic = speed.weight_traffic * (layers + head)
+    traffic += speed.small_traffic * activations + speed.cache_traffic * cache
+    return seconds, flops, traffic
 
 
 def _matrices(
@@ -336,11 +394,11 @@ def _feature_rows(speed: Machine, llm: Llm, kv: str) -> Rows:
             read / speed.stream,
         ]
         flops += [decode, pair, 0]
-        traffic += [read, read * 0.0, read]
+        traffic += [speed.cache_traffic * read, 0.0, speed.cache_traffic * read]
     head = kept.head * work.head_flops(llm)
     seconds += [head / speed.linear + speed.sequence_overhead, image_seconds(speed, llm)]
     flops += [head, work.image_flops(llm)]
-    traffic += [0.0, _image_bytes(speed, llm)]
+    traffic += [0.0, speed.weight_traffic * _image_bytes(speed, llm)]
     whole = np.array(seconds) + _host_features(speed, llm, kv)
     return whole, np.array(flops, dtype=np.float64), np.array(traffic, dtype=np.float64)
 

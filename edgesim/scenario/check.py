@@ -13,6 +13,7 @@ from edgesim.units import format_gigabytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from edgesim.catalog import Accelerator
     from edgesim.scenario.deployment import Deployment
     from edgesim.scenario.schema import Scenario
     from edgesim.scenario.topology import Node
@@ -117,12 +118,19 @@ def _engines(scenario: Scenario) -> Iterator[Problem]:
 def _memory(scenario: Scenario) -> Iterator[Problem]:
     """Weights, working memory and at least one sequence must fit into the accelerators of a replica."""
     from edgesim.costs.memory import fit  # noqa: PLC0415 - a layer above that needs nothing of this one
+    from edgesim.costs.setting import as_set  # noqa: PLC0415
 
     for index, deployment in enumerate(scenario.deployments):
         node = scenario.topology.nodes[deployment.on]
         if node.accelerator is None or deployment.tensor_parallel > node.accelerators:
             continue
-        accelerator, llm = scenario.accelerator(node.accelerator), scenario.deployed(deployment)
+        accelerator = as_set(scenario.accelerator(node.accelerator), node)
+        llm = scenario.deployed(deployment)
+        if deployment.paging and not accelerator.storage_bandwidth:
+            text = f"it is not known how fast {deployment.on!r} reads its storage"
+            help_ = f"give {deployment.on!r} e.g. 'storage_bandwidth: 2 GB/s'"
+            yield Problem(("deployments", index, "paging"), text, help_)
+            continue
         if deployment.context is not None and deployment.context > llm.context:
             text = f"{deployment.llm} sees at most {llm.context} tokens, not {deployment.context}"
             yield Problem(("deployments", index, "context"), text)
@@ -137,20 +145,22 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
             max_batched_tokens=deployment.max_batched_tokens,
             block_size=deployment.block_size,
             memory_utilisation=deployment.memory_utilisation,
+            paging=deployment.paging,
+            kv_tokens=deployment.kv_tokens,
         )
         if not result.fits:
             key = "weights" if "weights" in deployment.model_fields_set else "llm"
-            text, help_ = _misfit(scenario, deployment, result)
+            text, help_ = _misfit(scenario, deployment, accelerator, result)
             yield Problem(("deployments", index, key), text, help_)
 
 
-def _misfit(scenario: Scenario, deployment: Deployment, result: Any) -> tuple[str, str]:
+def _misfit(
+    scenario: Scenario, deployment: Deployment, accelerator: Accelerator, result: Any
+) -> tuple[str, str]:
     """Say how much is missing, and what would fit."""
-    node = scenario.topology.nodes[deployment.on]
-    assert node.accelerator is not None
-    accelerator, llm = scenario.accelerator(node.accelerator), scenario.deployed(deployment)
+    llm = scenario.deployed(deployment)
     weights = format_gigabytes(result.weights)
-    offer = f"{deployment.tensor_parallel} x {format_gigabytes(accelerator.memory)} ({node.accelerator})"
+    offer = f"{deployment.tensor_parallel} x {format_gigabytes(accelerator.memory)} ({accelerator.name})"
     text = f"{llm.name} ({deployment.weights or llm.weights}) needs {weights} of weights; "
     text += f"node {deployment.on!r} offers {offer}"
     if result.weights < accelerator.memory * deployment.tensor_parallel:  # close: say what else takes room
@@ -166,6 +176,9 @@ def _profiles(scenario: Scenario) -> Iterator[Problem]:
         accelerator = scenario.topology.nodes[deployment.on].accelerator
         if deployment.costs.kind != "profile" or accelerator is None:
             continue
+        if deployment.paging:
+            text = "measured times know nothing of paging"
+            yield Problem(("deployments", index, "paging"), text, "use kind: roofline")
         from edgesim.costs import profile  # noqa: PLC0415 - brings numpy, which few scenarios need to be checked
 
         llm = scenario.deployed(deployment)

@@ -153,6 +153,11 @@ class Deployment(Section):
     memory_utilisation: Share = Field(
         default=0.9, description="Share of the accelerator's memory that may be used."
     )
+    paging: bool = Field(
+        default=False,
+        description="Whether weights that do not fit into memory are read from storage in each step.",
+        strict=True,
+    )
     kv_tokens: Count | None = Field(
         default=None,
         description="Size of the KV cache, as the engine reports it; by default what memory leaves.",

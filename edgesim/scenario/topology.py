@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault, real, short, whole
 from edgesim.scenario.thermal import Heat
 from edgesim.units import (
+    Bytes,
     BytesPerSecond,
     GramsPerKwh,
     JoulesPerByte,
@@ -49,6 +50,18 @@ class Node(Section):
     frequency: Share = Field(
         default=1.0, description="Share of their frequency at which its accelerators are clocked."
     )
+    available_memory: Bytes | None = Field(
+        default=None,
+        description="Memory of each accelerator that may be used at all; by default the catalogue's.",
+    )
+    reserved_memory: Bytes | None = Field(
+        default=None,
+        description="What drivers, system and other programs keep of it; by default the catalogue's figure.",
+    )
+    storage_bandwidth: BytesPerSecond | None = Field(
+        default=None,
+        description="Rate at which paged weights are read from storage; by default the catalogue's.",
+    )
     thermal: Heat = Field(
         default=None,
         description="Whether its accelerators warm up and slow down; true, or figures of your own.",
@@ -79,6 +92,8 @@ class Node(Section):
     def _consistent(self) -> Self:
         if not 0 < self.frequency <= 1:
             raise fault("'frequency' must be more than 0 % and at most 100 %", key="frequency")
+        if self.available_memory is not None and (self.reserved_memory or 0) >= self.available_memory:
+            raise fault("'reserved_memory' leaves nothing of 'available_memory'", key="reserved_memory")
         if self.grid is not None and self.carbon is not None:
             raise fault("give either 'grid' or 'carbon'", key="carbon")
         return self

@@ -90,6 +90,8 @@ def _deployment(**values):
         "block_size": 32,
         "memory_utilisation": 0.8,
         "context": None,
+        "paging": False,
+        "kv_tokens": None,
     }
     return SimpleNamespace(**(defaults | values))
 

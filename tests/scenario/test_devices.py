@@ -192,3 +192,58 @@ def test_thermal_figures_of_ones_own_are_complete(changed, complaints, entry, ex
         changed((EDGE, "edge:  {tier: edge, accelerator: mine"), ("deployments:", own + "deployments:"))
     )
     assert found.split("  ", 1)[1] == f"accelerators.mine.thermal: {expected}"
+
+
+BIG = ("{llm: llama-3.2-1b, weights: int4, on: phone}", "{llm: llama-3.1-8b, on: phone%s}")
+
+
+def test_weights_may_be_paged(changed, complaint):
+    """What does not fit is refused, and paging offered; a deployment that says so is taken."""
+    refused = complaint(changed((BIG[0], BIG[1] % "")))
+    assert "or paging: true (the rest is then read from storage in each step)" in refused
+    found = load(changed((BIG[0], BIG[1] % ", paging: true")))
+    assert found.deployments[0].paging
+    assert found.machine(found.deployments[0]).storage_bandwidth == 2e9
+    phone = "accelerator: snapdragon-8-gen3"
+    found = load(
+        changed((BIG[0], BIG[1] % ", paging: true"), (phone, f"{phone}, storage_bandwidth: 500 MB/s"))
+    )
+    assert found.machine(found.deployments[0]).storage_bandwidth == 5e8
+
+
+def test_paging_that_cannot_be(changed, complaints, tmp_path):
+    """It needs the rate of storage, a switch, and costs that can follow."""
+    seventy = ("llama-3.1-8b, weights: int8, on: edge", "llama-3.1-70b, on: edge, paging: true")
+    (found,) = complaints(changed(seventy))
+    assert found.endswith("deployments[1].paging: it is not known how fast 'edge' reads its storage")
+    (found,) = complaints(changed((BIG[0], BIG[1] % ", paging: 3")))
+    assert ".paging: " in found
+    profile = ("on: edge}", "on: edge, paging: true, costs: {kind: profile, path: p.json}}")
+    (tmp_path / "p.json").write_text("{}", encoding="utf-8")
+    found = complaints(changed(profile, (EDGE, f"{EDGE}, storage_bandwidth: 2 GB/s")))
+    assert any(
+        text.endswith("deployments[1].paging: measured times know nothing of paging") for text in found
+    )
+
+
+def test_memory_that_is_shared_with_others(changed, complaint):
+    """A node says how much of the memory there is for LLMs, and what the system keeps of that."""
+    phone = "accelerator: snapdragon-8-gen3"
+    shared = (phone, f"{phone}, available_memory: 8 GB, reserved_memory: 2.5 GB")
+    found = load(changed(shared))
+    device = found.machine(found.deployments[0])
+    assert (device.memory, device.runtime_memory) == (8e9, 2.5e9)
+    report = complaint(changed(shared, (BIG[0], BIG[1] % ", weights: int8")))
+    assert "node 'phone' offers 1 x 8.0 GB (snapdragon-8-gen3)" in report
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ("available_memory: 2 GB, reserved_memory: 3 GB", "reserved_memory: 'reserved_memory' leaves nothing of 'available_memory'"),
+        ("available_memory: 2 GHz", "available_memory: '2 GHz' is not a size; write e.g. '16 GiB'"),
+    ],
+)  # fmt: skip
+def test_memory_that_cannot_be(changed, complaints, node, expected):
+    (found,) = complaints(changed((EDGE, f"{EDGE}, {node}")))
+    assert found.split("  ", 1)[1] == f"topology.nodes.edge.{expected}"
