@@ -35,6 +35,8 @@ REPLICA_TOTALS: Final = np.dtype(
             "peak_kv_blocks",
             "kv_blocks",
             "hit_tokens",
+            # times an accelerator was made ready for it, where several LLMs take turns
+            "switches",
         )
     ]
     + [

@@ -40,7 +40,7 @@ Process = Callable[["Simulation"], Generator[Any, Any, Any]]
 """A SimPy process of one's own: a generator function of the simulation."""
 
 COUNTED = (
-    "hit_tokens",
+    "hit_tokens", "switches",
     "busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "wasted_nj", "compute_nj",
     "peak_blocks", "mflop", "kib",
 )  # fmt: skip
@@ -488,11 +488,20 @@ class Simulation:
         system = self.fleet.system
         found = np.zeros(len(table["busy_ps"]), REPLICA_TOTALS)
         found["on_ps"] = self._time_on()
-        for name in ("busy_ps", "unattributed_ps", "steps", "tokens", "served", "preemptions", "hit_tokens"):
+        for name in (
+            "busy_ps",
+            "unattributed_ps",
+            "steps",
+            "tokens",
+            "served",
+            "preemptions",
+            "hit_tokens",
+            "switches",
+        ):
             found[name] = table[name]
         found["compute_nj"] = table["compute_nj"]
         found["peak_kv_blocks"], found["kv_blocks"] = table["peak_blocks"], system.replicas["total_blocks"]
-        found["idle_ps"] = found["on_ps"] - found["busy_ps"]
+        found["idle_ps"] = _idle(found["on_ps"], found["busy_ps"], system.replicas["accelerator"])
         for i, row in enumerate(system.replicas):
             cost = system.costs[int(row["cost"])]
             work_nj = found["work_nj"][i] = self.doors.works.energy_nj(i, now)
@@ -540,3 +549,16 @@ class Simulation:
             return self.engine.network.carried_until(now)
         links = self.engine.arena.tables["links"][: len(self.fleet.system.links)]
         return links["carried"] + links["allotted"] * (now - links["settled_at"]).astype(float) * 1e-15
+
+
+def _idle(
+    on: NDArray[np.int64], busy: NDArray[np.int64], accelerator: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Time that replicas stand by [ps]; those that take turns on an accelerator share the time it stands by."""
+    idle = on - busy
+    for number in np.unique(accelerator[accelerator != rows.ALONE]):
+        sharing = np.flatnonzero(accelerator == number)
+        whole = max(0, int(on[sharing].max()) - int(busy[sharing].sum()))
+        idle[sharing] = whole // len(sharing)
+        idle[sharing[0]] += whole % len(sharing)
+    return idle

@@ -132,11 +132,11 @@ COST: Final = _row(
 REPLICA: Final = _row(
     # what it is
     "node tier llm cost max_num_seqs max_tokens block_size total_blocks watermark swaps swap_blocks context_limit"
-    " slots residues start_ps encoder caching cache_order"
+    " slots residues start_ps encoder caching cache_order accelerator"
     # how it is
     " state speed saved_mw free_blocks free_swap waiting transit running decoding swapped partial counter context"
     " ghosts wait_head wait_tail run_head run_tail swap_head swap_tail assigned progress"
-    " cached idle_head idle_tail cache_clock made hit_tokens"
+    " cached idle_head idle_tail cache_clock made hit_tokens in_line next_in_line"
     # its plan: steps of the batch that runs, each `base + slope * j` long
     " planned plan_start plan_steps plan_base plan_slope plan_mixed plan_tokens plan_extra boundary epoch stormed"
     " plan_nj plan_nj_slope plan_below"
@@ -144,10 +144,16 @@ REPLICA: Final = _row(
     " cum_nj cum_share busy_ps steps tokens compute_nj unattributed_ps wasted_nj peak_blocks preemptions served"
     # the scheduler's answer that stands: has the batch changed since, for how many steps and until when it holds, the
     # time of swaps since it was asked
-    " changed steps_left until swaps_ps",
+    " changed steps_left until swaps_ps switches",
     # mflop and kib of the plan (first step, slope), totals, price and carbon, score of what it answers
     "plan_mflop plan_mflop_slope plan_kib plan_kib_slope mflop kib usd_per_ps usd_per_nj gram_per_nj quality",
 )
+
+ALONE: Final = 0
+"""The accelerator of a replica that shares none; shared ones are numbered from 1."""
+
+DEVICE: Final = _row("quantum switch_ps loaded holder first last since")
+"""An accelerator that replicas share: who is loaded, who has it since when, and the line of those who wait."""
 
 LEG: Final = _row(
     # A line of eight fields is a cache line, and what is used together stands together.

@@ -47,6 +47,7 @@ class State(NamedTuple):
     buckets: Any
     hashes: Any
     next_uses: Any
+    devices: Any
 
 
 def record_types() -> tuple[np.dtype, ...]:
@@ -56,7 +57,7 @@ def record_types() -> tuple[np.dtype, ...]:
     return (
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
         rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD,
-        REQUEST_RECORD, INT, INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT,
+        REQUEST_RECORD, INT, INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT, rows.DEVICE,
     )  # fmt: skip
 
 

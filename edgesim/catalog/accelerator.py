@@ -68,6 +68,7 @@ class Accelerator:
         sram: Memory on the chip that holds weights, besides `memory` [B]; 0 if it holds none.
         sram_bandwidth: Peak of that [B/s].
         storage_bandwidth: Rate at which weights that fit nowhere else are read from storage [B/s]; 0 if unknown.
+        switch_time: Time to get ready for another LLM, where deployments take turns on it [s]; None if they cannot.
         unsupported: Shares of the parts of a step (linear, attention, head) that it leaves to its host.
         host: The processor that runs those; None if it leaves nothing.
         thermal: How it warms up, and when it slows down for that; None if nothing is known.
@@ -119,6 +120,7 @@ class Accelerator:
     sram: float = 0.0
     sram_bandwidth: float = 0.0
     storage_bandwidth: float = 0.0
+    switch_time: float | None = None
     unsupported: Mapping[str, float] = field(default_factory=dict, hash=False)
     host: Host | None = None
     thermal: Thermal | None = None

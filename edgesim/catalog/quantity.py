@@ -22,6 +22,7 @@ _READERS: Final = {
     "idle_w": "watts",
     "tdp_w": "watts",
     "interconnect_latency": "seconds",
+    "switch_time": "seconds",
     "layer_overhead": "seconds",
     "launch_overhead": "seconds",
     "step_overhead": "seconds",

@@ -195,6 +195,7 @@ def _work(totals: Totals, members: Sequence[int]) -> Json:
         "tokens": int(totals.replica("tokens")[rows].sum()),
         "cached_tokens": int(totals.replica("hit_tokens")[rows].sum()),
         "preemptions": int(totals.replica("preemptions")[rows].sum()),
+        "switches": int(totals.replica("switches")[rows].sum()),
         "peak_kv_share": float(max(p / b for p, b in zip(peak, blocks, strict=True)))
         if blocks.all()
         else None,

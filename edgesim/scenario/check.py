@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import Problem, ScenarioError
 from edgesim.scenario.suits import brings_images, suits, wants_reply
 from edgesim.scenario.topology import MOST_NODES
-from edgesim.units import format_gigabytes
+from edgesim.units import format_gigabytes, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _patterns(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _placement(scenario: Scenario) -> Iterator[Problem]:
-    """Accelerators are never shared: each belongs to one replica."""
+    """An accelerator belongs to one replica, unless it can switch between LLMs: then deployments take turns."""
     used: dict[str, int] = {}
     for index, deployment in enumerate(scenario.deployments):
         path, node = ("deployments", index), scenario.topology.nodes[deployment.on]
@@ -90,12 +90,30 @@ def _placement(scenario: Scenario) -> Iterator[Problem]:
         before = used.get(deployment.on, 0)
         used[deployment.on] = before + deployment.replicas * deployment.tensor_parallel
         if used[deployment.on] > node.accelerators:
+            if scenario.accelerator(node.accelerator).switch_time is not None:
+                yield from _turns(scenario, deployment.on, index)
+                continue
             yield Problem(
                 (*path, "replicas" if deployment.replicas > 1 else "on"),
                 f"two replicas cannot share an accelerator; the replicas on node {deployment.on!r} take "
                 f"{used[deployment.on]}, it has {node.accelerators}",
                 f"give {deployment.on!r} 'accelerators: {used[deployment.on]}', or deploy fewer replicas",
             )
+
+
+def _turns(scenario: Scenario, group: str, index: int) -> Iterator[Problem]:
+    """Deployments that take turns need the whole node for a turn, and room in its memory beside each other."""
+    node = scenario.topology.nodes[group]
+    sharing = [one for one in scenario.deployments if one.on == group]
+    if any((one.replicas, one.tensor_parallel) != (1, node.accelerators) for one in sharing):
+        text = f"deployments that take turns on {group!r} need all of its accelerators, and one replica each"
+        help_ = f"write tensor_parallel: {node.accelerators} and replicas: 1 for each, or deploy fewer"
+        yield Problem(("deployments", index, "on"), text, help_)
+    together = sum(one.memory_utilisation for one in sharing)
+    if together > 1 + 1e-9:
+        text = f"deployments that take turns on {group!r} may use {format_percent(together)} of its memory"
+        help_ = f"give each a share, such as memory_utilisation: {90 // len(sharing)} %"
+        yield Problem(("deployments", index, "memory_utilisation"), text, help_)
 
 
 def _accelerators(node: Node) -> str:

@@ -118,6 +118,12 @@ class Scenario(Section):
             found = catalog.engine(deployment.engine).under(found)
         return as_set(found, node)
 
+    def takes_turns(self, group: str) -> bool:
+        """Whether the replicas on each node of a group need more accelerators than it has."""
+        deployed = [one for one in self.deployments if one.on == group]
+        taken = sum(one.replicas * one.tensor_parallel for one in deployed)
+        return taken > self.topology.nodes[group].accelerators
+
     def llm(self, name: str) -> Llm:
         """Look up an LLM, the scenario's own first.
 

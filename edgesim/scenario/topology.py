@@ -13,6 +13,7 @@ from edgesim.units import (
     BytesPerSecond,
     GramsPerKwh,
     JoulesPerByte,
+    PositiveSeconds,
     Seconds,
     Share,
     UsdPerByte,
@@ -42,6 +43,10 @@ class Node(Section):
         default=None, description="What runs LLMs on it; a node without one only asks or forwards."
     )
     accelerators: Count = Field(default=1, description="Accelerators of each node.")
+    quantum: PositiveSeconds = Field(
+        default=1.0,
+        description="How long one of several deployments keeps an accelerator that others wait for.",
+    )
     power_mode: Name | None = Field(
         default=None,
         description="Power mode of its accelerators, as the catalogue lists them; by default none.",

@@ -8,7 +8,8 @@ ones fill what is left of the token budget; and the next plan begins.
 from __future__ import annotations
 
 from edgesim.arena.compile import kernel
-from edgesim.arena.rows import CANCELLED, DECODE, MIXED_FEATURES, NONE, PREFILL, SWAPPED, WAITING
+from edgesim.arena.rows import ALONE, CANCELLED, DECODE, MIXED_FEATURES, NONE, PREFILL, SWAPPED, WAITING
+from edgesim.serving.device import keep_turn, leave, load, take_turn
 from edgesim.serving.legs import (
     blocks_for,
     close,
@@ -263,6 +264,8 @@ def remove_prefill(s, replica, i):
 def begin_step(s, r):
     """Form the next step: blocks for the decodes, the chunk in progress, then who waits."""
     replica = s.replicas[r]
+    if replica.accelerator != ALONE and not may_run(s, r):
+        return
     cost = s.costs[replica.cost]
     extra = 0
     storm = False
@@ -289,6 +292,8 @@ def begin_step(s, r):
         if replica.swapped == 0 and replica.waiting > 0:
             images, chunked = admit(s, r, budget, chunked)
     replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
+    if replica.accelerator != ALONE and (chunked > 0 or replica.decoding > 0):
+        extra += load(s, r)
     if chunked > 0 or extra > 0:
         price_mixed(s, r, images, extra)
     elif replica.decoding > 0:
@@ -296,6 +301,23 @@ def begin_step(s, r):
         if storm and replica.waiting + replica.swapped > 0:
             k = 1
         plan_decode(s, r, k)
+    if replica.accelerator != ALONE:
+        if replica.planned:
+            keep_turn(s, r)
+        else:
+            leave(s, r)
+
+
+@kernel
+def may_run(s, r):
+    """Is it this replica's turn on an accelerator that it shares? Without work it takes none."""
+    replica = s.replicas[r]
+    if replica.ghosts > 0:  # of those that were cancelled while it stood in line
+        drop_ghosts(s, r)
+    if replica.running + replica.waiting + replica.swapped > 0:
+        return take_turn(s, r)
+    leave(s, r)
+    return False
 
 
 @kernel

@@ -130,6 +130,10 @@ class KernelEngine:
         put("asked", blank(1, rows.ARRIVAL))
         put("dirty", np.zeros(len(links) + 1, np.int64))
         put("touched", np.zeros(len(links) + 1, np.int64))
+        devices = longer(system.devices, max(1, len(system.devices)), rows.DEVICE)
+        for name in ("holder", "first", "last"):
+            devices[name] = rows.NONE
+        put("devices", devices)
         put("hashes", system.hashes)
         put("next_uses", system.next_uses)
         for name, kind in (("legs", rows.LEG), ("requests", rows.REQUEST), ("flows", rows.FLOW_ROW)):
@@ -470,6 +474,10 @@ class KernelEngine:
         self.arena.tables["listed"][: len(order)] = order
         self._do(loop.ABORT, replica, rows.FAILED, len(order))
         self._count_absent()
+        if self.control["notify"]:  # before another crash of this instant hands the records over
+            self.control["notify"] = 0
+            self._notify()
+            self.control["first_row"] = self.control["request_rows"]
 
     def load(self, replica: int) -> tuple[int, int, int]:
         """Running and waiting legs of a replica, and its free KV blocks as of the last boundary before now."""

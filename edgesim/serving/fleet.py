@@ -75,6 +75,7 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
     llms = [scenario.deployed(deployment) for deployment in scenario.deployments]
     step_costs = [_step_cost(scenario, *each) for each in zip(scenario.deployments, llms, strict=True)]
     table, deployment_of, names = _replicas(scenario, topology, llms, step_costs, cache_order)
+    devices = _devices(scenario, topology, table)
     classes, llm_class = _llm_classes(scenario)
     places, candidates, pool = _places(scenario, topology, table, deployment_of, classes)
     workloads = np.zeros(len(scenario.workloads) + 1, rows.WORKLOAD)
@@ -106,6 +107,7 @@ def build(scenario: Scenario, topology: Topology, cache_order: int | None = 0) -
         end=FOREVER if duration is None else round(duration * rows.PS),
         limit=scenario.scenario.requests or FOREVER,
         windows=[cost.window for cost in step_costs],
+        devices=devices,
     )
     return Fleet(
         system=system,
@@ -182,6 +184,26 @@ def _fill(
     part["usd_per_ps"] = price * deployment.tensor_parallel / HOURS_PS
     part["usd_per_nj"] = node.electricity / J_PER_KWH * 1e-9
     part["gram_per_nj"] = _carbon(scenario, deployment.on) / J_PER_KWH * 1e-9
+
+
+def _devices(scenario: Scenario, topology: Topology, table: NDArray[np.void]) -> NDArray[np.void]:
+    """Accelerators on which replicas take turns; the first replica of each is loaded at the start."""
+    parts = [np.zeros(0, rows.DEVICE)]
+    number = 0
+    for name, node in scenario.topology.nodes.items():
+        if node.accelerator is None or not scenario.takes_turns(name):
+            continue
+        switch = scenario.accelerator(node.accelerator).switch_time
+        assert switch is not None
+        first, count = topology.group(name)
+        part = np.zeros(count, rows.DEVICE)
+        part["quantum"], part["switch_ps"] = round(node.quantum * rows.PS), round(switch * rows.PS)
+        there = np.flatnonzero((table["node"] >= first) & (table["node"] < first + count))
+        table["accelerator"][there] = number + 1 + table["node"][there] - first
+        part["loaded"] = there[:count]  # deployment by deployment, node by node
+        parts.append(part)
+        number += count
+    return np.concatenate(parts)
 
 
 def _carbon(scenario: Scenario, group: str) -> float:

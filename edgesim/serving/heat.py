@@ -1,8 +1,8 @@
 """Heat: accelerators warm up by what they draw, and slow down when they are too hot.
 
-Each accelerator heats one lump of matter: C dT/dt = P - (T - T_air) / R. Over a tick power is taken as constant, for
-which the exponential is exact whatever the tick. P is what the replica's steps drew and what it idled away since the
-last tick, without the PUE, shared among its accelerators; its share of the host is within.
+Each accelerator heats one lump of matter, whoever runs on it: C dT/dt = P - (T - T_air) / R. Over a tick power is taken
+as constant, for which the exponential is exact whatever the tick. P is what the replica's steps drew and what it idled
+away since the last tick, without the PUE, shared among its accelerators; its share of the host is within.
 
 The clock follows the temperature: full up to a first threshold, from there down in proportion to its slowest at a
 second one, in whole percents, of which the last is kept until the temperature asks for another. Devices step through
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from edgesim.costs.step import StepCost
     from edgesim.scenario import Scenario
+    from edgesim.scenario.deployment import Deployment
     from edgesim.serving.fleet import Fleet
     from edgesim.serving.speed import Speeds
 
@@ -59,41 +61,40 @@ class Heat:
     ) -> None:
         self._drawn, self._on_ps, self._speeds = drawn, on_ps, speeds
         self._take_figures(scenario, fleet)
-        n = len(self.replicas)
+        n = len(self.temperature)
         self.factor = np.ones(n)
-        self._read = np.zeros((3, n), np.int64)
+        self._read = np.zeros((2, n), np.int64)
         self._now = 0
-        self.totals = np.zeros(n, HEAT_TOTALS)
+        self.totals = np.zeros(len(self.replicas), HEAT_TOTALS)
         self.totals["replica"], self.totals["slowest"] = self.replicas, 1.0
-        self.totals["hottest_c"] = self.temperature
+        self.totals["hottest_c"] = self.temperature[self._lump]
 
     def _take_figures(self, scenario: Scenario, fleet: Fleet) -> None:
-        """Lay out the figures of every replica that warms up."""
+        """Lay out the figures of every replica that warms up; those that share an accelerator share a lump."""
+        shared = fleet.system.replicas["accelerator"]
         replicas: list[int] = []
+        lump_of: list[int] = []
         rows: list[tuple[float, ...]] = []
         known: dict[int, tuple[float, ...]] = {}
+        lumps: dict[int, int] = {}
         for replica, number in enumerate(fleet.deployments):
             deployment = scenario.deployments[number]
-            node = scenario.topology.nodes[deployment.on]
-            if node.thermal is None:
+            if scenario.topology.nodes[deployment.on].thermal is None:
                 continue
             if number not in known:
-                accelerator = scenario.machine(deployment)
-                assert accelerator is not None
-                figures, cost = node.thermal.figures(accelerator), fleet.system.costs[number]
-                start = node.thermal.ambient if node.thermal.start is None else node.thermal.start
-                known[number] = (
-                    figures.resistance, figures.capacity, figures.throttle_at, figures.slowest_at,
-                    figures.slowest, node.thermal.ambient, start, accelerator.frequency_exponent,
-                    1e-9 / (node.pue * deployment.tensor_parallel), cost.idle_mw, cost.base_mw - cost.idle_mw,
-                )  # fmt: skip
+                known[number] = _figures(scenario, deployment, fleet.system.costs[number])
+            lump = lumps.setdefault(int(shared[replica]) or -1 - replica, len(rows))
+            if lump == len(rows):
+                rows.append(known[number])
             replicas.append(replica)
-            rows.append(known[number])
-        self.replicas = np.array(replicas, np.int64)
+            lump_of.append(lump)
+        self.replicas, self._lump = np.array(replicas, np.int64), np.array(lump_of, np.int64)
+        beyond = [fleet.system.costs[fleet.deployments[r]] for r in replicas]
+        self._beyond_idle_mw = np.array([cost.base_mw - cost.idle_mw for cost in beyond], np.float64)
         (
             self._resistance, self._capacity, self._throttle_at, self._slowest_at, self._slowest, self._ambient,
-            self.temperature, self._exponent, self._joules, self._idle_mw, self._beyond_idle_mw,
-        ) = np.array(rows, np.float64).reshape(-1, 11).T.copy()  # fmt: skip
+            self.temperature, self._exponent, self._joules, self._idle_mw,
+        ) = np.array(rows, np.float64).reshape(-1, 10).T.copy()  # fmt: skip
 
     def advance(self, now: int) -> None:
         """Let what was drawn since the last time heat the lumps, and note how hot they are."""
@@ -101,18 +102,28 @@ class Heat:
         if passed <= 0:
             return
         self._now = now
-        steps_nj, busy = self._drawn(self.replicas)
-        reading = np.stack([steps_nj, busy, self._on_ps()[self.replicas]])
-        nj, busy, on = reading - self._read
+        reading = self._meters()
+        nj, idle = reading - self._read
         self._read = reading
         seconds = passed / PS
-        watts = (nj + self._idle_mw * (on - busy) * 1e-6) * self._joules / seconds
+        watts = (nj + self._idle_mw * idle * 1e-6) * self._joules / seconds
         settled = self._ambient + watts * self._resistance
         fade = np.exp(-seconds / (self._resistance * self._capacity))
         self.temperature = settled + (self.temperature - settled) * fade
-        np.maximum(self.totals["hottest_c"], self.temperature, out=self.totals["hottest_c"])
-        self.totals["throttled_ps"] += np.where(self.factor < 1.0, passed, 0)
+        hottest = self.totals["hottest_c"]
+        np.maximum(hottest, self.temperature[self._lump], out=hottest)
+        self.totals["throttled_ps"] += np.where(self.factor < 1.0, passed, 0)[self._lump]
         self._govern()
+
+    def _meters(self) -> NDArray[np.int64]:
+        """Energy of steps [nJ] and time without any [ps] of each lump so far."""
+        steps_nj, busy = self._drawn(self.replicas)
+        on = self._on_ps()[self.replicas]
+        nj, idle, longest = np.zeros((3, len(self.temperature)), np.int64)
+        np.add.at(nj, self._lump, steps_nj)
+        np.maximum.at(longest, self._lump, on)
+        np.subtract.at(idle, self._lump, busy)
+        return np.stack([nj, np.maximum(longest + idle, 0)])
 
     def _govern(self) -> None:
         """Let the clocks follow the temperatures."""
@@ -124,14 +135,16 @@ class Heat:
             return
         factor = np.clip(np.rint(asked[moved] / STEP) * STEP, self._slowest[moved], 1.0)
         self.factor[moved] = factor
-        np.minimum(self.totals["slowest"], self.factor, out=self.totals["slowest"])
-        saved = self._beyond_idle_mw[moved] * (1.0 - factor ** self._exponent[moved])
-        self._speeds.clock(self.replicas[moved], factor, np.rint(saved).astype(np.int64))
+        np.minimum(self.totals["slowest"], self.factor[self._lump], out=self.totals["slowest"])
+        rows = np.flatnonzero(np.isin(self._lump, moved))
+        clock = self.factor[self._lump[rows]]
+        saved = self._beyond_idle_mw[rows] * (1.0 - clock ** self._exponent[self._lump[rows]])
+        self._speeds.clock(self.replicas[rows], clock, np.rint(saved).astype(np.int64))
 
     def close(self, now: int) -> None:
         """Complete the account at the end of a run."""
         self.advance(now)
-        self.totals["final_c"] = self.temperature
+        self.totals["final_c"] = self.temperature[self._lump]
 
     def notes(self, names: Sequence[str]) -> list[str]:
         """What a report should say."""
@@ -144,3 +157,24 @@ class Heat:
         degrees = float(self.totals["hottest_c"][hottest])
         peak = f"{names[self.replicas[hottest]]} reached {degrees:.1f} degC"
         return [f"heat slowed down {of}, on average for {format_percent(share)} of the time; {peak}"]
+
+
+def _figures(scenario: Scenario, deployment: Deployment, cost: StepCost) -> tuple[float, ...]:
+    """The figures of the lump that a deployment's replicas heat."""
+    node = scenario.topology.nodes[deployment.on]
+    accelerator = scenario.machine(deployment)
+    assert accelerator is not None
+    assert node.thermal is not None
+    figures = node.thermal.figures(accelerator)
+    return (
+        figures.resistance,
+        figures.capacity,
+        figures.throttle_at,
+        figures.slowest_at,
+        figures.slowest,
+        node.thermal.ambient,
+        node.thermal.ambient if node.thermal.start is None else node.thermal.start,
+        accelerator.frequency_exponent,
+        1e-9 / (node.pue * deployment.tensor_parallel),
+        cost.idle_mw,
+    )

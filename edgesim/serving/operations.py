@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgesim.arena.compile import kernel
 from edgesim.arena.rows import (
+    ALONE,
     DECODE,
     NONE,
     PREFILL,
@@ -14,6 +15,7 @@ from edgesim.arena.rows import (
 )
 from edgesim.network.ordered import set_rates
 from edgesim.serving.batch import close_ghost, remove_decoding, remove_prefill
+from edgesim.serving.device import leave
 from edgesim.serving.legs import (
     adopt,
     answering,
@@ -94,6 +96,8 @@ def abort(s, r, state, count):
     replica.free_blocks = replica.total_blocks
     clear(s, r)
     replica.partial = NONE
+    if replica.accelerator != ALONE:
+        leave(s, r)
 
 
 @kernel

@@ -17,6 +17,7 @@ from edgesim.arena import rows
 from edgesim.network.fluid import FluidNetwork, happen, priority
 from edgesim.records import REQUEST_RECORD
 from edgesim.serving import decision
+from edgesim.serving.reference_device import TwinDevice
 from edgesim.serving.reference_replica import Leg, TwinReplica
 from edgesim.serving.reference_steps import FormedReplica
 from edgesim.serving.system import System, message_delay
@@ -124,6 +125,7 @@ class ReferenceEngine:
         links = system.links
         self.network = FluidNetwork(env, links["capacity"].tolist(), links["sharing"].tolist())
         self.cache_rank = cache_rank
+        self.devices = [TwinDevice(self, row) for row in system.devices]
         self.replicas: Sequence[TwinReplica] = [
             TwinReplica(self, i) if form is None else FormedReplica(self, i, form)
             for i in range(len(system.replicas))

@@ -11,6 +11,7 @@ import numpy as np
 from edgesim.arena import rows
 from edgesim.records import LEG_RECORD
 from edgesim.serving.reference_cache import PrefixCache
+from edgesim.serving.reference_device import device_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edgesim.network.fluid import Flow
     from edgesim.serving.reference import Ask, ReferenceEngine
     from edgesim.serving.reference_cache import Node
+    from edgesim.serving.reference_device import TwinDevice
     from edgesim.serving.system import System
 
 
@@ -142,6 +144,7 @@ class TwinReplica:
     def __init__(self, engine: ReferenceEngine, index: int) -> None:
         row: Any = engine.system.replicas[index]
         self.engine, self.index = engine, index
+        self.device = device_of(engine, row)
         self.cost = engine.system.costs[int(row["cost"])]
         self.window = engine.system.windows[int(row["cost"])]
         for name in ("max_num_seqs", "max_tokens", "block_size", "total_blocks", "watermark", "swaps"):
@@ -160,6 +163,7 @@ class TwinReplica:
         self.transit = self.assigned = self.progress = 0
         self.busy_ps = self.steps = self.tokens = self.compute_nj = self.unattributed_ps = 0
         self.wasted_nj = self.peak_blocks = self.preemptions = self.served = self.hit_tokens = 0
+        self.switches = 0
         self.cache: PrefixCache | None = None
         if row["caching"] and self.needs_kv and not self.encoder:
             self.cache = PrefixCache(self, int(row["cache_order"]), engine.cache_rank)
@@ -329,6 +333,8 @@ class TwinReplica:
     def _begin_step(self) -> None:
         """Form the next step: blocks for the decodes, the chunk in progress, then who waits."""
         now = self.engine.now
+        if self.device is not None and not self._may_run(self.device):
+            return
         extra, storm = self._grant_blocks()
         decodes = [leg for leg in self.running if leg.state == rows.DECODE]
         budget = self.max_tokens - len(decodes)
@@ -347,7 +353,18 @@ class TwinReplica:
                 images = self._admit(chunks, budget)
         self.peak_blocks = max(self.peak_blocks, self.total_blocks - self.free_blocks)
         if decodes or chunks:
+            extra += self.device.load(self) if self.device is not None else 0
             self._start_step(decodes, chunks, images, extra, now)
+        elif self.device is not None:
+            self.device.leave(self)
+
+    def _may_run(self, device: TwinDevice) -> bool:
+        """Is it this replica's turn on an accelerator that it shares? Without work it takes none."""
+        self._drop_cancelled()  # of those that were cancelled while it stood in line
+        if self.running or self.waiting or self.swapped:
+            return device.take(self)
+        device.leave(self)
+        return False
 
     def _grant_blocks(self) -> tuple[int, bool]:
         """Give every decode the block its next token needs, preempting where none is free."""
@@ -650,3 +667,5 @@ class TwinReplica:
             else:
                 leg.note_phase(now)
                 self.engine.lost(leg)
+        if self.device is not None:
+            self.device.leave(self)

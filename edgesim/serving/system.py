@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgesim.arena.rows import DEVICE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -44,6 +46,7 @@ class System:
         windows: Sliding window of each step cost [tokens]; 0: none.
         hashes: Names of prompt blocks that traces give, in one pool; arrivals point into it.
         next_uses: Number of the request that next asks for each of them.
+        devices: DEVICE rows of accelerators that replicas share, with quantum, switch time and who is loaded.
     """
 
     links: NDArray[np.void]
@@ -61,6 +64,7 @@ class System:
 
     hashes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
     next_uses: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))
+    devices: NDArray[np.void] = field(default_factory=lambda: np.zeros(0, DEVICE))
 
     def candidate_range(self, origin: int, workload: int) -> tuple[int, int]:
         """Offset and number of the candidates of an origin for a workload."""

@@ -161,6 +161,8 @@ def random_system(seed: int) -> tuple[System, np.ndarray, Story]:
         with_rivals(random, system, arrivals)
     if seed % 4 == 3:
         with_order(random, system, story)
+    if seed > 40 and seed % 5 == 1:
+        with_shared_devices(random, system)
     if seed % 11 == 10:
         tick = int(random.choice([3 * MS, 20 * MS, 10**10 + 7]))
         story.readings = [tick * (i + 1) for i in range(40)]
@@ -211,6 +213,18 @@ def with_cache(random: np.random.Generator, system: System, arrivals: NDArray[np
             path = 3 * path + int(random.integers(0, 2)) + 1 if i < 6 else path
             system.hashes[int(row["hashes"]) + i] = (i << 12) | path
     system.next_uses = random.integers(0, n, max(total, 1))
+
+
+def with_shared_devices(random: np.random.Generator, system: System) -> None:
+    """Let replicas share accelerators by turns, up to all of them one."""
+    count = len(system.replicas)
+    number = random.integers(0, 1 + count // 2, count) if random.random() < 0.7 else np.zeros(count, np.int64)
+    system.replicas["accelerator"] = number + 1
+    system.devices = np.zeros(int(number.max()) + 1, rows.DEVICE)
+    for i, device in enumerate(system.devices):
+        device["quantum"] = int(random.choice([1, 5 * MS, 30 * MS, 10**10 + 3, 2 * 10**11]))
+        device["switch_ps"] = int(random.choice([0, 1, 7 * MS, 50 * MS]))
+        device["loaded"] = int(random.choice(np.append(np.flatnonzero(number == i), rows.NONE)))
 
 
 def with_measured(random: np.random.Generator, cost: StepCost) -> StepCost:
@@ -404,7 +418,7 @@ class Result:
 
 TOTALS = (
     "busy_ps", "steps", "tokens", "compute_nj", "unattributed_ps", "wasted_nj", "peak_blocks", "preemptions",
-    "served", "hit_tokens", "mflop", "kib",
+    "served", "hit_tokens", "switches", "mflop", "kib",
 )  # fmt: skip
 
 

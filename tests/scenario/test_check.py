@@ -13,6 +13,7 @@ from edgesim.scenario import load
 
 FIBRE = "    - {between: [edge, cloud], kind: fibre, latency: 10 ms, bandwidth: 1 Gbps}\n"
 WIFI = "    - {between: [phone, edge], kind: wifi-6}\n"
+ON_EDGE = "  - {llm: llama-3.1-8b, weights: int8, on: edge}\n"
 ON_PHONE = "  - {llm: llama-3.2-1b, weights: int4, on: phone}\n"
 
 
@@ -159,10 +160,14 @@ def test_reachability_heeds_the_llm(changed, complaints):
 
 
 def test_two_deployments_on_one_accelerator(changed, complaints):
-    """Accelerators are not shared between deployments either."""
+    """Accelerators are not shared between deployments either, unless they can switch between LLMs."""
+    path = changed((ON_EDGE, ON_EDGE * 2))
+    assert complaints(path) == ["19:44  deployments[2].on: two replicas cannot share an accelerator; "
+            "the replicas on node 'edge' take 2, it has 1"]  # fmt: skip
     path = changed((ON_PHONE, ON_PHONE * 2))
-    assert complaints(path) == ["18:44  deployments[1].on: two replicas cannot share an accelerator; "
-            "the replicas on node 'phone' take 2, it has 1"]  # fmt: skip
+    assert complaints(path) == ["18:5  deployments[1].memory_utilisation: "
+            "deployments that take turns on 'phone' may use 180 % of its memory"]  # fmt: skip
+    assert load(changed((ON_PHONE, ON_PHONE.replace("}", ", memory_utilisation: 50 %}") * 2)))
 
 
 def test_names_and_values_are_checked_together(changed, complaints):

@@ -80,7 +80,9 @@ def differences(kind: str, seed: int) -> list[str]:
             twin = systems.run_reference(seed, dice.Whimsical(seed))
             found = systems.differences(twin, systems.run_kernel(seed, dice.Whimsical(seed)))
         return found
-    with importlib.import_module("storms").brewing(systems) if kind == "storm" else nullcontext():
+    storms = importlib.import_module("storms")
+    changes = {"storm": storms.harsher, "crowd": storms.crowded}
+    with storms.brewing(systems, changes[kind]) if kind in changes else nullcontext():
         found = systems.differences(systems.run_reference(seed), systems.run_kernel(seed))
     return found
 

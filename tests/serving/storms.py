@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from edgesim.arena import rows
+
 MS = 10**9
 
 
@@ -44,11 +46,25 @@ def harsher(calm: Any, seed: int) -> Any:
     return system, arrivals, story
 
 
+def crowded(calm: Any, seed: int) -> Any:
+    """The random system of a seed with one accelerator for all, impatient clients and replicas that crash."""
+    system, arrivals, story = harsher(calm, seed) if seed % 2 else calm(seed)
+    random = np.random.default_rng(seed + 10**7)
+    system.replicas["accelerator"] = 1
+    system.devices = np.zeros(1, rows.DEVICE)
+    system.devices["quantum"] = int(random.choice([1, 2, 5, 20])) * MS
+    system.devices["switch_ps"] = int(random.integers(0, 9)) * MS
+    arrivals["patience"] = random.integers(0, 4, len(arrivals)) * 60 * MS
+    story.failures += [(int(random.integers(0, 200)) * MS, r) for r in range(len(system.replicas))]
+    story.repairs += [(at + int(random.integers(1, 60)) * MS, r) for at, r in story.failures]
+    return system, arrivals, story
+
+
 @contextmanager
-def brewing(random_systems: ModuleType) -> Iterator[None]:
-    """Let the random systems of a module be harsher for a while."""
+def brewing(random_systems: ModuleType, change: Any = harsher) -> Iterator[None]:
+    """Let the random systems of a module be harsher for a while, or changed in another way."""
     calm = random_systems.random_system
-    random_systems.random_system = lambda seed: harsher(calm, seed)
+    random_systems.random_system = lambda seed: change(calm, seed)
     try:
         yield
     finally:

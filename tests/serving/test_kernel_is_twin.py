@@ -11,6 +11,7 @@ import pytest
 from edgesim.arena import rows
 from edgesim.network.fluid import FluidNetwork, Lines
 from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.reference_device import TwinDevice
 from edgesim.serving.reference_replica import TwinReplica
 from edgesim.verify import random_systems
 
@@ -41,6 +42,9 @@ SIGHTS = (
     "stretched steps",
     "steps at less base power",
     "meters read in mid-step",
+    "waited for a shared accelerator",
+    "lost a shared accelerator to the next in line",
+    "switched to another LLM",
     "crashes in mid-step",
     "windows crossed",
     "chunked prompts",
@@ -75,6 +79,8 @@ class Witness:
         self.around(TwinReplica, "stretch", self.stretched)
         self.around(TwinReplica, "drawn", self.metered)
         self.around(TwinReplica, "abort", self.aborted)
+        self.around(TwinDevice, "take", self.took)
+        self.around(TwinDevice, "load", self.loaded)
         self.around(TwinReplica, "_start_step", self.started)
         self.around(ReferenceEngine, "close_cancelled", self.left)
         self.around(ReferenceEngine, "_seen", self.was_seen)
@@ -119,6 +125,17 @@ class Witness:
     def metered(self, method: Callable[..., Any], replica: Any) -> Any:
         self.note("meters read in mid-step", replica.step is not None)
         return method(replica)
+
+    def took(self, method: Callable[..., Any], device: Any, replica: Any) -> Any:
+        mine = device.holder is replica
+        answer = method(device, replica)
+        self.note("waited for a shared accelerator", not answer)
+        self.note("lost a shared accelerator to the next in line", mine and not answer)
+        return answer
+
+    def loaded(self, method: Callable[..., Any], device: Any, replica: Any) -> Any:
+        self.note("switched to another LLM", device.loaded != replica.index)
+        return method(device, replica)
 
     def aborted(self, method: Callable[..., Any], replica: Any, state: int) -> None:
         self.note("crashes in mid-step", replica.step is not None)

@@ -22,8 +22,16 @@ BATCH = "edgesim.serving.batch"
 FORMED = "edgesim.serving.formed"
 LEGS = "edgesim.serving.legs"
 LOOP = "edgesim.serving.loop"
+DEVICE = "edgesim.serving.device"
 OPERATIONS = "edgesim.serving.operations"
 PLAN = "edgesim.serving.plan"
+
+
+SHARED = (41, 46, 51, 56)
+"""Seeds of systems in which replicas share accelerators."""
+
+CROWDS = (21, 5, 10, 16, 1)
+"""Seeds of systems in which all share one."""
 
 
 class Mutant(NamedTuple):
@@ -571,16 +579,16 @@ MUTANTS = (
     Mutant(
         "who leaves while a decision is under way had waited for a retry",
         LOOP,
-        "first = request.deciding == 0",
-        "first = True",
+        "elif not deciding:",
+        "else:",
         "system",
         (3,),
     ),
     Mutant(
         "a decision under way at the end counts as waiting, too",
         OPERATIONS,
-        "waiting = request.first_leg == NONE and request.deciding == 0",
-        "waiting = request.first_leg == NONE",
+        "if counts == NONE and not deciding:",
+        "if counts == NONE:",
         "system",
         (3,),
     ),
@@ -704,6 +712,86 @@ MUTANTS = (
         "formed",
         (85,),
     ),
+    Mutant(
+        "a turn never ends",
+        DEVICE,
+        "if device.first == NONE or now - device.since < device.quantum:",
+        "if device.first == NONE or now - device.since < 10**15:",
+        "system",
+        SHARED,
+    ),
+    Mutant(
+        "a turn ends a picosecond late",
+        DEVICE,
+        "if device.first == NONE or now - device.since < device.quantum:",
+        "if device.first == NONE or now - device.since <= device.quantum:",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "a running plan is not cut for who waits",
+        DEVICE,
+        "cut_at(s, holder, max(device.since + device.quantum, now + int(holder < r)))",
+        "pass",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "a new plan is not cut for who waits",
+        DEVICE,
+        "cut_at(s, r, device.since + device.quantum)",
+        "pass",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "switching is free",
+        DEVICE,
+        "return device.switch_ps",
+        "return 0",
+        "system",
+        SHARED,
+    ),
+    Mutant(
+        "who leaves takes the line along",
+        DEVICE,
+        "device.last = before",
+        "pass",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "who leaves the middle leaves all behind it",
+        DEVICE,
+        "s.replicas[before].next_in_line = replica.next_in_line",
+        "s.replicas[before].next_in_line = NONE",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "a turn begins when the last one did",
+        DEVICE,
+        "device.since = s.control[0].now",
+        "pass",
+        "system",
+        SHARED,
+    ),
+    Mutant(
+        "a crash keeps the accelerator",
+        OPERATIONS,
+        "leave(s, r)",
+        "pass",
+        "crowd",
+        CROWDS,
+    ),
+    Mutant(
+        "cancelled legs stay while their replica stands in line",
+        BATCH,
+        "if replica.ghosts > 0:  # of those that were cancelled while it stood in line",
+        "if False:",
+        "crowd",
+        CROWDS,
+    ),
 )
 
 MUTANTS += tuple(
@@ -755,7 +843,7 @@ def test_the_kernel_itself_passes() -> None:
 def test_there_are_many_mutants_of_every_part() -> None:
     """At least twenty, none of them twice, and some in each file of the kernel."""
     assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
-    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, LEGS, LOOP, OPERATIONS, PLAN]
+    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, DEVICE, LEGS, LOOP, OPERATIONS, PLAN]
     assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
 
 
