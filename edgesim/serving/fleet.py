@@ -283,7 +283,7 @@ def _runs(first: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int6
 
 def _words(part: NDArray[np.void]) -> NDArray[np.int64]:
     """Candidate rows as words, which numpy copies many times as fast as fields."""
-    return part.view(np.int64).reshape(len(part), -1)
+    return part.view(np.int64).reshape(len(part), rows.CANDIDATE.itemsize // 8)  # also of no rows
 
 
 def _local(replicas: NDArray[np.int64]) -> NDArray[np.void]:
