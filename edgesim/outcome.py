@@ -64,11 +64,11 @@ LINK_TOTALS: Final = np.dtype(
 
 
 HEAT_TOTALS: Final = np.dtype(
-    # row in the fleet, time at less than the full clock [ps]; temperatures [degC], slowest clock
+    # row in the fleet, time at less than the full clock [ps]; temperatures [degC]; slowest and mean clock
     [(name, np.int64) for name in ("replica", "throttled_ps")]
-    + [(name, np.float64) for name in ("hottest_c", "final_c", "slowest")]
+    + [(name, np.float64) for name in ("hottest_c", "final_c", "slowest", "mean_clock")]
 )
-"""A row per replica that warms up."""
+"""A row per replica that warms up; clocks are shares of the full one."""
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,7 @@ def _heat(info: RunInfo, totals: Totals) -> Json:
             "replicas": len(heat),
             "throttled": int(np.count_nonzero(heat["throttled_ps"])),
             "throttled_share": float(share.mean()),
+            "mean_clock": float(heat["mean_clock"].mean()),
             "hottest_c": float(heat["hottest_c"].max()),
             "by": {
                 info.replica_names[int(heat["replica"][row])]: {
@@ -234,6 +235,7 @@ def _heat(info: RunInfo, totals: Totals) -> Json:
                     "final_c": float(heat["final_c"][row]),
                     "throttled_s": float(heat["throttled_ps"][row] / PS_PER_S),
                     "slowest_clock": float(heat["slowest"][row]),
+                    "mean_clock": float(heat["mean_clock"][row]),
                 }
                 for row in order
             },

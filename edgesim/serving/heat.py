@@ -65,6 +65,7 @@ class Heat:
         self.factor = np.ones(n)
         self._read = np.zeros((2, n), np.int64)
         self._now = 0
+        self._clock_time = np.zeros(n)
         self.totals = np.zeros(len(self.replicas), HEAT_TOTALS)
         self.totals["replica"], self.totals["slowest"] = self.replicas, 1.0
         self.totals["hottest_c"] = self.temperature[self._lump]
@@ -112,6 +113,7 @@ class Heat:
         self.temperature = settled + (self.temperature - settled) * fade
         hottest = self.totals["hottest_c"]
         np.maximum(hottest, self.temperature[self._lump], out=hottest)
+        self._clock_time += self.factor * passed
         self.totals["throttled_ps"] += np.where(self.factor < 1.0, passed, 0)[self._lump]
         self._govern()
 
@@ -145,6 +147,7 @@ class Heat:
         """Complete the account at the end of a run."""
         self.advance(now)
         self.totals["final_c"] = self.temperature[self._lump]
+        self.totals["mean_clock"] = self._clock_time[self._lump] / self._now if self._now else 1.0
 
     def notes(self, names: Sequence[str]) -> list[str]:
         """What a report should say."""
@@ -152,11 +155,10 @@ class Heat:
         if not len(slowed):
             return []
         of = f"{len(slowed)} of {len(self.replicas)} replicas that warm up"
+        clock = format_percent(float(self.totals["mean_clock"][slowed].mean()))
         hottest = int(np.argmax(self.totals["hottest_c"]))
-        share = float(self.totals["throttled_ps"][slowed].mean()) / self._now
-        degrees = float(self.totals["hottest_c"][hottest])
-        peak = f"{names[self.replicas[hottest]]} reached {degrees:.1f} degC"
-        return [f"heat slowed down {of}, on average for {format_percent(share)} of the time; {peak}"]
+        peak = f"{names[self.replicas[hottest]]} reached {float(self.totals['hottest_c'][hottest]):.1f} degC"
+        return [f"heat slowed down {of}, to {clock} of their clock on average; {peak}"]
 
 
 def _figures(scenario: Scenario, deployment: Deployment, cost: StepCost) -> tuple[float, ...]:

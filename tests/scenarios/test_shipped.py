@@ -28,10 +28,11 @@ def records(name: str, *sets: str) -> np.ndarray:
 
 
 def test_the_scenarios_are_those_the_readme_lists() -> None:
-    """Six of them, also as packaged ones."""
+    """Seven of them, also as packaged ones."""
     assert NAMES == [
         "campus-2000",
         "edge-vs-cloud",
+        "hot-phones",
         "peer-edges",
         "quickstart",
         "sensor-overload",
@@ -71,6 +72,23 @@ def test_quickstart_uses_all_three_tiers() -> None:
     tiers = [simulation.fleet.tiers[replica] for replica in done["replica"]]
     assert set(tiers) == {"device", "edge", "cloud"}
     assert tiers.count("device") > len(tiers) / 2
+
+
+def test_phones_slow_down_and_the_edge_helps() -> None:
+    """Later answers come at two thirds of the first ones' pace; with the edge's help a first token takes a tenth."""
+    alone = records("hot-phones", "scenario.duration=10 min")
+    helped = records(
+        "hot-phones", "scenario.duration=10 min", "policies.router={kind: threshold-offload, max_queue: 0}"
+    )
+    done = alone[(alone["status"] == 0) & (alone["output"] > 20)]
+    pace = done["output"] / (done["finished"] - done["first_token"])
+    early, late = done["finished"] < 60 * 10**12, done["arrived"] > 400 * 10**12
+    assert 0.6 < np.median(pace[late]) / np.median(pace[early]) < 0.8
+    waits = [
+        float(np.median((found["first_token"] - found["arrived"])[found["status"] == 0]))
+        for found in (alone, helped)
+    ]
+    assert waits[1] < 0.2 * waits[0]
 
 
 def test_the_edge_leads_at_light_load_and_loses_its_lead() -> None:
