@@ -323,7 +323,6 @@ def _lengths(scenario: Scenario) -> Iterator[Problem]:
         longest = max([0, *(_context(scenario, one) for one in _able(scenario, workload))])
         least = _least(workload.prompt_tokens) + _least(workload.output_tokens)
         if least > longest > 0:
-        if least > longest:
             text = (
                 f"requests take at least {least} tokens, but no replica of theirs holds more than {longest}"
             )

@@ -477,7 +477,6 @@ class KernelEngine:
         if self.control["notify"]:  # before another crash of this instant hands the records over
             self.control["notify"] = 0
             self._notify()
-            self.control["first_row"] = self.control["request_rows"]
 
     def load(self, replica: int) -> tuple[int, int, int]:
         """Running and waiting legs of a replica, and its free KV blocks as of the last boundary before now."""
