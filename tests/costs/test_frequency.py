@@ -121,3 +121,31 @@ def test_settings_add_up():
     assert both.setting == "25W, 50 % of its frequency"
     assert both.fp16 == pytest.approx(NANO.fp16 * 1.469 * 0.5)
     assert both.memory_bandwidth == pytest.approx(NANO.memory_bandwidth * 1.5 * 0.5 / 0.6)
+
+
+def test_the_host_and_the_site_add_up_over_a_run():
+    """An idle node of four accelerators draws what they and their host idle away, times the PUE; a clock changes no idle."""
+    import edgesim
+
+    node = {
+        "tier": "edge",
+        "accelerator": "nvidia-a100-80gb-sxm",
+        "accelerators": 4,
+        "pue": 1.5,
+        "host_power": "100 W",
+    }
+    scenario = {
+        "scenario": {"name": "idle", "duration": "100 s"},
+        "topology": {"nodes": {"box": {**node, "frequency": "60 %"}}},
+        "deployments": [{"llm": "llama-3.1-8b", "on": "box", "replicas": 2, "tensor_parallel": 2}],
+        "workloads": {
+            "rare": {
+                "from": "box",
+                "arrivals": {"kind": "poisson", "rate": "0.000001/s"},
+                "prompt_tokens": 1,
+                "output_tokens": 1,
+            }
+        },
+    }
+    summary = edgesim.simulate(scenario).summary
+    assert summary["energy_j"]["total"] == pytest.approx(1.5 * (4 * A100.idle_w + 100) * 100, rel=1e-6)
