@@ -47,7 +47,7 @@ def caches(seed: int) -> bool:
 @pytest.mark.parametrize("kind", [Restated, Attentive])
 @pytest.mark.parametrize("storm", [False, True])
 def test_the_engines_own_way_can_be_said(kind: type[Restated], storm: bool, monkeypatch: Any) -> None:
-    """A scheduler that restates first come, first served, or priority, changes no bit of 200 random systems.
+    """A scheduler that restates first come, first served, or priority, changes no bit of 260 random systems.
 
     With prefix caches it may: a plan says before what a request reads that may then find less in the cache. Steps that
     are formed do not take turns on an accelerator.
@@ -60,7 +60,7 @@ def test_the_engines_own_way_can_be_said(kind: type[Restated], storm: bool, monk
     monkeypatch.setattr(
         FormedReplica, "put_out", lambda *a, swap: seen.update([f"swap {swap}"]) or put_out(*a, swap=swap)
     )
-    for seed in range(200):
+    for seed in range(260):
         if caches(seed):
             continue
         scheduler = kind(ranked=bool(seed % 2))
