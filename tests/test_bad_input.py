@@ -270,9 +270,9 @@ def test_a_malformed_trace_is_located(content: str, expected: str, tmp_path: Pat
 def plugin() -> Path:
     """A file for a policy, which later tests do not see."""
     yield Path("mine.py")
-    module = next((name for name in sys.modules if name.startswith("edgesim_plugin_mine")), "")
-    registries["router"].forget(module)
-    sys.modules.pop(module, None)
+    for module in [name for name in sys.modules if name.startswith("edgesim_plugin_mine")]:
+        registries["router"].forget(module)
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize(

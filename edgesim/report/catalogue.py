@@ -287,13 +287,18 @@ def listed_plain(kind: str, filters: Filters) -> list[dict[str, Any]]:
     return found
 
 
+def _part(key: str, inner: Any) -> str:
+    """A part of a figure, such as one of several power modes."""
+    return f"{key} ({written(key, inner)})" if isinstance(inner, dict) else f"{key} {inner:g}"
+
+
 def written(name: str, value: Any) -> str:
     """Write the value of a figure with its unit."""
     unit = unit_of(name.rpartition(" ")[2])
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {inner:g}" for key, inner in value.items())
+        return ", ".join(_part(str(key), inner) for key, inner in value.items())
     if not isinstance(value, int | float):
         return "none" if value is None else str(value)
     writers: dict[str, Callable[[float], str]] = {
