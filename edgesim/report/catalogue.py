@@ -289,7 +289,9 @@ def listed_plain(kind: str, filters: Filters) -> list[dict[str, Any]]:
 
 def _part(key: str, inner: Any) -> str:
     """A part of a figure, such as one of several power modes."""
-    return f"{key} ({written(key, inner)})" if isinstance(inner, dict) else f"{key} {inner:g}"
+    if isinstance(inner, dict):
+        return f"{key} ({written(key, inner)})" if inner else key
+    return f"{key} {inner:g}"
 
 
 def written(name: str, value: Any) -> str:
@@ -298,7 +300,7 @@ def written(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):
-        return ", ".join(_part(str(key), inner) for key, inner in value.items())
+        return ", ".join(_part(str(key), inner) for key, inner in value.items()) or "none"
     if not isinstance(value, int | float):
         return "none" if value is None else str(value)
     writers: dict[str, Callable[[float], str]] = {
