@@ -571,7 +571,7 @@ def cancel(s, i):
     if leg.state == PREFILL or leg.state == DECODE:
         replica.ghosts += 1
         cut(s, leg.replica)
-        if s.control[0].forms and replica.planned == 0:
+        if replica.planned == 0:
             call_boundary(s, leg.replica)
         return
     if leg.state == TRANSIT:
