@@ -474,7 +474,7 @@ MUTANTS = (
         "if ps < SHORT:",
         "if ps < SHORT // 1000:",
         "system",
-        (10, 21, 32),
+        (9, 14),
     ),
     Mutant(
         "a meter leaves out the step in progress",
@@ -606,7 +606,7 @@ MUTANTS = (
         "replica.steps_left -= replica.plan_steps",
         "pass",
         "formed",
-        (0,),
+        (1, 2),
     ),
     Mutant(
         "a scheduler does not hear who has left",
@@ -654,7 +654,7 @@ MUTANTS = (
         "replica.swaps_ps = extra",
         "pass",
         "formed",
-        (18,),
+        (7,),
     ),
     Mutant(
         "a step with a preemption goes on",
@@ -699,8 +699,8 @@ MUTANTS = (
     Mutant(
         "an idle scheduler does not hear who has left",
         LEGS,
-        "if s.control[0].forms and replica.planned == 0:",
-        "if False:",
+        "call_boundary(s, leg.replica)",
+        "pass",
         "formed",
         (9,),
     ),
@@ -766,7 +766,7 @@ MUTANTS = (
         "s.replicas[before].next_in_line = replica.next_in_line",
         "s.replicas[before].next_in_line = NONE",
         "crowd",
-        CROWDS,
+        (41,),
     ),
     Mutant(
         "a turn begins when the last one did",
@@ -774,7 +774,7 @@ MUTANTS = (
         "device.since = s.control[0].now",
         "pass",
         "system",
-        SHARED,
+        (35,),
     ),
     Mutant(
         "a crash keeps the accelerator",
