@@ -678,7 +678,7 @@ MUTANTS = (
         "replica.boundary = max(replica.until, s.control[0].now + 1)",
         "replica.boundary = replica.until + 1",
         "formed",
-        (1,),
+        (2, 4),
     ),
     Mutant(
         "a pause is no stall",
@@ -702,7 +702,7 @@ MUTANTS = (
         "call_boundary(s, leg.replica)",
         "pass",
         "formed",
-        (9,),
+        (1, 7),
     ),
     Mutant(
         "steps before a change of speed are not counted",
@@ -718,7 +718,7 @@ MUTANTS = (
         "if device.first == NONE or now - device.since < device.quantum:",
         "if device.first == NONE or now - device.since < 10**15:",
         "system",
-        SHARED,
+        (66,),
     ),
     Mutant(
         "a turn ends a picosecond late",
@@ -774,7 +774,7 @@ MUTANTS = (
         "device.since = s.control[0].now",
         "pass",
         "system",
-        (35,),
+        (66,),
     ),
     Mutant(
         "a crash keeps the accelerator",
