@@ -6,6 +6,7 @@ The good answers leave at the first test: these functions run for every decision
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.errors import EdgesimError, PolicyError
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
     from edgesim.policies.base import Policy
     from edgesim.policies.steps import BatchView
     from edgesim.policies.views import ReplicaView, RequestView
+
+
+LARGEST_RANK = 1e300
+"""Ranks are ordered as floats."""
+
+SOONEST, LATEST = 1e-9, 50 * 86400.0
+"""How long a deferral lasts at least, so that time goes on, and until when at most [s]."""
 
 
 def check_route(
@@ -50,11 +58,21 @@ def check_route(
 
 def check_rank(policy: Policy, answer: object, request: RequestView | None, now: float) -> None:
     """Refuse what a scheduler or a cache must not answer; the arguments are those of `check_route`."""
-    if type(answer) is int or (isinstance(answer, int | float) and not math.isnan(answer)):
+    if type(answer) is int and -(2**53) <= answer <= 2**53:
+        return
+    if isinstance(answer, Real) and _orders(answer):
         return
     first = "start first" if policy.role == "scheduler" else "are forgotten first"
     rule = f"rank() must return a number; smaller ones {first}"
     _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
+
+
+def _orders(answer: Real) -> bool:
+    try:
+        size = abs(float(answer))
+    except OverflowError:
+        return False
+    return size <= LARGEST_RANK or size == math.inf
 
 
 def check_cost(policy: Policy, answer: object, request: RequestView, now: float) -> None:
@@ -194,7 +212,7 @@ def _check_words(policy: Policy, answer: Reject | Defer, request: RequestView, n
         if not (isinstance(answer.reason, str) and answer.reason):
             rule = 'Reject needs a reason in words, such as "queue-full"'
             _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
-    elif not isinstance(answer.until_s, int | float) or not now < answer.until_s < math.inf:
+    elif not isinstance(answer.until_s, Real) or not now + SOONEST <= answer.until_s <= LATEST:
         rule = "Defer needs a later time [s], such as view.now + 0.1"
         _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
 

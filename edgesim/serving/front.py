@@ -63,7 +63,7 @@ class Policies:
             key = policy.key = self.streams.key(f"policy/{policy.role}")
             try:
                 policy.start(system, lambda request, index, key=key: uniform(key, request, index))
-            except Exception as error:
+            except WHATEVER as error:
                 raise blame(policy, error, None, 0.0, "setup") from error
 
     @cached_property
@@ -75,6 +75,10 @@ class Policies:
     def ranks(self) -> bool:
         """Does the scheduler order the waiting otherwise than first come, first served?"""
         return self.scheduler.ranks
+
+
+WHATEVER = (Exception, SystemExit, GeneratorExit)
+"""What may come out of a policy; only an interruption by the user is none of its doing."""
 
 
 def order_bits(value: float) -> int:
@@ -148,7 +152,7 @@ class PolicyFront:
         """The candidates of an origin and LLM class as objects, made when they are first needed."""
         fleet, system, topology = self.fleet, self.fleet.system, self.topology
         offset, length = (int(x) for x in system.places[key])
-        looks = Looks()
+        made = []
         for place, candidate in enumerate(system.candidates[offset : offset + length]):
             look = ReplicaLook(self.board, place)
             index = look.index = int(candidate["replica"])
@@ -164,8 +168,8 @@ class PolicyFront:
             look.cost = self._costs[int(row["cost"])]
             look.bytes_per_ps = float(candidate["up_narrow"]) * 1e-15
             look.up_pj, look.down_pj = int(candidate["up_pj"]), int(candidate["down_pj"])
-            looks.append(look)
-        self._looks[key] = looks
+            made.append(look)
+        looks = self._looks[key] = Looks(made)
         return looks
 
     # -- decisions ----------------------------------------------------------------------------------------------
@@ -195,7 +199,7 @@ class PolicyFront:
         request._oracle = system._oracle = self._oracle
         try:
             answer = self._route(request, looks, system)
-        except Exception as error:
+        except WHATEVER as error:
             raise blame(router, error, request, now * S) from error
         if started:
             self.seconds["router"] += (time.perf_counter() - started) * SAMPLE
@@ -233,7 +237,7 @@ class PolicyFront:
             request._oracle = self.system._oracle = admission.oracle
             try:
                 verdict = admission.admit(request, looks[0], self.system)
-            except Exception as error:
+            except WHATEVER as error:
                 raise blame(admission, error, request, now * S) from error
             check_admit(admission, verdict, request, now * S)
             if isinstance(verdict, Reject | Defer):
@@ -243,7 +247,7 @@ class PolicyFront:
             request._oracle = self.system._oracle = scheduler.oracle
             try:
                 value = scheduler.rank(request, looks[0], self.system)
-            except Exception as error:
+            except WHATEVER as error:
                 raise blame(scheduler, error, request, now * S) from error
             check_rank(scheduler, value, request, now * S)
             rank = order_bits(value)
@@ -301,5 +305,5 @@ class PolicyFront:
                 policy.on_outcome(known, outcome)
             except PolicyError:
                 raise
-            except Exception as error:
+            except WHATEVER as error:
                 raise blame(policy, error, None, finished * S, "on_outcome") from error

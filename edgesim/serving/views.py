@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.arena import rows
 from edgesim.errors import PolicyError
@@ -190,6 +190,14 @@ class ReplicaLook:
 
 class Looks(list[ReplicaLook]):
     """The candidates of an origin, nearest first: a list that also answers whole columns."""
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError(
+            "the list of candidates cannot be changed; make one of your own, such as list(candidates)"
+        )
+
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+    __delitem__ = __iadd__ = __imul__ = __setitem__ = _refuse
 
     def column(self, name: str) -> list[int]:
         """One number of every candidate at once, several times faster than reading view by view.

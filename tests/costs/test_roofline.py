@@ -147,7 +147,9 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
     assert decode.ps / PS >= flops / cost.peak_flops
     assert decode.ps / PS >= traffic / cost.peak_bandwidth
     assert decode.work * cost.work_unit == pytest.approx(flops, rel=0.02)
-    assert decode.kib * 1024 >= 0.98 * traffic or catalog.accelerator(accelerator).sram  # what lies on the chip is not read from memory
+    assert (
+        decode.kib * 1024 >= 0.98 * traffic or catalog.accelerator(accelerator).sram
+    )  # what lies on the chip is not read from memory
     pairs, _ = cost.pairs(prompt, cached)
     wide, _ = cost.window_pairs(prompt, cached)
     prefill = cost.prefill(prompt, cached)

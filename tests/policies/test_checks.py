@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
 from edgesim import registry
@@ -79,9 +80,9 @@ def test_bad_routes_are_refused(my_router, answer, message):
     assert f"router 'my-router' {message}" == str(caught.value)
 
 
-@pytest.mark.parametrize("until", [math.inf, math.nan, "later", None])
+@pytest.mark.parametrize("until", [math.inf, math.nan, "later", None, 1e12, 3.2 + 1e-12])
 def test_deferral_needs_a_finite_time(my_router, until):
-    """A deferral for ever would lose the request."""
+    """A deferral for ever would lose the request, one without end or step would stop the clock."""
     with pytest.raises(PolicyError, match="Defer needs a later time"):
         check_route(my_router, Defer(until), CANDIDATES, REQUEST, 3.2)
 
@@ -121,13 +122,13 @@ def test_other_hooks_are_named(my_router):
     assert str(blamed).startswith("router 'my-router' raised ValueError in setup() at t=0 s: no (")
 
 
-@pytest.mark.parametrize("answer", [0, -3, 2.5, math.inf])
+@pytest.mark.parametrize("answer", [0, -3, 2.5, math.inf, -math.inf, np.float32(1.5), np.int64(7)])
 def test_good_ranks_pass(answer):
     """Any number orders the queue."""
     check_rank(registry.build("scheduler", "fcfs"), answer, REQUEST, 3.2)
 
 
-@pytest.mark.parametrize("answer", [None, "high", math.nan])
+@pytest.mark.parametrize("answer", [None, "high", math.nan, 10**400, 1e305, 1j])
 def test_bad_ranks_are_refused(answer):
     """What cannot be ordered is no rank."""
     with pytest.raises(
