@@ -710,7 +710,7 @@ MUTANTS = (
         "replica.steps_left -= done",
         "pass",
         "formed",
-        (85,),
+        (39,),
     ),
     Mutant(
         "a turn never ends",
