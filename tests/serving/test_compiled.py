@@ -14,6 +14,7 @@ from edgesim.policies import Router, compiled, register
 from edgesim.registry import registries
 from edgesim.scenario import load
 from edgesim.streams import uniform
+from edgesim.verify.check import Kept
 
 pytestmark = pytest.mark.skipif(not JIT, reason="the compiled tier needs the compiler")
 
@@ -45,19 +46,6 @@ SCENARIO = {
 }
 
 
-class Kept:
-    """A sink that keeps requests."""
-
-    def __init__(self) -> None:
-        self.chunks: list[np.ndarray] = []
-
-    def requests(self, chunk: np.ndarray) -> None:
-        self.chunks.append(chunk.copy())
-
-    def legs(self, chunk: np.ndarray) -> None:
-        pass
-
-
 def records(router: object, worth: int, monkeypatch: pytest.MonkeyPatch, story: object = None) -> np.ndarray:
     """Records of a run whose router is compiled from `worth` requests on."""
     monkeypatch.setattr(simulation, "WORTH_COMPILING", worth)
@@ -67,7 +55,7 @@ def records(router: object, worth: int, monkeypatch: pytest.MonkeyPatch, story: 
         story(run)
     run.run(kept)
     assert bool(run.engine.control["router"]) == (worth == 0)
-    return np.sort(np.concatenate(kept.chunks), order="request")
+    return kept.records
 
 
 @pytest.mark.parametrize(
@@ -120,7 +108,7 @@ def test_a_plugin_may_bring_its_compiled_form(monkeypatch: pytest.MonkeyPatch, f
     assert run.engine.control["router"]
     monkeypatch.setattr(Farthest, "compiled_route", None)
     assert np.array_equal(
-        np.sort(np.concatenate(kept.chunks), order="request"),
+        kept.records,
         records("farthest-for-tests", 10**9, monkeypatch),
     )
 

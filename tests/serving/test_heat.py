@@ -12,6 +12,8 @@ import edgesim
 from edgesim.scenario import load
 from edgesim.simulation import Simulation
 
+from .test_doors import Kept
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -39,23 +41,6 @@ PHONE = {
         }
     },
 }
-
-
-class Kept:
-    """A sink that keeps all rows."""
-
-    def __init__(self) -> None:
-        self.chunks: dict[str, list[Any]] = {"requests": [], "legs": []}
-
-    def requests(self, chunk: Any) -> None:
-        self.chunks["requests"].append(chunk.copy())
-
-    def legs(self, chunk: Any) -> None:
-        self.chunks["legs"].append(chunk.copy())
-
-    def rows(self, table: str) -> Any:
-        keys = ["request"] if table == "requests" else ["request", "leg"]
-        return np.sort(np.concatenate(self.chunks[table]), order=keys)
 
 
 @pytest.fixture(params=["kernel", "reference"])

@@ -20,6 +20,7 @@ from edgesim.scenario import load
 from edgesim.serving.reference_steps import FormedReplica
 from edgesim.simulation import Simulation
 from edgesim.verify import random_systems
+from edgesim.verify.check import Kept
 
 from . import storms
 from .restated import Attentive, Restated
@@ -153,19 +154,6 @@ SCENARIO: dict[str, Any] = {
 }
 
 
-class Kept:
-    """A sink that keeps requests."""
-
-    def __init__(self) -> None:
-        self.chunks: list[Any] = []
-
-    def requests(self, chunk: Any) -> None:
-        self.chunks.append(chunk.copy())
-
-    def legs(self, chunk: Any) -> None:
-        pass
-
-
 def served(tmp_path: Any, scheduler: object, asked: list[tuple[int, int, int]], **deployment: Any) -> Any:
     """Records of requests (arrival [ms], prompt, output) under a scheduler, by number, on both engines."""
     kernel, twin = (on_engine(tmp_path, e, scheduler, asked, **deployment) for e in ("kernel", "reference"))
@@ -187,7 +175,7 @@ def on_engine(
     data["policies"], data["engine"] = {"scheduler": scheduler}, engine
     kept = Kept()
     Simulation(load(data)).run(kept)
-    return np.sort(np.concatenate(kept.chunks), order="request")
+    return kept.records
 
 
 def test_what_a_plan_says_happens(tmp_path: Any) -> None:

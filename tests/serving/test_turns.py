@@ -17,6 +17,7 @@ from edgesim.serving.reference_device import TwinDevice
 from edgesim.serving.reference_replica import TwinReplica
 from edgesim.simulation import Simulation
 from edgesim.verify import random_systems
+from edgesim.verify.check import Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,16 +41,6 @@ SCENARIO: dict[str, Any] = {
     },
 }  # fmt: skip
 FIRST, SECOND = "phone/llama-3.2-1b", "phone/qwen2.5-0.5b"
-
-
-class Kept:
-    """A sink that keeps nothing."""
-
-    def requests(self, chunk: Any) -> None:
-        """Take rows."""
-
-    def legs(self, chunk: Any) -> None:
-        """Take rows."""
 
 
 @pytest.fixture(params=["kernel", "reference"])
