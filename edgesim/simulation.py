@@ -99,8 +99,8 @@ class Simulation:
         self._listen()
         self.engine: KernelEngine | ReferenceEngine = self._build_engine()
         self.speeds = Speeds(self.engine, len(self.fleet.names))
-        self.heat = self._build_heat()
         self.doors = Doors(self)
+        self.heat = self._build_heat()
         for process in processes:
             self.process(process(self))
         self._start_replicas()
@@ -151,7 +151,9 @@ class Simulation:
         """The temperatures of what warms up, read and set tick by tick; None where nothing does."""
         if all(node.thermal is None for node in self.scenario.topology.nodes.values()):
             return None
-        heat = Heat(self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds)
+        heat = Heat(
+            self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds, self.doors.works
+        )
         if not len(heat.replicas):
             return None
         tick = round(self.scenario.energy.tick * rows.PS)
