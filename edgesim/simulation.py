@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesim import topology, workload
 from edgesim.arena import rows
-from edgesim.errors import Problem, ScenarioError, SimulationError
+from edgesim.errors import ScenarioError, SimulationError
 from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
 from edgesim.policies import Router
 from edgesim.policies.checks import blame, check_rank
@@ -76,10 +76,6 @@ class Simulation:
         self.cache: Cache = build_policy("cache", policies.cache)
         self.policies = Policies(router, scheduler, admission, self.cache, self.streams)
         self.fleet = fleet.build(scenario, self.topology, self.cache.order)
-        if scheduler.forms_steps and len(self.fleet.system.devices):
-            text = f"the scheduler {scheduler.kind!r} forms steps, which deployments that take turns cannot follow"
-            help_ = "give each deployment an accelerator of its own, or choose a scheduler that ranks"
-            raise ScenarioError([Problem(("policies", "scheduler"), text, help_)])
         self.workload = workload.build(scenario, self.streams, self.topology)
         self.fleet.system.hashes, self.fleet.system.next_uses = self.workload.hashes()
         self._facts = [
