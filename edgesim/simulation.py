@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesim import topology, workload
 from edgesim.arena import rows
-from edgesim.errors import Problem, ScenarioError, SimulationError
+from edgesim.errors import ScenarioError, SimulationError
 from edgesim.outcome import LINK_TOTALS, REPLICA_TOTALS, Outcome, Progress, RunInfo, Sink, Totals
 from edgesim.policies import Router
 from edgesim.policies.checks import blame, check_rank
@@ -76,10 +76,6 @@ class Simulation:
         self.cache: Cache = build_policy("cache", policies.cache)
         self.policies = Policies(router, scheduler, admission, self.cache, self.streams)
         self.fleet = fleet.build(scenario, self.topology, self.cache.order)
-        if scheduler.forms_steps and len(self.fleet.system.devices):
-            text = f"the scheduler {scheduler.kind!r} forms steps, which deployments that take turns cannot follow"
-            help_ = "give each deployment an accelerator of its own, or choose a scheduler that ranks"
-            raise ScenarioError([Problem(("policies", "scheduler"), text, help_)])
         self.workload = workload.build(scenario, self.streams, self.topology)
         self.fleet.system.hashes, self.fleet.system.next_uses = self.workload.hashes()
         self._facts = [
@@ -99,8 +95,8 @@ class Simulation:
         self._listen()
         self.engine: KernelEngine | ReferenceEngine = self._build_engine()
         self.speeds = Speeds(self.engine, len(self.fleet.names))
-        self.heat = self._build_heat()
         self.doors = Doors(self)
+        self.heat = self._build_heat()
         for process in processes:
             self.process(process(self))
         self._start_replicas()
@@ -151,7 +147,9 @@ class Simulation:
         """The temperatures of what warms up, read and set tick by tick; None where nothing does."""
         if all(node.thermal is None for node in self.scenario.topology.nodes.values()):
             return None
-        heat = Heat(self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds)
+        heat = Heat(
+            self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds, self.doors.works
+        )
         if not len(heat.replicas):
             return None
         tick = round(self.scenario.energy.tick * rows.PS)

@@ -111,6 +111,10 @@ class Doors:
         work_s = _amount("work", seconds(work) if isinstance(work, str) else work, "s")
         weight = _amount("weight", weight, "")
         system = simulation.fleet.system
+        if system.replicas["accelerator"][index] != rows.ALONE:
+            raise SimulationError(
+                f"{simulation.fleet.names[index]!r} takes turns on its device with another; works need one of their own"
+            )
         cost = system.costs[int(system.replicas["cost"][index])]
         idle = cost.idle_mw / 1000
         drawn = (cost.cap_mw or cost.base_mw) / 1000

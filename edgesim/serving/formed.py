@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgesim.arena.calendar import push
 from edgesim.arena.compile import kernel
-from edgesim.arena.rows import BOUNDARY, DECODE, E_BOUNDARY, NONE, SWAPPED, WAITING
+from edgesim.arena.rows import ALONE, BOUNDARY, DECODE, E_BOUNDARY, NONE, SWAPPED, WAITING
 from edgesim.serving.batch import (
     attach,
     begin_step,
@@ -16,10 +16,12 @@ from edgesim.serving.batch import (
     detach,
     drop_ghosts,
     end_steps,
+    may_run,
     price_mixed,
     put_out,
     start,
 )
+from edgesim.serving.device import keep_turn, leave, load
 from edgesim.serving.legs import note_phase
 from edgesim.serving.plan import cut_at, plan_decode
 from edgesim.serving.prefix import take
@@ -42,19 +44,21 @@ def boundary(s, r):
 def formed_boundary(s, r):
     """Go on as before, or ask how."""
     replica = s.replicas[r]
+    before = replica.running
     if replica.planned:
-        before = replica.running
         replica.steps_left -= replica.plan_steps
         end_steps(s, r)
-        if replica.running != before:
-            replica.changed = 1
     if replica.ghosts > 0:
         drop_ghosts(s, r)
+    if replica.running != before:
+        replica.changed = 1
+    if replica.accelerator != ALONE and not may_run(s, r):
+        return
     if replica.running + replica.waiting + replica.swapped == 0:
         return
     if stands(s, replica):
         take(s, r, lacking(s, replica))
-        decode_on(s, r)
+        go(s, r, 0, 0, 0)
     else:
         s.control[0].forming = r + 1
 
@@ -76,12 +80,25 @@ def stands(s, replica):
 
 
 @kernel
-def decode_on(s, r):
-    """Plan steps of the decodes as far as the answer reaches."""
+def go(s, r, chunks, images, extra):
+    """Plan a step, or steps of the decodes as far as the answer reaches; or wait."""
     replica = s.replicas[r]
     replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
-    plan_decode(s, r, min(s.running[replica.slots].finish - replica.counter, replica.steps_left))
-    cut_at(s, r, replica.until)
+    alone = replica.accelerator == ALONE
+    if chunks == 0 and replica.decoding == 0:
+        if not alone:
+            leave(s, r)
+        idle(s, r)
+        return
+    if not alone:
+        extra += load(s, r)
+    if chunks > 0 or extra > 0:
+        price_mixed(s, r, images, extra)
+    else:
+        plan_decode(s, r, min(s.running[replica.slots].finish - replica.counter, replica.steps_left))
+        cut_at(s, r, replica.until)
+    if not alone:
+        keep_turn(s, r)
 
 
 @kernel
@@ -112,15 +129,9 @@ def form(s, r, steps, until):
             extra += bring_back(s, r, s.listed[at + j])
             replica.changed = 1
     images = read(s, r, at + decodes, chunks)
-    if chunks > 0 or (replica.decoding > 0 and extra > 0):
-        replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
-        price_mixed(s, r, images, extra)
-    elif replica.decoding > 0:
-        if replica.changed:
-            replica.steps_left = 1  # who was put out or brought back makes it a step of its own
-        decode_on(s, r)
-    else:
-        idle(s, r)
+    if replica.changed:
+        replica.steps_left = 1  # who was put out or brought back makes it a step of its own
+    go(s, r, chunks, images, extra)
 
 
 @kernel
@@ -179,7 +190,6 @@ def read(s, r, at, chunks):
 def idle(s, r):
     """Wait until the scheduler wants to be asked again, or the batch changes."""
     replica = s.replicas[r]
-    replica.peak_blocks = max(replica.peak_blocks, replica.total_blocks - replica.free_blocks)
     replica.epoch += 1
     replica.boundary = max(replica.until, s.control[0].now + 1)
     push(s, replica.boundary, BOUNDARY, r, E_BOUNDARY, r, replica.epoch)

@@ -1,7 +1,7 @@
 """Heat: accelerators warm up by what they draw, and slow down when they are too hot.
 
 Each accelerator heats one lump of matter, whoever runs on it: C dT/dt = P - (T - T_air) / R. Over a tick power is taken
-as constant, for which the exponential is exact whatever the tick. P is what the replica's steps drew and what it idled
+as constant, for which the exponential is exact whatever the tick. P is what steps and works drew and what was idled
 away since the last tick, without the PUE, shared among its accelerators; its share of the host is within.
 
 The clock follows the temperature: full up to a first threshold, from there down in proportion to its slowest at a
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from edgesim.scenario.deployment import Deployment
     from edgesim.serving.fleet import Fleet
     from edgesim.serving.speed import Speeds
-
+    from edgesim.serving.works import Works
 
 STEP = 0.01
 """Share of the frequency by which a clock moves at least."""
@@ -49,6 +49,7 @@ class Heat:
         drawn: Answers energy [nJ] and time [ps] of some replicas' steps so far.
         on_ps: Answers how long replicas were switched on so far [ps].
         speeds: Takes the clocks.
+        works: What else runs on the devices.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class Heat:
         drawn: Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64]]],
         on_ps: Callable[[], NDArray[np.int64]],
         speeds: Speeds,
+        works: Works,
     ) -> None:
-        self._drawn, self._on_ps, self._speeds = drawn, on_ps, speeds
+        self._drawn, self._on_ps, self._speeds, self._works = drawn, on_ps, speeds, works
         self._take_figures(scenario, fleet)
         n = len(self.temperature)
         self.factor = np.ones(n)
@@ -103,7 +105,7 @@ class Heat:
         if passed <= 0:
             return
         self._now = now
-        reading = self._meters()
+        reading = self._meters(now)
         nj, idle = reading - self._read
         self._read = reading
         seconds = passed / PS
@@ -117,12 +119,14 @@ class Heat:
         self.totals["throttled_ps"] += np.where(self.factor < 1.0, passed, 0)[self._lump]
         self._govern()
 
-    def _meters(self) -> NDArray[np.int64]:
-        """Energy of steps [nJ] and time without any [ps] of each lump so far."""
+    def _meters(self, now: int) -> NDArray[np.int64]:
+        """Energy of steps and works [nJ] and time without steps [ps] of each lump so far."""
         steps_nj, busy = self._drawn(self.replicas)
         on = self._on_ps()[self.replicas]
         nj, idle, longest = np.zeros((3, len(self.temperature)), np.int64)
         np.add.at(nj, self._lump, steps_nj)
+        for row in np.flatnonzero(np.isin(self.replicas, list(self._works.used))).tolist():
+            nj[self._lump[row]] += self._works.energy_nj(int(self.replicas[row]), now)
         np.maximum.at(longest, self._lump, on)
         np.subtract.at(idle, self._lump, busy)
         return np.stack([nj, np.maximum(longest + idle, 0)])

@@ -59,6 +59,11 @@ class FormedReplica(TwinReplica):
         super()._end_step()
         self.changed |= len(self.running) != before
 
+    def _drop_cancelled(self) -> None:
+        before = len(self.running)
+        super()._drop_cancelled()
+        self.changed |= len(self.running) != before
+
     # -- what the scheduler sees --------------------------------------------------------------------------------
 
     @property
@@ -93,6 +98,8 @@ class FormedReplica(TwinReplica):
 
     def _begin_step(self) -> None:
         """Go on as before, or ask how."""
+        if self.device is not None and not self._may_run(self.device):
+            return
         self._drop_cancelled()
         if not (self.running or self.waiting or self.swapped):
             return
@@ -202,8 +209,11 @@ class FormedReplica(TwinReplica):
         now = self.engine.now
         self.peak_blocks = max(self.peak_blocks, self.total_blocks - self.free_blocks)
         if decodes or chunks:
+            extra += self.device.load(self) if self.device is not None else 0
             self._start_step(decodes, chunks, images, extra, now)
             return
+        if self.device is not None:
+            self.device.leave(self)
         self.version += 1
         version = self.version
         self.engine.at(max(self.until, now + 1), rows.BOUNDARY, self.index, lambda: self._wake(version))

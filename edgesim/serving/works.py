@@ -104,15 +104,20 @@ class Works:
         clock: Of the run.
         set_speed: Gives a replica so many thousandths of its nominal speed.
         replicas: How many there are.
+
+    Attributes:
+        used: On whose devices works have run.
     """
 
     def __init__(self, clock: Clock, set_speed: Callable[[int, int], None], replicas: int) -> None:
         self.clock, self._give = clock, set_speed
         self._devices = [Device() for _ in range(replicas)]
         self.last = 0
+        self.used: set[int] = set()
 
     def start(self, replica: int, work: Work) -> simpy.Event:
         """Start a work on the device of a replica; answers the event that comes when it is done."""
+        self.used.add(replica)
         device = self._settled(replica)
         event = device.works[work] = self.clock.event()
         self._share_out(replica, device)

@@ -68,19 +68,20 @@ def hang(_number: int, _frame: FrameType | None) -> None:
 
 
 def differences(kind: str, seed: int) -> list[str]:
-    """What tells kernel and twin apart on one random system, storm, network, or storm with formed steps."""
+    """What tells kernel and twin apart on one random system, storm, crowd or network, or with formed steps."""
     if kind in ("network", "ordered"):
         stories = importlib.import_module("stories")
         found: list[str] = stories.differences(seed, streams=True, ordered=kind == "ordered")
         return found
     systems = importlib.import_module("edgesim.verify.random_systems")
-    if kind == "formed":
+    storms = importlib.import_module("storms")
+    if kind.startswith("formed"):
         dice = importlib.import_module("whimsical")
-        with importlib.import_module("storms").brewing(systems), dice.forgetting(systems):
+        change = storms.crowded if kind == "formed crowd" else storms.harsher
+        with storms.brewing(systems, change), dice.forgetting(systems):
             twin = systems.run_reference(seed, dice.Whimsical(seed))
             found = systems.differences(twin, systems.run_kernel(seed, dice.Whimsical(seed)))
         return found
-    storms = importlib.import_module("storms")
     changes = {"storm": storms.harsher, "crowd": storms.crowded}
     with storms.brewing(systems, changes[kind]) if kind in changes else nullcontext():
         found = systems.differences(systems.run_reference(seed), systems.run_kernel(seed))

@@ -349,3 +349,26 @@ def test_both_engines_agree_on_heat() -> None:
                 assert x == pytest.approx(y, rel=1e-12)
     for name in ("busy_ps", "idle_ps", "compute_nj", "idle_nj", "steps"):
         assert np.array_equal(one.totals.replicas[name], other.totals.replicas[name]), name
+
+
+def test_works_heat_the_device_and_slow_down_with_it(engine: str) -> None:
+    """A work of 5 W alone heats as steps of 5 W do; on a clock of half the speed it takes twice as long."""
+
+    def story(sim: Simulation) -> Iterator[Any]:
+        work = yield sim.use(0, "40 s", power="5 W")
+        ends.append(work.finished_at)
+
+    ends: list[float] = []
+    _, outcome, _ = simulate(phone({**FIGURES, "ambient": "20 degC"}, "81 s", engine=engine), story)
+    # The replica has half of the device, busy or idle: the work takes 80 s at half of its power above idle.
+    assert ends == [80.0]
+    assert outcome.totals.heat["hottest_c"][0] == pytest.approx(rising(0.6 + (5 - 0.6) / 2, 80.0), abs=1e-6)
+    hot = {
+        **FIGURES,
+        "start": "700 degC",
+        "throttle_at": "100 degC",
+        "slowest_at": "200 degC",
+        "slowest": "50 %",
+    }
+    simulate(phone({**hot, "capacity": "1 MJ/K"}, "300 s", engine=engine), story)
+    assert ends[1] == pytest.approx(160.0 - 1.0, abs=0.01)  # the clock fell at the first tick

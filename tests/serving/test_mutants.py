@@ -27,7 +27,7 @@ OPERATIONS = "edgesim.serving.operations"
 PLAN = "edgesim.serving.plan"
 
 
-SHARED = (41, 46, 51, 56)
+SHARED = (66, 76, 81, 86)
 """Seeds of systems in which replicas share accelerators."""
 
 CROWDS = (21, 5, 10, 16, 1)
@@ -719,6 +719,54 @@ MUTANTS = (
         "if device.first == NONE or now - device.since < 10**15:",
         "system",
         (66,),
+    ),
+    Mutant(
+        "who is cancelled in line stays in the batch",
+        LEGS,
+        "if replica.planned == 0:",
+        "if s.control[0].forms and replica.planned == 0:",
+        "crowd",
+        (9, 6),
+    ),
+    Mutant(
+        "formed steps do not wait for their turn",
+        FORMED,
+        "if replica.accelerator != ALONE and not may_run(s, r):",
+        "if False:",
+        "formed crowd",
+        (1,),
+    ),
+    Mutant(
+        "a switch before formed steps takes no time",
+        FORMED,
+        "extra += load(s, r)",
+        "load(s, r)",
+        "formed crowd",
+        (0,),
+    ),
+    Mutant(
+        "who forms no step keeps the accelerator",
+        FORMED,
+        "leave(s, r)",
+        "pass",
+        "formed crowd",
+        (0,),
+    ),
+    Mutant(
+        "formed steps let nobody in",
+        FORMED,
+        "keep_turn(s, r)",
+        "pass",
+        "formed crowd",
+        (6, 9),
+    ),
+    Mutant(
+        "an answer holds although its requests were cancelled in line",
+        FORMED,
+        "if replica.ghosts > 0:",
+        "if replica.ghosts > 0 and replica.in_line == 0:",
+        "formed crowd",
+        (186,),
     ),
     Mutant(
         "a turn ends a picosecond late",

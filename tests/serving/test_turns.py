@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import edgesim
 from edgesim.arena import rows
-from edgesim.errors import ScenarioError
+from edgesim.errors import ScenarioError, SimulationError
 from edgesim.scenario import load
 from edgesim.serving.reference_device import TwinDevice
 from edgesim.serving.reference_replica import TwinReplica
@@ -19,8 +18,14 @@ from edgesim.simulation import Simulation
 from edgesim.verify import random_systems
 from edgesim.verify.check import Kept
 
+from . import storms
+from .restated import Restated
+from .whimsical import Whimsical, forgetting
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from edgesim.policies import Scheduler
 
 S, MS = 10**12, 10**9
 COSTS = {"kind": "linear", "prefill": {"base": "20 ms"}, "decode": {"base": "10 ms"}, "power": "5 W"}
@@ -201,8 +206,50 @@ def test_turns_that_cannot_be(change: dict[str, Any], expected: str) -> None:
     assert any(problem.text.startswith(expected) for problem in caught.value.problems)
 
 
-def test_crowds_are_equal_in_both_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cancelled and crashed in line, with one accelerator for all: kernel and twin agree, and it was seen to happen."""
+def test_works_need_a_device_of_their_own(engine: str) -> None:
+    """A device on which deployments take turns has no part to give away."""
+
+    def story(sim: Simulation) -> Iterator[Any]:
+        with pytest.raises(SimulationError, match="takes turns on its device with another"):
+            sim.use(FIRST, 1.0)
+        yield sim.after(0)
+
+    run(engine, story)
+
+
+def test_who_forms_steps_takes_turns_too(engine: str) -> None:
+    """A scheduler that would let both go on answers for one at a time; its answer stands when the turn is back."""
+    ends: dict[str, float] = {}
+
+    def ask(sim: Simulation, name: str, after: float, tokens: int) -> Iterator[Any]:
+        yield sim.after(after)
+        record = yield sim.generate(name, 10, tokens)
+        ends[name] = int(record["finished"]) / MS
+
+    def first(sim: Simulation) -> Iterator[Any]:
+        return ask(sim, FIRST, 0.0, 101)
+
+    def second(sim: Simulation) -> Iterator[Any]:
+        return ask(sim, SECOND, 0.105, 11)
+
+    run(engine, first, second, policies={"scheduler": "multilevel-feedback"})
+    formed = dict(ends)
+    run(engine, first, second)
+    assert formed == ends == {SECOND: 520, FIRST: 1350}
+
+
+@pytest.mark.parametrize(
+    ("make", "seeds"),
+    [(lambda _: None, 300), (lambda seed: Restated(ranked=bool(seed % 2)), 190), (Whimsical, 190)],
+    ids=["own", "restated", "whimsical"],
+)
+def test_crowds_are_equal_in_both_engines(
+    make: Callable[[int], Scheduler | None], seeds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cancelled and crashed in line, with one accelerator for all: kernel and twin agree, and it was seen to happen.
+
+    So it is where a scheduler forms the steps.
+    """
     seen: Counter[str] = Counter()
     drop, abort, leave = TwinReplica._drop_cancelled, TwinReplica.abort, TwinDevice.leave
 
@@ -224,16 +271,12 @@ def test_crowds_are_equal_in_both_engines(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(TwinReplica, "_drop_cancelled", dropped)
     monkeypatch.setattr(TwinReplica, "abort", aborted)
     monkeypatch.setattr(TwinDevice, "leave", left)
-    spec = spec_from_file_location("edgesim_test_storms", Path(__file__).with_name("storms.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    storms = module_from_spec(spec)
-    spec.loader.exec_module(storms)
     differing = {}
-    with storms.brewing(random_systems, storms.crowded):
-        for seed in range(300):
+    forgets = forgetting(random_systems) if make(0) else nullcontext()
+    with storms.brewing(random_systems, storms.crowded), forgets:
+        for seed in range(seeds):
             found = random_systems.differences(
-                random_systems.run_reference(seed), random_systems.run_kernel(seed)
+                random_systems.run_reference(seed, make(seed)), random_systems.run_kernel(seed, make(seed))
             )
             if found:
                 differing[seed] = found
