@@ -11,7 +11,7 @@ import numpy as np
 
 from edgesim import catalog
 from edgesim.calibrate import kernels, pictures, points
-from edgesim.calibrate.settings import Settings, read_settings
+from edgesim.calibrate.settings import Settings, fill, read_settings
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def subject(
     """
     found = Settings() if settings is None else read_settings(settings)
     experts = given.pop("expert_parallel", None)
-    keys = found.keys | {key: value for key, value in given.items() if value is not None}
+    found.keys |= {key: value for key, value in given.items() if value is not None}
     llm = llm or catalog.named("llm", found.model.rstrip("/"))
     accelerator = accelerator or catalog.named("accelerator", found.device)
     for what, name, said in (("llm", llm, found.model), ("accelerator", accelerator, found.device)):
@@ -75,9 +75,11 @@ def subject(
     assert llm is not None
     assert accelerator is not None
     catalog.llm(llm)
-    catalog.accelerator(accelerator)
+    used = catalog.accelerator(accelerator)
+    if settings is not None:
+        fill(found, used)
     whole = found.whole_experts if experts is None else experts
-    return Subject(accelerator, llm, keys, found.engine, whole, tuple(found.notes))
+    return Subject(accelerator, llm, found.keys, found.engine, whole, tuple(found.notes))
 
 
 def from_kernels(prefix: str, about: Subject, engine: str, out: Path) -> str:

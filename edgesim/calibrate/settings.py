@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edgesim.catalog import Accelerator
+
 _NUMBERS: Final = {
     "tensor_parallel": ("tensor_parallel_size", "tensor_parallel", "tp_size", "tp"),
     "replicas": ("data_parallel_size", "data_parallel", "dp_size", "dp"),
@@ -32,16 +34,15 @@ _MODEL: Final = ("model", "model_path", "model_id", "model_name", "served_model_
 _DEVICE: Final = ("device_name", "gpu_name", "gpu", "accelerator", "hardware")
 _ENGINE: Final = {"vllm_version": "vllm", "sglang_version": "sglang", "engine_version": ""}
 
+LARGE_MEMORY: Final = 70 * 1024**3
+"""From this memory on, vLLM's server takes larger batches where nobody tells it otherwise; not on A100."""
+
 _TAKEN: Final = (
-    ("max_num_seqs", "max_num_seqs", "256 is taken"),
-    (
-        "max_batched_tokens",
-        "max_num_batched_tokens",
-        "2048 is taken, where engines on large accelerators take 8192",
-    ),
-    ("kv_tokens", "num_gpu_blocks", "the KV cache gets what memory leaves"),
+    ("max_num_seqs", "max_num_seqs", 256, 1024),
+    ("max_batched_tokens", "max_num_batched_tokens", 2048, 8192),
 )
-"""What is taken for settings that matter and are not stated."""
+"""Keys of a deployment, what engines call them, and what vLLM's server takes on smaller and on large accelerators
+(get_batch_defaults of version 0.10 and later, from memory)."""
 
 _ELSEWHERE: Final = frozenset(
     {
@@ -123,6 +124,19 @@ def read_settings(path: Path) -> Settings:
     _formats(flat, found)
     _behaviour(flat, found)
     return found
+
+
+def fill(found: Settings, accelerator: Accelerator) -> None:
+    """Take an engine's defaults for settings that matter and are not stated, and note it."""
+    large = accelerator.memory >= LARGE_MEMORY and "a100" not in accelerator.name
+    for key, name, smaller, larger in _TAKEN:
+        if key not in found.keys:
+            found.keys[key] = larger if large else smaller
+            found.notes.append(
+                f"the settings do not state {name}; {found.keys[key]} is taken, as vLLM's server does"
+            )
+    if "kv_tokens" not in found.keys:
+        found.notes.append("the settings do not state num_gpu_blocks; the KV cache gets what memory leaves")
 
 
 def _flat(content: dict[str, Any]) -> dict[str, Any]:
@@ -226,9 +240,6 @@ def _behaviour(flat: dict[str, Any], found: Settings) -> None:
         found.notes.append(
             "prefixes were cached, but a log does not tell which prompts begin alike; give --shared-prefix if all do"
         )
-    for key, name, taken in _TAKEN:
-        if key not in found.keys:
-            found.notes.append(f"the settings do not state {name}; {taken}")
     if _yes(flat.get("enforce_eager")):
         found.notes.append(
             "enforce_eager: the host launches every kernel of a step; without a fit, small batches come out too fast"

@@ -41,9 +41,10 @@ _SAID_ANYWAY: Final = frozenset(
 """Words of hardware names that tell nothing apart."""
 
 _BUILDS: Final = re.compile(
-    r"\b(?:instruct|chat|it|hf|base|gguf|meta|q\d[a-z0-9_]*|f16|bf16|fp16|fp8|fp4|int[48]|awq|gptq|mxfp4|nvfp4|qat)\b"
+    r"\b(?:instruct|chat|thinking|it|hf|base|preview|dynamic|gguf|meta|q\d[a-z0-9_]*|f16|bf16|fp16|fp8|fp4|int[48]"
+    r"|w\da\d+|awq|gptq|quantized|mxfp4|nvfp4|qat|2[3-9](?:0[1-9]|1[0-2]))\b"
 )
-"""Words that name a build of an LLM, not its architecture."""
+"""Words that name a build of an LLM or its month (2507), not its architecture."""
 
 _SIZE: Final = re.compile(r"\d+gb")
 _CORES: Final = re.compile(r"\d+core")

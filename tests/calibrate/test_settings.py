@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from edgesim import catalog
 from edgesim.calibrate.command import subject
-from edgesim.calibrate.settings import Settings, read_settings
+from edgesim.calibrate.settings import Settings, fill, read_settings
 from edgesim.errors import EdgesimError, ScenarioError
 
 COMPLETE = {"max_num_seqs": 64, "max_num_batched_tokens": 4096, "num_gpu_blocks": 1000}
@@ -115,10 +116,31 @@ def test_arguments_of_the_command_line(tmp_path: Path) -> None:
         tmp_path / "serve.yaml", "model: Qwen/Qwen3-32B-FP8\ntensor-parallel-size: 2\n--max-num-seqs: 64\n"
     )
     assert found.keys == {"tensor_parallel": 2, "max_num_seqs": 64, "weights": "fp8"}
+    assert found.notes == []
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "seqs", "tokens"),
+    [
+        ("rtx-4090", 256, 2048),
+        ("nvidia-h100-sxm", 1024, 8192),
+        ("rtx-pro-6000", 1024, 8192),
+        ("nvidia-a100-80gb-sxm", 256, 2048),
+    ],
+)
+def test_settings_that_are_missing_are_the_server_s_own(accelerator, seqs, tokens) -> None:
+    """Large accelerators get larger batches, but for the A100; what is stated stays."""
+    found = Settings(keys={"kv_tokens": 1000})
+    fill(found, catalog.accelerator(accelerator))
+    assert found.keys == {"kv_tokens": 1000, "max_num_seqs": seqs, "max_batched_tokens": tokens}
     assert [note.split(";")[0] for note in found.notes] == [
+        "the settings do not state max_num_seqs",
         "the settings do not state max_num_batched_tokens",
-        "the settings do not state num_gpu_blocks",
     ]
+    stated = Settings(keys={"max_num_seqs": 8, "max_batched_tokens": 512})
+    fill(stated, catalog.accelerator(accelerator))
+    assert stated.keys == {"max_num_seqs": 8, "max_batched_tokens": 512}
+    assert stated.notes == ["the settings do not state num_gpu_blocks; the KV cache gets what memory leaves"]
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ def test_hardware_is_found_by_what_others_call_it(said, name):
         ("openai/gpt-oss-20b MXFP4", "gpt-oss-20b"),
         ("TinyLlama/TinyLlama-1.1B-Chat-v1.0", "tinyllama-1.1b"),
         ("facebook/opt-13b", "opt-13b"),
+        ("Qwen/Qwen3-30B-A3B-Instruct-2507", "qwen3-30b-a3b"),
+        ("neuralmagic/Meta-Llama-3.1-8B-Instruct-quantized.w4a16", "llama-3.1-8b"),
     ],
 )
 def test_llms_are_found_by_what_hubs_call_them(said, name):
