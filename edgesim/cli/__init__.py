@@ -1,0 +1,43 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import click
+
+from edgesim import __version__
+from edgesim.cli.base import Commands, debug_option
+from edgesim.cli.calibrate import calibrate
+from edgesim.cli.catalog import catalog, metrics
+from edgesim.cli.policies import policies
+from edgesim.cli.run import run
+from edgesim.cli.scenarios import init, schema, show, validate
+from edgesim.cli.verify import verify
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@debug_option
+@click.version_option(__version__, prog_name="edgesim", message="%(prog)s %(version)s")
+def main() -> None:
+    """Simulate LLM serving across devices, edge servers and clouds."""
+
+
+@click.command("version")
+def show_version() -> None:
+    """Print the version."""
+    click.echo(f"edgesim {__version__}")
+
+
+for command in (
+    run,
+    validate,
+    show,
+    init,
+    schema,
+    policies,
+    catalog,
+    metrics,
+    calibrate,
+    verify,
+    show_version,
+):
+    main.add_command(command)

@@ -1,0 +1,124 @@
+"""`edgesim run`: one scenario, its progress and its results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgesim.cli.base import EXIT_INTERRUPTED, EXIT_SLO, load_scenario, scenario_options
+
+if TYPE_CHECKING:
+    from edgesim.report.progress import ProgressBar
+    from edgesim.results import Run, RunSet
+    from edgesim.scenario import Scenario
+
+
+@click.command()
+@scenario_options
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results [results/<scenario>/<run>]."
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Seed, instead of the scenario's.")
+@click.option(
+    "-n", "--replications", type=click.IntRange(min=1), help="Repetitions with other random numbers."
+)
+@click.option("--engine", type=click.Choice(["auto", "kernel", "reference"]), help="What simulates.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@click.option("--check-slo", is_flag=True, help="Exit with 1 if an objective is missed.")
+@click.option("--force", is_flag=True, help="Replace an earlier run in the folder.")
+@click.pass_context
+def run(
+    ctx: click.Context,
+    *,
+    scenario: str,
+    sets: tuple[str, ...],
+    plugins: tuple[str, ...],
+    out: Path | None,
+    seed: int | None,
+    replications: int | None,
+    engine: str | None,
+    quiet: bool,
+    as_json: bool,
+    check_slo: bool,
+    force: bool,
+) -> None:
+    """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
+    given = {"scenario.seed": seed, "scenario.replications": replications, "engine": engine}
+    loaded = load_scenario(
+        scenario, [*sets, *(f"{key}={value}" for key, value in given.items() if value is not None)], plugins
+    )
+    from edgesim import experiment  # noqa: PLC0415 - numpy and pyarrow, once the scenario is known to be good
+    from edgesim.report import console  # noqa: PLC0415
+    from edgesim.results.slo import kept  # noqa: PLC0415
+
+    folder = out or experiment.default_folder(loaded)
+    plan = experiment.Plan(loaded, folder, force=force)
+    if loaded.engine != "reference" and not quiet:
+        _announce_compilation()
+    try:
+        found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
+    except (Exception, KeyboardInterrupt):
+        if plan.begun:
+            click.echo(f"what was finished until then is in {folder}", err=True)
+        raise
+    if as_json:
+        click.echo(json.dumps(found.summary, indent=1, allow_nan=False))
+    elif not quiet:
+        console.show(found.summary, _title(loaded, found))
+    interrupted = found.manifest["exit_state"] == "interrupted"
+    if interrupted:
+        click.echo(f"interrupted: kept {_kept(found)} in {folder}", err=True)
+        ctx.exit(EXIT_INTERRUPTED)
+    if not quiet:
+        click.echo(f"results in {folder}", err=True)
+    if check_slo and not kept(found.summary["slo"]):
+        ctx.exit(EXIT_SLO)
+
+
+def _announce_compilation() -> None:
+    """Say why the very first run takes longer."""
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
+
+    if is_cold():
+        click.echo("compiling the engine for this machine: about a minute, once", err=True)
+
+
+def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:
+    """Make the progress bar of a replication."""
+    from edgesim.report import console  # noqa: PLC0415 - rich is not for --help
+    from edgesim.report.progress import ProgressBar as Bar  # noqa: PLC0415
+
+    settings = scenario.scenario
+    label = (
+        settings.name
+        if settings.replications == 1
+        else f"{settings.name} {number + 1}/{settings.replications}"
+    )
+    out = console.console(stderr=True)
+    out.quiet = quiet
+    return Bar(out, label, duration_s=settings.duration, requests=settings.requests)
+
+
+def _title(scenario: Scenario, found: Run | RunSet) -> str:
+    from edgesim.units import format_seconds  # noqa: PLC0415 - quantiphy is not for --help
+
+    settings = scenario.scenario
+    parts = [settings.name, f"seed {settings.seed}"]
+    if settings.replications > 1:
+        done = found.summary["replications"]["count"]
+        of = "" if done == settings.replications else f"{done} of "
+        parts.append(f"{of}{settings.replications} replications")
+    parts.append(f"{format_seconds(found.summary['engine']['simulated_s'])} simulated")
+    if settings.warmup:
+        parts.append(f"the first {format_seconds(settings.warmup)} not measured")
+    return " · ".join(parts)
+
+
+def _kept(found: Run | RunSet) -> str:
+    counts = found.summary["requests"]
+    ended = counts["arrived"] - counts["unfinished"]
+    return f"{ended:,} finished requests ({found.manifest['finished_replications']} complete replications)"
