@@ -74,11 +74,16 @@ def subject(
             )
     assert llm is not None
     assert accelerator is not None
-    catalog.llm(llm)
+    moe = catalog.llm(llm).moe
     used = catalog.accelerator(accelerator)
     if settings is not None:
         fill(found, used)
     whole = found.whole_experts if experts is None else experts
+    spread = int(found.keys.get("tensor_parallel", 1)) * int(found.keys.get("replicas", 1))
+    if (
+        moe and spread > 1 and (whole or "replicas" in found.keys)
+    ):  # replicas beside each other share the experts
+        found.keys["expert_parallel"] = spread
     return Subject(accelerator, llm, found.keys, found.engine, whole, tuple(found.notes))
 
 

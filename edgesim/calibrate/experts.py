@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesim.costs.roofline import IMBALANCE
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -35,10 +37,6 @@ SPREADS: Final = ("power_law_1.01", "power_law_1.2", "balanced")
 GROUPED: Final = 0.6
 """Rate of grouped products over that of plain ones of all visits at once: measured experts of Qwen3-30B-A3B and Mixtral
 8x7B on H100 and RTX PRO 6000, 1,024 tokens and more."""
-
-IMBALANCE: Final = 1.2
-"""Load of the busiest accelerator over the mean, where it was not measured: measured prompts of 2,048 tokens on two
-to eight accelerators take 1.13 to 1.3 times as long under the power law as spread evenly."""
 
 
 class Experts:

@@ -248,10 +248,6 @@ def _behaviour(flat: dict[str, Any], found: Settings) -> None:
         found.notes.append(
             "chunked prefill was off; here, prompts beyond the token budget are read in chunks"
         )
-    if found.whole_experts:
-        found.notes.append(
-            "experts were spread whole over accelerators; only a profile made for that knows it"
-        )
 
 
 def _word(flat: dict[str, Any], names: tuple[str, ...]) -> str:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from edgesim.costs.memory import UNLIMITED_BLOCKS, block_bytes, kv_blocks
 from edgesim.costs.power import Power, columns
 from edgesim.costs.roofline import with_stream_rate
+from edgesim.costs.stated import Keys, Stated
 from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range
 from edgesim.errors import Problem, ScenarioError
 
@@ -48,18 +49,9 @@ def linear_step_cost(
     coefficients: Coefficients,
     *,
     power: float | None = None,
-    weights: str | None = None,
-    kv: str = "fp16",
-    tensor_parallel: int = 1,
-    max_num_seqs: int = 256,
-    max_batched_tokens: int = 2048,
-    block_size: int = 16,
-    memory_utilisation: float = 0.9,
     pue: float = 1.0,
     host_power: float = 0.0,
-    context: int | None = None,
-    paging: bool = False,
-    kv_tokens: int | None = None,
+    **stated: Unpack[Keys],
 ) -> StepCost:
     """Build the step costs of a replica from stated coefficients.
 
@@ -69,38 +61,17 @@ def linear_step_cost(
         coefficients: Times of steps.
         power: Power of one accelerator while a step runs [W]; by default the accelerator's base power plus
             half of what memory traffic can add.
-        weights: Number format of the weights; the LLM's own by default.
-        kv: Number format of the KV cache.
-        tensor_parallel: Accelerators of the replica.
-        max_num_seqs: Most sequences in a step.
-        max_batched_tokens: Most tokens in a step.
-        block_size: Tokens in a KV block.
-        memory_utilisation: Share of the memory that the engine may take.
         pue: Power usage effectiveness of the place.
         host_power: The replica's share of what the host draws [W].
-        context: Longest sequence; the LLM's own by default.
-        paging: Whether weights that do not fit are read from storage.
-        kv_tokens: Tokens that the KV cache is stated to hold.
+        **stated: See `edgesim.costs.stated.Stated`.
     """
+    given = Stated(**stated)
+    tensor_parallel = given.tensor_parallel
     drawn = _power(accelerator, power, tensor_parallel, pue, host_power)
-    block = block_bytes(llm, kv, block_size, tensor_parallel)
-    blocks = UNLIMITED_BLOCKS
-    if accelerator is not None:
-        blocks = kv_blocks(
-            accelerator,
-            llm,
-            weights=weights,
-            kv=kv,
-            tensor_parallel=tensor_parallel,
-            max_num_seqs=max_num_seqs,
-            max_batched_tokens=max_batched_tokens,
-            block_size=block_size,
-            memory_utilisation=memory_utilisation,
-            paging=paging,
-            kv_tokens=kv_tokens,
-        )
+    block = block_bytes(llm, given.kv, given.block_size, tensor_parallel)
+    blocks = UNLIMITED_BLOCKS if accelerator is None else kv_blocks(accelerator, llm, **stated)
     link = accelerator.host_link if accelerator else math.inf
-    decode, mixed = _tables(coefficients, max_num_seqs, max_batched_tokens)
+    decode, mixed = _tables(coefficients, given.max_num_seqs, given.max_batched_tokens)
     features = _features(coefficients)
     coef = _columns(features, drawn)
     cost = StepCost(
@@ -123,7 +94,7 @@ def linear_step_cost(
         work_unit=0,
         notes=_notes(accelerator),
     )
-    check_range(cost, context or llm.context)
+    check_range(cost, given.context or llm.context)
     return with_stream_rate(cost)
 
 

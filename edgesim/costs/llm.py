@@ -186,6 +186,14 @@ def weights_bytes(llm: Llm, weights: str | None = None) -> int:
     return round(rest * weight_bytes(name) + in_layers) + ADAPTER_BYTES * counted.adapter_stored
 
 
+def resident_bytes(llm: Llm, weights: str | None = None, sharers: int = 1) -> int:
+    """Bytes of weights that one of some replicas holds which divide the experts among them."""
+    counted, name = shape(llm), weights or llm.weights
+    experts = llm.moe.experts * counted.expert * counted.expert_layers if llm.moe else 0
+    elsewhere = experts * (sharers - 1) / sharers
+    return weights_bytes(llm, name) - round(elsewhere * layer_weight_bytes(llm, name))
+
+
 def kv_bytes_per_token(llm: Llm, kv: str = "fp16") -> int:
     """Bytes of KV cache one token takes in all layers; 0 for an encoder."""
     return _layer_kv_values(llm) * llm.layers * round(BITS[kv]) // 8

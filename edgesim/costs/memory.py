@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
-from edgesim.costs.llm import kv_bytes_per_token, kv_copies, weights_bytes
+from edgesim.costs.llm import kv_bytes_per_token, kv_copies, resident_bytes, weights_bytes
 from edgesim.costs.spill import spill
+from edgesim.costs.stated import Keys, Stated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,139 +69,76 @@ def block_bytes(llm: Llm, kv: str = "fp16", block_size: int = 16, tensor_paralle
     return round(block_size * kv_bytes_per_token(llm, kv) * kv_copies(llm, tensor_parallel))
 
 
-def residence(
-    accelerator: Accelerator,
-    llm: Llm,
-    *,
-    weights: str | None = None,
-    kv: str = "fp16",
-    tensor_parallel: int = 1,
-    max_num_seqs: int = 256,
-    max_batched_tokens: int = 2048,
-    block_size: int = 16,
-    memory_utilisation: float = 0.9,
-    paging: bool = False,
-    kv_tokens: int | None = None,
-) -> Spill:
-    """Place the weights of a replica, and see what is left for its KV cache; the arguments are those of `fit`."""
-    block = block_bytes(llm, kv, block_size, tensor_parallel)
-    least = -(-min(ROOM_FOR, llm.context) // block_size) * block
+def residence(accelerator: Accelerator, llm: Llm, **stated: Unpack[Keys]) -> Spill:
+    """Place the weights of a replica, and see what is left for its KV cache.
+
+    Args:
+        accelerator: What it runs on.
+        llm: What it runs.
+        **stated: See `edgesim.costs.stated.Stated`.
+    """
+    given = Stated(**stated)
+    block = block_bytes(llm, given.kv, given.block_size, given.tensor_parallel)
+    least = -(-min(ROOM_FOR, llm.context) // given.block_size) * block
+    wanted = least * given.max_num_seqs
     return spill(
         accelerator,
-        tensor_parallel,
-        weights=weights_bytes(llm, weights),
-        working=working_bytes(llm, max_batched_tokens, max_num_seqs),
-        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
+        given.tensor_parallel,
+        weights=resident_bytes(llm, given.weights, given.sharers),
+        working=working_bytes(llm, given.max_batched_tokens, given.max_num_seqs),
+        available=available_bytes(accelerator, given.tensor_parallel, given.memory_utilisation),
         kv_least=least,
-        kv_wanted=-(-kv_tokens // block_size) * block if kv_tokens else least * max_num_seqs,
-        paging=paging,
+        kv_wanted=-(-given.kv_tokens // given.block_size) * block if given.kv_tokens else wanted,
+        paging=given.paging,
     )
 
 
-def kv_blocks(
-    accelerator: Accelerator,
-    llm: Llm,
-    *,
-    weights: str | None = None,
-    kv: str = "fp16",
-    tensor_parallel: int = 1,
-    max_num_seqs: int = 256,
-    max_batched_tokens: int = 2048,
-    block_size: int = 16,
-    memory_utilisation: float = 0.9,
-    paging: bool = False,
-    kv_tokens: int | None = None,
-) -> int:
-    """Count the KV blocks that fit beside the weights; 0 if not even the weights do."""
-    block = block_bytes(llm, kv, block_size, tensor_parallel)
-    if block == 0:
-        return UNLIMITED_BLOCKS
-    placed = residence(
-        accelerator,
-        llm,
-        weights=weights,
-        kv=kv,
-        tensor_parallel=tensor_parallel,
-        max_num_seqs=max_num_seqs,
-        max_batched_tokens=max_batched_tokens,
-        block_size=block_size,
-        memory_utilisation=memory_utilisation,
-        paging=paging,
-        kv_tokens=kv_tokens,
-    )
-    return placed.kv_room // block
+def kv_blocks(accelerator: Accelerator, llm: Llm, **stated: Unpack[Keys]) -> int:
+    """Count the KV blocks that fit beside the weights; 0 if not even the weights do. Arguments as of `residence`."""
+    given = Stated(**stated)
+    block = block_bytes(llm, given.kv, given.block_size, given.tensor_parallel)
+    return residence(accelerator, llm, **stated).kv_room // block if block else UNLIMITED_BLOCKS
 
 
 def fit(
-    accelerator: Accelerator,
-    llm: Llm,
-    *,
-    weights: str | None = None,
-    kv: str = "fp16",
-    tensor_parallel: int = 1,
-    accelerators: int = 1,
-    max_num_seqs: int = 256,
-    max_batched_tokens: int = 2048,
-    block_size: int = 16,
-    memory_utilisation: float = 0.9,
-    suggest: bool = True,
-    paging: bool = False,
-    kv_tokens: int | None = None,
+    accelerator: Accelerator, llm: Llm, *, accelerators: int = 1, suggest: bool = True, **stated: Unpack[Keys]
 ) -> Fit:
     """Check that an LLM fits, and say what would if it does not.
 
     Args:
         accelerator: What the node has.
         llm: What is to be deployed.
-        weights: Number format of the weights; the LLM's own by default.
-        kv: Number format of the KV cache.
-        tensor_parallel: Accelerators of one replica.
         accelerators: Accelerators of the node: how far `tensor_parallel` could grow.
-        max_num_seqs: Sequences in a step.
-        max_batched_tokens: Tokens in a step.
-        block_size: Tokens in a KV block.
-        memory_utilisation: Share of the memory that the engine may take.
         suggest: Whether to look for what would fit.
-        paging: Whether weights that do not fit are read from storage.
-        kv_tokens: Tokens that the KV cache is stated to hold.
+        **stated: See `edgesim.costs.stated.Stated`.
     """
-    weights = weights or llm.weights
+    given = Stated(**stated)
+    weights = given.weights or llm.weights
 
     def placed(
-        as_weights: str, parallel: int, on: Accelerator = accelerator, *, paged: bool = paging
+        as_weights: str, parallel: int, on: Accelerator = accelerator, *, paged: bool | None = None
     ) -> Spill:
-        return residence(
-            on,
-            llm,
-            weights=as_weights,
-            kv=kv,
-            tensor_parallel=parallel,
-            max_num_seqs=max_num_seqs,
-            max_batched_tokens=max_batched_tokens,
-            block_size=block_size,
-            memory_utilisation=memory_utilisation,
-            paging=paged,
-            kv_tokens=kv_tokens,
-        )
+        changed: Keys = {"weights": as_weights, "tensor_parallel": parallel}
+        if paged is not None:
+            changed["paging"] = paged
+        return residence(on, llm, **(stated | changed))
 
     def would(as_weights: str, parallel: int, on: Accelerator = accelerator) -> bool:
         return placed(as_weights, parallel, on).fits
 
-    found = placed(weights, tensor_parallel)
-    beside = (
-        0 if found.cache_on_chip else working_bytes(llm, max_batched_tokens, max_num_seqs) + found.kv_least
-    )
+    found = placed(weights, given.tensor_parallel)
+    beside = working_bytes(llm, given.max_batched_tokens, given.max_num_seqs) + found.kv_least
     result = Fit(
-        needed=found.in_memory + beside,
-        available=available_bytes(accelerator, tensor_parallel, memory_utilisation),
+        needed=found.in_memory + (0 if found.cache_on_chip else beside),
+        available=available_bytes(accelerator, given.tensor_parallel, given.memory_utilisation),
         weights=found.weights,
     )
     if found.fits or not suggest:
         return result
-    ways = list(_lighter(llm, weights, tensor_parallel, would))
-    ways += list(_wider(weights, tensor_parallel, accelerators, would))
-    ways += list(_larger(weights, tensor_parallel, would))
-    if accelerator.storage_bandwidth and placed(weights, tensor_parallel, paged=True).fits:
+    ways = list(_lighter(llm, weights, given.tensor_parallel, would))
+    ways += list(_wider(weights, given.tensor_parallel, accelerators, would))
+    ways += list(_larger(weights, given.tensor_parallel, would))
+    if accelerator.storage_bandwidth and placed(weights, given.tensor_parallel, paged=True).fits:
         ways.append("paging: true (the rest is then read from storage in each step)")
     return Fit(result.needed, result.available, result.weights, " or ".join(ways))
 

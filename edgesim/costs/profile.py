@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
@@ -28,9 +28,11 @@ from edgesim.costs.roofline import (
     ideal_machine,
     image_seconds,
     machine,
+    shared_notes,
     with_stream_rate,
 )
 from edgesim.costs.sharing import multiplied, shared
+from edgesim.costs.stated import Keys, Stated
 from edgesim.costs.step import MIXED_FEATURES, PS, StepCost, check_range, down, up, work_unit
 from edgesim.errors import Problem, ScenarioError
 
@@ -190,21 +192,12 @@ def profile_step_cost(
     llm: Llm,
     profile: Profile,
     *,
-    weights: str | None = None,
-    kv: str = "fp16",
-    tensor_parallel: int = 1,
-    max_num_seqs: int = 256,
-    max_batched_tokens: int = 2048,
-    block_size: int = 16,
-    memory_utilisation: float = 0.9,
     pue: float = 1.0,
     host_power: float = 0.0,
-    context: int | None = None,
-    paging: bool = False,
-    kv_tokens: int | None = None,
     step_overhead: float | None = None,
     sequence_overhead: float | None = None,
     time_factor: float = 1.0,
+    **stated: Unpack[Keys],
 ) -> StepCost:
     """Build the step costs of a replica from a profile.
 
@@ -212,28 +205,21 @@ def profile_step_cost(
         accelerator: What it runs on.
         llm: What it runs.
         profile: Measured times.
-        weights: Number format of the weights; the LLM's own by default.
-        kv: Number format of the KV cache.
-        tensor_parallel: Accelerators of the replica.
-        max_num_seqs: Most sequences in a step.
-        max_batched_tokens: Most tokens in a step.
-        block_size: Tokens in a KV block.
-        memory_utilisation: Share of the memory that the engine may take.
         pue: Power usage effectiveness of the place.
         host_power: The replica's share of what the host draws [W].
-        context: Longest sequence; the LLM's own by default.
-        paging: Whether weights that do not fit are read from storage.
-        kv_tokens: Tokens that the KV cache is stated to hold.
         step_overhead: What the host adds to a step [s], instead of the profile's.
         sequence_overhead: What it adds for each sequence [s], instead of the profile's.
         time_factor: What the measured times are multiplied by, host apart.
+        **stated: See `edgesim.costs.stated.Stated`.
     """
-    weights = weights or llm.weights
+    given = Stated(**stated)
+    weights, kv, tensor_parallel = given.weights or llm.weights, given.kv, given.tensor_parallel
+    max_num_seqs, max_batched_tokens = given.max_num_seqs, given.max_batched_tokens
     check(profile, accelerator.name, llm, weights)
     measured_on = profile.tensor_parallel
     adjusted = step_overhead is not None or sequence_overhead is not None or time_factor != 1
     profile = multiplied(shared(profile, accelerator, llm, tensor_parallel), time_factor)
-    ideal = ideal_machine(accelerator, weights, tensor_parallel)
+    ideal = ideal_machine(accelerator, weights, tensor_parallel, given.sharers)
     power = power_of(accelerator, weights, tensor_parallel, pue, host_power)
     unit = work_unit(ideal.linear)
     host = _Host(
@@ -250,7 +236,7 @@ def profile_step_cost(
     linear = _along(profile.tokens, profile.linear, np.arange(most + 1))
     head = _along(profile.sequences, profile.head, np.arange(max_num_seqs + 1))
     measured = _measured(profile, linear, head, host, max_num_seqs, rows, coef, power, image)
-    block = block_bytes(llm, kv, block_size, tensor_parallel)
+    block = block_bytes(llm, kv, given.block_size, tensor_parallel)
     cost = StepCost(
         decode_table=rows[: max_num_seqs + 1],
         decode_coef=coef[[MIXED_FEATURES.index(f) for f in ("decode_context", "window_decode_context")]],
@@ -258,19 +244,7 @@ def profile_step_cost(
         mixed_coef=coef,
         stream_rate=0,
         kv_block_bytes=block,
-        kv_blocks=kv_blocks(
-            accelerator,
-            llm,
-            weights=weights,
-            kv=kv,
-            tensor_parallel=tensor_parallel,
-            max_num_seqs=max_num_seqs,
-            max_batched_tokens=max_batched_tokens,
-            block_size=block_size,
-            memory_utilisation=memory_utilisation,
-            paging=paging,
-            kv_tokens=kv_tokens,
-        ),
+        kv_blocks=kv_blocks(accelerator, llm, **stated),
         swap_ps_per_block=math.ceil(block / (tensor_parallel * accelerator.host_link) * PS),
         base_mw=power.base_mw,
         idle_mw=power.idle_mw,
@@ -283,14 +257,15 @@ def profile_step_cost(
         work_unit=unit,
         peak_flops=ideal.linear,
         peak_bandwidth=ideal.stream,
-        weights_bytes=work.weights_bytes(llm, weights),
+        weights_bytes=work.resident_bytes(llm, weights, given.sharers),
         measured=measured,
         notes=(
             *_shared_notes(profile, measured_on),
-            *_notes(profile, max_num_seqs, max_batched_tokens, context or llm.context),
+            *shared_notes(given.sharers),
+            *_notes(profile, max_num_seqs, max_batched_tokens, given.context or llm.context),
         ),
     )
-    check_range(cost, context or llm.context)
+    check_range(cost, given.context or llm.context)
     return with_stream_rate(cost)
 
 

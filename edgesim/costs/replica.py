@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgesim.costs.linear import Coefficients, linear_step_cost
 from edgesim.costs.profile import profile_step_cost, read
 from edgesim.costs.roofline import Efficiency, step_cost
+from edgesim.costs.stated import Keys
 from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class DeploymentLike(Protocol):
     def kv(self) -> str: ...  # noqa: D102
     @property
     def tensor_parallel(self) -> int: ...  # noqa: D102
+    @property
+    def expert_parallel(self) -> int: ...  # noqa: D102
     @property
     def max_num_seqs(self) -> int: ...  # noqa: D102
     @property
@@ -52,6 +55,11 @@ class NodeLike(Protocol):
     def host_power(self) -> float: ...  # noqa: D102
 
 
+def stated(deployment: DeploymentLike) -> Keys:
+    """What a deployment states that decides costs."""
+    return {name: getattr(deployment, name) for name in Keys.__annotations__}  # type: ignore[return-value]
+
+
 def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike, node: NodeLike) -> StepCost:
     """Build the step costs of one replica of a deployment.
 
@@ -64,16 +72,7 @@ def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike,
         node: Where it runs.
     """
     shared: dict[str, Any] = {
-        "weights": deployment.weights,
-        "kv": deployment.kv,
-        "tensor_parallel": deployment.tensor_parallel,
-        "max_num_seqs": deployment.max_num_seqs,
-        "max_batched_tokens": deployment.max_batched_tokens,
-        "block_size": deployment.block_size,
-        "memory_utilisation": deployment.memory_utilisation,
-        "context": deployment.context,
-        "paging": deployment.paging,
-        "kv_tokens": deployment.kv_tokens,
+        **stated(deployment),
         "pue": node.pue,
         "host_power": node.host_power * deployment.tensor_parallel / node.accelerators,
     }

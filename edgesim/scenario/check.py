@@ -13,7 +13,7 @@ from edgesim.units import format_gigabytes, format_percent
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgesim.catalog import Accelerator
+    from edgesim.catalog import Accelerator, Llm
     from edgesim.scenario.deployment import Deployment
     from edgesim.scenario.schema import Scenario
     from edgesim.scenario.topology import Node
@@ -137,6 +137,7 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
     """Weights, working memory and at least one sequence must fit into the accelerators of a replica."""
     from edgesim.costs.memory import fit  # noqa: PLC0415 - a layer above that needs nothing of this one
     from edgesim.costs.setting import as_set  # noqa: PLC0415
+    from edgesim.costs.stated import Keys  # noqa: PLC0415
 
     for index, deployment in enumerate(scenario.deployments):
         node = scenario.topology.nodes[deployment.on]
@@ -152,24 +153,30 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
         if deployment.context is not None and deployment.context > llm.context:
             text = f"{deployment.llm} sees at most {llm.context} tokens, not {deployment.context}"
             yield Problem(("deployments", index, "context"), text)
-        result = fit(
-            accelerator,
-            llm,
-            weights=deployment.weights,
-            kv=deployment.kv,
-            tensor_parallel=deployment.tensor_parallel,
-            accelerators=node.accelerators,
-            max_num_seqs=deployment.max_num_seqs,
-            max_batched_tokens=deployment.max_batched_tokens,
-            block_size=deployment.block_size,
-            memory_utilisation=deployment.memory_utilisation,
-            paging=deployment.paging,
-            kv_tokens=deployment.kv_tokens,
-        )
+        wrong = _experts(deployment, llm)
+        if wrong:
+            yield Problem(("deployments", index, "expert_parallel"), *wrong)
+            continue
+        keys: Keys = {name: getattr(deployment, name) for name in Keys.__annotations__}  # type: ignore[assignment]
+        result = fit(accelerator, llm, accelerators=node.accelerators, **keys)
         if not result.fits:
             key = "weights" if "weights" in deployment.model_fields_set else "llm"
             text, help_ = _misfit(scenario, deployment, accelerator, result)
             yield Problem(("deployments", index, key), text, help_)
+
+
+def _experts(deployment: Deployment, llm: Llm) -> tuple[str, str] | None:
+    """Say why experts cannot be spread so, and what to do."""
+    spread, tensor = deployment.expert_parallel, deployment.tensor_parallel
+    if spread == 1:
+        return None
+    if llm.moe is None:
+        return f"{llm.name} has no experts to spread over accelerators", "leave 'expert_parallel' out"
+    if spread % tensor or spread > tensor * deployment.replicas or llm.moe.experts % spread:
+        there, most = f"{deployment.replicas} x {tensor} accelerators", tensor * deployment.replicas
+        text = f"{llm.moe.experts} experts cannot be spread over {spread} of {there}"
+        return text, f"use a multiple of tensor_parallel ({tensor}) up to {most} that divides the experts"
+    return None
 
 
 def _misfit(

@@ -131,6 +131,11 @@ class Deployment(Section):
     kv: Dtype = Field(default="fp16", description="How the KV cache is stored.")
     replicas: Count = Field(default=1, description="Replicas on each node of the group.")
     tensor_parallel: Count = Field(default=1, description="Accelerators that share each replica.")
+    expert_parallel: Count = Field(
+        default=1,
+        description="Accelerators, of all replicas on a node together, that whole experts are spread over;"
+        " by default each replica has its own.",
+    )
     max_num_seqs: Annotated[int, *whole(1, 4096)] = Field(
         default=256, description="Sequences in a step; by default 1 on devices, else 256."
     )

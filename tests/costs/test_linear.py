@@ -85,6 +85,7 @@ def _deployment(**values):
         "weights": None,
         "kv": "fp16",
         "tensor_parallel": 2,
+        "expert_parallel": 1,
         "max_num_seqs": 16,
         "max_batched_tokens": 512,
         "block_size": 32,
