@@ -191,9 +191,10 @@ REQUEST: Final = _row(
 )
 
 NODE: Final = _row(
-    "key replica parent children length users hits created rank next_use prev next link used next_free spare"
+    "key replica parent children length users hits created rank next_use prev next link used next_free pinned"
 )
-"""Cached blocks of one segment of prompts: `prev` and `next` order the idle ones, `link` chains a bucket."""
+"""Cached blocks of one segment of prompts, so many of them pinned: `prev` and `next` order nodes that have idle ones,
+`link` chains a bucket."""
 
 SLOT: Final = _row("finish sequence leg")
 """A place in a replica's heap of decoding legs, the first to finish on top."""

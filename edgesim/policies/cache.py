@@ -17,7 +17,7 @@ class Cache(Policy):
     """Ranks cached prefixes of a replica whose `prefix_cache` is on.
 
     Asked whenever the last request that used a prefix has left. Blocks are taken from the prefix of the smallest
-    rank, the earliest of equals, when memory is wanted; never from one that others continue, nor from one in use.
+    rank, the earliest of equals, when memory is wanted; never from one that others continue, nor blocks in use.
     """
 
     role = "cache"

@@ -1,8 +1,9 @@
 """The prefix cache: which KV blocks of ended requests a replica still holds, in the kernel.
 
 `reference_cache.py` defines it. A node holds the computed blocks of one segment of prompts; nodes of all replicas lie
-in one pool, found by key through buckets. Free memory counts what idle nodes hold; their rows form a list by rank,
-from which blocks are taken when memory is wanted, never from a node that has children.
+in one pool, found by key through buckets. Free memory counts idle blocks, those that nobody uses; the rows of nodes
+that have some form a list by rank, from which blocks are taken when memory is wanted, never from a node whose children
+have idle blocks.
 """
 
 from __future__ import annotations
@@ -86,10 +87,10 @@ def match(s, r, leg):
             break
         node = s.nodes[i]
         held += 1
-        if node.users == 0:
-            pinned += node.length
         whole = hit + node.length >= end
-        hit = min(hit + node.length, end, most)
+        blocks = min(node.length, end - hit, most - hit)
+        pinned += max(0, blocks - node.pinned)
+        hit += blocks
         if not whole:
             break
     return hit, held, pinned
@@ -98,31 +99,36 @@ def match(s, r, leg):
 @kernel
 def use(s, r, leg, hit, held):
     """Let a leg begin with cached blocks."""
+    start = 0
     for i in range(held):
-        at = find(s, r, key_of(s, leg, i))
-        if at != NONE and end_of(s, leg, i, s.replicas[r].block_size) > end_of(
-            s, leg, i - 1, s.replicas[r].block_size
-        ):
-            pin(s, r, at)
+        end = min(end_of(s, leg, i, s.replicas[r].block_size), hit)
+        if end > start:
+            at = find(s, r, key_of(s, leg, i))
+            s.nodes[at].users += 1
             s.nodes[at].hits += 1
             s.nodes[at].next_use = next_use_of(s, leg, i)
+            pin(s, r, at, end - start)
+            start = end
     leg.held = held
     leg.covered = hit
 
 
 @kernel
-def pin(s, r, i):
-    """Count one more user of a node; an idle one leaves the free memory."""
+def pin(s, r, i, blocks):
+    """Pin so many blocks of a node, no fewer than before; what is behind them stays as idle as it was."""
+    replica = s.replicas[r]
     node = s.nodes[i]
-    if node.users == 0:
-        leave_idle(s, r, i)
-        s.replicas[r].free_blocks -= node.length
-    node.users += 1
+    if blocks > node.pinned:
+        replica.free_blocks -= blocks - node.pinned
+        replica.cached -= blocks - node.pinned
+        node.pinned = blocks
+        if blocks == node.length:
+            leave_idle(s, r, i)
 
 
 @kernel
 def leave_idle(s, r, i):
-    """Unlink a node from the idle ones."""
+    """Unlink a node from those that have idle blocks."""
     replica = s.replicas[r]
     node = s.nodes[i]
     if node.prev == NONE:
@@ -133,12 +139,13 @@ def leave_idle(s, r, i):
         replica.idle_tail = node.prev
     else:
         s.nodes[node.next].prev = node.prev
-    replica.cached -= node.length
+    if node.parent != NONE:
+        s.nodes[node.parent].children -= 1
 
 
 @kernel
 def enter_idle(s, r, i):
-    """Link a node behind all idle ones of no greater rank."""
+    """Link a node behind all of no greater rank that have idle blocks."""
     replica = s.replicas[r]
     node = s.nodes[i]
     after = replica.idle_tail
@@ -155,7 +162,8 @@ def enter_idle(s, r, i):
         replica.idle_tail = i
     else:
         s.nodes[ahead].prev = i
-    replica.cached += node.length
+    if node.parent != NONE:
+        s.nodes[node.parent].children += 1
 
 
 @kernel
@@ -172,13 +180,16 @@ def register(s, r, i, upto):
             if end_of(s, leg, at, size) == leg.covered:
                 continue
             join(s, r, leg, at)
-        node = s.nodes[find(s, r, key_of(s, leg, at))]
+        found = find(s, r, key_of(s, leg, at))
+        node = s.nodes[found]
         start = end_of(s, leg, at - 1, size)
         want = min(upto, end_of(s, leg, at, size))
         there = min(start + node.length, want) - leg.covered
+        pin(s, r, found, leg.covered + there - start)
         replica.free_blocks += there
         new = max(0, want - start - node.length)
         node.length += new
+        node.pinned += new
         leg.blocks -= there + new
         leg.covered = want
 
@@ -188,9 +199,7 @@ def join(s, r, leg, at):
     """Use the node of a leg's next segment, made now if nobody has computed it."""
     key = key_of(s, leg, at)
     i = find(s, r, key)
-    if i != NONE:
-        pin(s, r, i)
-    else:
+    if i == NONE:
         control = s.control[0]
         replica = s.replicas[r]
         i = control.free_node
@@ -201,7 +210,8 @@ def join(s, r, leg, at):
         node.key = key
         node.replica = r
         node.length = 0
-        node.users = 1
+        node.pinned = 0
+        node.users = 0
         node.children = 0
         node.hits = 1
         node.created = replica.made
@@ -211,11 +221,11 @@ def join(s, r, leg, at):
         while before >= 0 and node.parent == NONE:
             if end_of(s, leg, before, replica.block_size) > end_of(s, leg, before - 1, replica.block_size):
                 node.parent = find(s, r, key_of(s, leg, before))
-                s.nodes[node.parent].children += 1
             before -= 1
         bucket = bucket_of(s, r, key)
         node.link = s.buckets[bucket]
         s.buckets[bucket] = i
+    s.nodes[i].users += 1
     s.nodes[i].next_use = next_use_of(s, leg, at)
 
 
@@ -230,9 +240,13 @@ def release(s, r, leg):
             node = s.nodes[i]
             node.users -= 1
             if node.users == 0:
+                if node.length > node.pinned:
+                    leave_idle(s, r, i)
+                replica.free_blocks += node.pinned
+                replica.cached += node.pinned
+                node.pinned = 0
                 node.rank = rank_of(replica, node)
                 enter_idle(s, r, i)
-                replica.free_blocks += node.length
         at -= 1
     leg.held = 0
     leg.covered = 0
@@ -240,7 +254,7 @@ def release(s, r, leg):
 
 @kernel
 def rank_of(replica, node):
-    """Rank of an idle node; the smallest goes first, the earliest of equals."""
+    """Rank of a node that nobody uses any more; the smallest goes first, the earliest of equals."""
     order = replica.cache_order
     if order == FIFO:
         return node.created
@@ -263,21 +277,20 @@ def take(s, r, blocks):
         while s.nodes[i].children > 0:
             i = s.nodes[i].next
         node = s.nodes[i]
-        over = min(replica.cached - replica.free_blocks, node.length)
+        over = min(replica.cached - replica.free_blocks, node.length - node.pinned)
         node.length -= over
         replica.cached -= over
         replica.cache_clock = node.rank
-        if node.length == 0:
+        if node.length == node.pinned:
             leave_idle(s, r, i)
+        if node.length == 0:
             drop(s, r, i)
 
 
 @kernel
 def drop(s, r, i):
-    """Remove an empty node from the tree and its bucket, and free its row."""
+    """Remove an empty node from its bucket, and free its row."""
     node = s.nodes[i]
-    if node.parent != NONE:
-        s.nodes[node.parent].children -= 1
     bucket = bucket_of(s, r, node.key)
     if s.buckets[bucket] == i:
         s.buckets[bucket] = node.link
@@ -306,7 +319,6 @@ def clear(s, r):
     i = replica.idle_head
     while i != NONE:
         after = s.nodes[i].next
-        s.nodes[i].parent = NONE
         drop(s, r, i)
         i = after
     replica.idle_head = NONE

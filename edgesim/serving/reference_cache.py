@@ -2,8 +2,9 @@
 
 A prompt is a chain of segments: blocks that a trace names by hash, or the workload's shared beginning, then what
 belongs to the session, or to the request alone. A node holds the computed blocks of one segment, in a tree that
-follows the chains. Nodes that somebody uses are pinned; those nobody uses are idle, count as free memory, and give up
-blocks, from the end of the chain, when memory is wanted. What two requests compute at the same time is kept once.
+follows the chains. The blocks that somebody uses are pinned; those behind them, or of nodes nobody uses, are idle,
+count as free memory, and are given up, from the end of the chain, when memory is wanted. What two requests compute at
+the same time is kept once.
 """
 
 from __future__ import annotations
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
     from edgesim.serving.reference_replica import Leg, TwinReplica
 
 
-SHARED = 3
-"""Bits of a key that tell what several requests may have in common from what is a request's own."""
-
-
 @dataclass(eq=False)
 class Node:
-    """Computed blocks of one segment."""
+    """Computed blocks of one segment.
+
+    So many from its beginning are pinned: what its users ever wanted, until all of them have gone. Were a pin each
+    user's own, what a node still needs would have to be found anew whenever one goes. Its children begin where it ends
+    or where a user's part of it did; those count that have idle blocks.
+    """
 
     key: int
     parent: Node | None
     created: int
     length: int = 0
+    pinned: int = 0
     users: int = 0
     children: int = 0
     hits: int = 1
@@ -52,7 +55,7 @@ class PrefixCache:
 
     Args:
         replica: Whose memory it is.
-        order: How idle nodes are ranked; the smallest goes first.
+        order: How nodes with idle blocks are ranked; the smallest goes first.
         rank: A policy's own rank of a node, where no built-in order is meant.
     """
 
@@ -65,8 +68,8 @@ class PrefixCache:
 
     @property
     def cached(self) -> int:
-        """Blocks of idle nodes: free memory that still remembers something."""
-        return sum(node.length for node in self.idle)
+        """Idle blocks: free memory that still remembers something."""
+        return sum(node.length - node.pinned for node in self.idle)
 
     def segment(self, leg: Leg, i: int) -> tuple[int, float, int]:
         """Key of a leg's i-th segment, the block of the prompt where it ends, and when it is next asked for."""
@@ -104,24 +107,49 @@ class PrefixCache:
                 break
         return hit, held
 
-    def pinned(self, held: list[Node | None]) -> int:
-        """Blocks that stop being free when these nodes are used."""
-        return sum(node.length for node in held if node is not None and not node.users)
+    def parts(self, leg: Leg, hit: int, held: list[Node | None]) -> list[tuple[Node, int, int]]:
+        """Nodes that serve a leg, how many of their blocks do, and when each is next asked for."""
+        parts, start = list[tuple[Node, int, int]](), 0
+        for i, node in enumerate(held):
+            _, end, next_use = self.segment(leg, i)
+            if node is not None:
+                parts.append((node, int(min(end, hit)) - start, next_use))
+                start = int(min(end, hit))
+        return parts
+
+    def pinned(self, leg: Leg, hit: int, held: list[Node | None]) -> int:
+        """Blocks that stop being free when a leg begins with these."""
+        return sum(max(0, blocks - node.pinned) for node, blocks, _ in self.parts(leg, hit, held))
 
     def use(self, leg: Leg, hit: int, held: list[Node | None]) -> None:
         """Let a leg begin with cached blocks."""
-        for i, node in enumerate(held):
-            if node is not None:
-                self._pin(node)
-                node.hits += 1
-                node.next_use = self.segment(leg, i)[2]
+        for node, blocks, next_use in self.parts(leg, hit, held):
+            node.users += 1
+            node.hits += 1
+            node.next_use = next_use
+            self._pin(node, blocks)
         leg.held, leg.covered = held, hit
 
-    def _pin(self, node: Node) -> None:
-        if not node.users:
-            self.idle.remove(node)
-            self.replica.free_blocks -= node.length
-        node.users += 1
+    def _pin(self, node: Node, blocks: int) -> None:
+        """Pin so many blocks of a node, no fewer than before; what is behind them stays as idle as it was."""
+        if blocks > node.pinned:
+            self.replica.free_blocks -= blocks - node.pinned
+            node.pinned = blocks
+            if blocks == node.length:
+                self._leave_idle(node)
+
+    def _enter_idle(self, node: Node) -> None:
+        at = len(self.idle)
+        while at and self.idle[at - 1].rank > node.rank:
+            at -= 1
+        self.idle.insert(at, node)
+        if node.parent is not None:
+            node.parent.children += 1
+
+    def _leave_idle(self, node: Node) -> None:
+        self.idle.remove(node)
+        if node.parent is not None:
+            node.parent.children -= 1
 
     def register(self, leg: Leg, upto: int) -> None:
         """Put the computed blocks of a leg, up to a number, into the tree; what is there already is kept once."""
@@ -140,9 +168,11 @@ class PrefixCache:
             start = int(self.segment(leg, i - 1)[1]) if i else 0
             want = int(min(upto, self.segment(leg, i)[1]))
             there = min(start + node.length, want) - leg.covered
+            self._pin(node, leg.covered + there - start)
             self.replica.free_blocks += there
             new = max(0, want - start - node.length)
             node.length += new
+            node.pinned += new
             leg.blocks -= there + new
             leg.covered = want
 
@@ -150,13 +180,10 @@ class PrefixCache:
         node = self.nodes.get(key)
         if node is None:
             parent = next((held for held in reversed(leg.held) if held is not None), None)
-            node = self.nodes[key] = Node(key, parent, self.created, users=1)
+            depth = 0 if parent is None else parent.depth + 1
+            node = self.nodes[key] = Node(key, parent, self.created, depth=depth)
             self.created += 1
-            if parent is not None:
-                parent.children += 1
-                node.depth = parent.depth + 1
-        else:
-            self._pin(node)
+        node.users += 1
         node.next_use = next_use
         leg.held.append(node)
         return node
@@ -169,22 +196,21 @@ class PrefixCache:
             node.users -= 1
             node.last_used_at = self.replica.engine.now * 1e-12
             if not node.users:
+                if node.length > node.pinned:
+                    self._leave_idle(node)
+                self.replica.free_blocks += node.pinned
+                node.pinned = 0
                 node.rank = self._rank(node)
-                at = len(self.idle)
-                while at and self.idle[at - 1].rank > node.rank:
-                    at -= 1
-                self.idle.insert(at, node)
-                self.replica.free_blocks += node.length
+                self._enter_idle(node)
         leg.held, leg.covered = [], 0
 
-    def left_behind(self, leg: Leg, upto: int, leaving: Counter[Node], *, others_start: bool) -> int:
-        """Blocks that stay in use when a leg leaves: in nodes that others use, too, or may start with.
+    def left_behind(self, leg: Leg, upto: int, leaving: Counter[Node]) -> int:
+        """Blocks that stay pinned when a leg leaves: in nodes that others use, too.
 
         Args:
             leg: Who leaves.
             upto: Its computed blocks.
             leaving: How many of those who leave with it use each node.
-            others_start: Does anybody start in the same step?
         """
         covered, kept = leg.covered, 0
         i = max(0, len(leg.held) - 1)
@@ -194,9 +220,8 @@ class PrefixCache:
                 node = leg.held[i] if i < len(leg.held) else self.nodes.get(key)
                 start = int(self.segment(leg, i - 1)[1]) if i else 0
                 covered = int(min(upto, end))
-                used = node is not None and node.users > leaving[node]
-                if used or (others_start and key & SHARED):
-                    kept += max(0, covered - start - (node.length if node is not None else 0))
+                if node is not None and node.users > leaving[node]:
+                    kept += max(0, covered - start - node.pinned)
             i += 1
         return kept
 
@@ -211,13 +236,12 @@ class PrefixCache:
         """Forget blocks until no more are remembered than are free."""
         while (over := self.cached - self.replica.free_blocks) > 0:
             node = next(node for node in self.idle if not node.children)
-            node.length -= min(over, node.length)
+            node.length -= min(over, node.length - node.pinned)
             self.clock = node.rank
+            if node.length == node.pinned:
+                self._leave_idle(node)
             if not node.length:
-                self.idle.remove(node)
                 del self.nodes[node.key]
-                if node.parent is not None:
-                    node.parent.children -= 1
 
     def clear(self) -> None:
         """Forget everything: the memory is lost."""

@@ -450,7 +450,7 @@ class TwinReplica:
             leg = self.waiting[0]
             hit, held = self.cache.match(leg) if self.cache is not None else (0, [])
             need = self.blocks_for(leg.target) - hit
-            pinned = self.cache.pinned(held) if self.cache is not None else 0
+            pinned = self.cache.pinned(leg, hit, held) if self.cache is not None else 0
             if not self._room(need + pinned) or (self.encoder and leg.target > budget):
                 break
             self.start(leg, hit, held)

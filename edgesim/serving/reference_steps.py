@@ -152,19 +152,20 @@ class FormedReplica(TwinReplica):
         if self.cache is None:
             return free
         users = Counter(node for leg in preempted for node in leg.held if node is not None)
-        free += sum(node.length for node, count in users.items() if count == node.users)
-        others_start = any(leg.state == rows.WAITING for leg in taking_part)
+        free += sum(node.pinned for node, count in users.items() if count == node.users)
         for leg in preempted:
             if leg.state == rows.DECODE:
                 blocks = leg.stored // self.block_size
-                free -= self.cache.left_behind(leg, blocks, users, others_start=others_start)
-        pinned = set[Node]()
+                free -= self.cache.left_behind(leg, blocks, users)
+        pinned = dict[Node, int]()
         for leg in taking_part:
             if leg.state == rows.WAITING:
                 hit, held = self.cache.match(leg)
-                idle = {node for node in held if node is not None and node.users == users[node]} - pinned
-                pinned |= idle
-                free += hit - sum(node.length for node in idle)
+                free += hit
+                for node, part, _ in self.cache.parts(leg, hit, held):
+                    before = pinned.get(node, node.pinned if node.users > users[node] else 0)
+                    pinned[node] = max(before, part)
+                    free -= pinned[node] - before
         return free
 
     def _grant(self, legs: Sequence[Leg]) -> None:

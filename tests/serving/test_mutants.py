@@ -25,6 +25,7 @@ LOOP = "edgesim.serving.loop"
 DEVICE = "edgesim.serving.device"
 OPERATIONS = "edgesim.serving.operations"
 PLAN = "edgesim.serving.plan"
+PREFIX = "edgesim.serving.prefix"
 
 
 SHARED = (66, 76, 81, 86)
@@ -840,6 +841,46 @@ MUTANTS = (
         "crowd",
         CROWDS,
     ),
+    Mutant(
+        "what follows the part of a prefix in use is pinned with it",
+        PREFIX,
+        "blocks = min(node.length, end - hit, most - hit)",
+        "blocks = min(node.length, end - hit)",
+        "storm",
+        (6, 22),
+    ),
+    Mutant(
+        "a shorter part of a prefix lets go of a longer one",
+        PREFIX,
+        "if blocks > node.pinned:",
+        "if blocks != node.pinned:",
+        "storm",
+        (74,),
+    ),
+    Mutant(
+        "a prefix that nobody uses any more stays pinned",
+        PREFIX,
+        "replica.cached += node.pinned",
+        "pass",
+        "storm",
+        (6, 30),
+    ),
+    Mutant(
+        "blocks are forgotten before those that continue them",
+        PREFIX,
+        "while s.nodes[i].children > 0:",
+        "while False:",
+        "system",
+        (134, 194),
+    ),
+    Mutant(
+        "what is computed by two is kept twice",
+        PREFIX,
+        "pin(s, r, found, leg.covered + there - start)",
+        "pass",
+        "system",
+        (30, 74),
+    ),
 )
 
 MUTANTS += tuple(
@@ -891,7 +932,7 @@ def test_the_kernel_itself_passes() -> None:
 def test_there_are_many_mutants_of_every_part() -> None:
     """At least twenty, none of them twice, and some in each file of the kernel."""
     assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
-    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, DEVICE, LEGS, LOOP, OPERATIONS, PLAN]
+    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, DEVICE, LEGS, LOOP, OPERATIONS, PLAN, PREFIX]
     assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
 
 

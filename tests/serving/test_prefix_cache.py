@@ -151,6 +151,63 @@ def test_sessions_and_shared_beginnings_are_served() -> None:
     assert (later["cached_tokens"] == held // BLOCK * BLOCK).all()
 
 
+def sized(path: Path, prompts: Sequence[tuple[Sequence[int], int, int]], gap_ms: int = 60_000) -> Path:
+    """A trace of prompts: names, tokens and output of each."""
+    with path.open("w") as file:
+        for i, (names, tokens, output) in enumerate(prompts):
+            row = {"timestamp": i * gap_ms, "input_length": tokens, "output_length": output}
+            file.write(json.dumps(row | {"hash_ids": list(names)}) + "\n")
+    return path
+
+
+def kv_of(tokens: int, output: int) -> int:
+    """KV tokens of the whole blocks that a request takes alone; its last token is never stored."""
+    return -(-(tokens + output - 1) // BLOCK) * BLOCK
+
+
+@pytest.mark.parametrize("engine", ["kernel", "reference"])
+@pytest.mark.parametrize(
+    ("prompts", "hits"),
+    [
+        # The prompt fills the memory and is cached as a whole: its last block is wanted once more.
+        ([((1,), NAMED, 1), ((1,), NAMED, 1)], NAMED - BLOCK),
+        # The prompt is shorter than what is cached, and its reply wants the rest of the memory.
+        ([((1,), NAMED, 1), ((1,), 100, NAMED - 99)], 96),
+        # The same, behind a prompt that is longer by far: what follows the part in use is forgotten first.
+        ([((1, 2), 2 * NAMED, 1), ((1,), 100, 2 * NAMED - 99)], 96),
+        # Many blocks are wanted at once: the prompt parts from what is cached.
+        ([((1, 2), 2 * NAMED, 1), ((1, 3), 2 * NAMED, 1)], NAMED),
+    ],
+)
+def test_what_fits_alone_is_served_whatever_is_cached(
+    prompts: list[tuple[tuple[int, ...], int, int]], hits: int, engine: str, tmp_path: Path
+) -> None:
+    """Only the blocks that serve a prompt are kept for it; the rest of a prefix gives way like all that is idle."""
+    tokens = max(kv_of(prompt, output) for _, prompt, output in prompts)
+    told = scenario(sized(tmp_path / "t.jsonl", prompts), tokens=tokens)
+    frame = edgesim.simulate(told | {"engine": engine}).requests
+    assert list(frame["status"]) == ["completed"] * len(prompts)
+    assert list(frame["preemptions"]) == [0] * len(prompts)
+    assert list(frame["cached_tokens"]) == [0, hits]
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("order", ["lru", "gdsf"])
+def test_one_at_a_time_all_that_fits_is_served(seed: int, order: str, tmp_path: Path) -> None:
+    """Prompts that part and end anywhere, each of which fills the memory with its reply; both engines agree."""
+    random = np.random.default_rng(seed)
+    prompts = []
+    for names in chains(seed, 60, 4, 2):
+        prompt = NAMED * len(names) - int(random.choice([0, random.integers(0, NAMED)]))
+        prompts.append((names, prompt, 4 * NAMED - prompt + 1))
+    told = scenario(sized(tmp_path / "t.jsonl", prompts), tokens=4 * NAMED, cache=order)
+    frames = [edgesim.simulate(told | {"engine": engine}).requests for engine in ("kernel", "reference")]
+    assert frames[0].equals(frames[1])
+    assert (frames[0]["status"] == "completed").all()
+    assert not frames[0]["preemptions"].any()
+    assert frames[0]["cached_tokens"].sum() > 10 * NAMED
+
+
 @pytest.fixture
 def forget() -> Iterator[None]:
     """Leave no policy of this file behind for other tests."""
