@@ -6,7 +6,6 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from edgesim.arena import rows
-from edgesim.serving.reference_cache import Node
 from edgesim.serving.reference_replica import TwinReplica
 
 if TYPE_CHECKING:
@@ -145,7 +144,8 @@ class FormedReplica(TwinReplica):
     def free_blocks_after(self, preempted: Sequence[Leg], taking_part: Sequence[Leg]) -> int:
         """Free KV blocks, at least, in a step before which some are preempted.
 
-        Later legs may find fewer cached blocks than now, since earlier ones take them; these are free, then.
+        Cached blocks that nobody keeps in use save nothing: who starts pins them, and if another who starts takes them
+        first, several may have to compute what they were to share.
         """
         free = self.free_blocks + sum(leg.blocks for leg in preempted)
         free -= sum(self.blocks_needed(leg) for leg in taking_part)
@@ -157,15 +157,10 @@ class FormedReplica(TwinReplica):
             if leg.state == rows.DECODE:
                 blocks = leg.stored // self.block_size
                 free -= self.cache.left_behind(leg, blocks, users)
-        pinned = dict[Node, int]()
         for leg in taking_part:
             if leg.state == rows.WAITING:
-                hit, held = self.cache.match(leg)
-                free += hit
-                for node, part, _ in self.cache.parts(leg, hit, held):
-                    before = pinned.get(node, node.pinned if node.users > users[node] else 0)
-                    pinned[node] = max(before, part)
-                    free -= pinned[node] - before
+                parts = self.cache.parts(leg, *self.cache.match(leg))
+                free += sum(min(part, node.pinned) for node, part, _ in parts if node.users > users[node])
         return free
 
     def _grant(self, legs: Sequence[Leg]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import edgesim
-from edgesim.policies import Cache, register
+from edgesim.policies import Cache, Plan, Scheduler, register
 from edgesim.registry import registries
 
 BLOCK, NAMED = 16, 512
@@ -212,7 +212,8 @@ def test_one_at_a_time_all_that_fits_is_served(seed: int, order: str, tmp_path: 
 def forget() -> Iterator[None]:
     """Leave no policy of this file behind for other tests."""
     yield
-    registries["cache"].forget(__name__)
+    for role in ("cache", "scheduler"):
+        registries[role].forget(__name__)
 
 
 def test_a_policy_of_ones_own_runs_on_the_readable_engine(forget: None, tmp_path: Path) -> None:
@@ -234,6 +235,33 @@ def test_a_policy_of_ones_own_runs_on_the_readable_engine(forget: None, tmp_path
     assert mine.summary["notes"] == ["the cache policy 'my-lfu' is Python: the readable engine ran"]
     assert (mine.summary["engine"]["engine"], built_in.summary["engine"]["engine"]) == ("reference", "kernel")
     assert mine.requests.equals(built_in.requests)
+
+
+def test_formed_steps_have_the_memory_they_were_promised(forget: None, tmp_path: Path) -> None:
+    """Who starts may push out what two behind it were to share; the blocks that are told to be left are there."""
+
+    @register("all-that-fit")
+    class AllThatFit(Scheduler):
+        """Start all that fit, first come, first served."""
+
+        def schedule(self, view: Any) -> Plan:
+            chunks: list[tuple[Any, int]] = [(leg, leg.unread_tokens) for leg in view.running]
+            for leg in view.waiting:
+                if view.free_blocks_after((), [*(other for other, _ in chunks), leg]) >= 0:
+                    chunks.append((leg, min(leg.unread_tokens, NAMED + 1)))
+            return Plan(chunks=chunks)
+
+    path = tmp_path / "t.jsonl"
+    prompts = [((1,), NAMED), ((2,), NAMED), ((3,), NAMED), ((1, 4), NAMED + 1), ((1, 5), NAMED + 1)]
+    with path.open("w") as file:
+        for (names, tokens), at in zip(prompts, (0, 60_000, 120_000, 120_000, 120_000), strict=True):
+            row = {"timestamp": at, "input_length": tokens, "output_length": 1, "hash_ids": list(names)}
+            file.write(json.dumps(row) + "\n")
+    told = scenario(path, tokens=2 * NAMED + 2 * BLOCK)
+    told["policies"]["scheduler"] = "all-that-fit"
+    frame = edgesim.simulate(told).requests
+    assert list(frame["status"]) == ["completed"] * len(prompts)
+    assert not frame["preemptions"].any()
 
 
 @pytest.mark.skipif(
