@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 MEASURED, SIMULATED = "#333333", "#d55e00"
 """Dark grey and vermillion, which differ in lightness, too (Okabe and Ito's palette)."""
+
+MARKS: Final = {
+    "prefill_tok_s": ("o", "#0072b2"),
+    "ttft_ms": ("s", "#56b4e9"),
+    "decode_tok_s": ("^", "#d55e00"),
+    "tpot_ms": ("v", "#e69f00"),
+}
+"""Shape and colour of a metric's points: of prompts in blue, of decodes in orange."""
 
 
 def _figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
@@ -68,13 +76,32 @@ def _of_log(log: Log) -> NDArray[np.float64]:
 
 
 def residuals(found: Fitted, path: Path) -> None:
-    """Draw fitted over measured times."""
+    """Draw fitted over measured times, a mark a metric, and where rejected points were measured."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - as matplotlib itself
+
     figure, axes = _figure(1)
+    figure.set_size_inches(6.4, 4.4)
     ax = axes[0][0]
-    measured = np.array([point.seconds for point in found.errors])
-    fitted = measured * (1 + np.array(list(found.errors.values())))
-    ax.plot(measured, fitted, "o", color=SIMULATED, alpha=0.7)
-    ends = [min(measured.min(), fitted.min()), max(measured.max(), fitted.max())]
+    times = [point.seconds for point in (*found.errors, *found.rejected)]
+    times += [point.seconds * (1 + error) for point, error in found.errors.items()]
+    ends = [min(times) / 1.3, max(times) * 1.3]
     ax.plot(ends, ends, color=MEASURED, linewidth=1)
-    ax.set(xscale="log", yscale="log", xlabel="measured [s]", ylabel="fitted [s]")
+    for metric, (mark, colour) in MARKS.items():
+        points = [point for point in found.errors if point.metric == metric]
+        fitted = [point.seconds * (1 + found.errors[point]) for point in points]
+        if points:
+            ax.plot(
+                [p.seconds for p in points], fitted, mark, color=colour, alpha=0.8, label=metric, linestyle=""
+            )
+    if found.rejected:
+        at = [point.seconds for point in found.rejected]
+        ax.plot(at, [ends[0]] * len(at), "x", color=MEASURED, label="rejected", linestyle="", clip_on=False)
+    ax.set(xscale="log", yscale="log", xlabel="measured", ylabel="fitted", xlim=ends, ylim=ends)
+    for axis in (ax.xaxis, ax.yaxis):
+        decades = np.log10(ends[1] / ends[0])
+        axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)))
+        axis.set_major_formatter(EngFormatter("s"))
+        axis.set_minor_formatter(NullFormatter())
+    ax.tick_params(axis="x", labelrotation=45)
+    ax.legend(frameon=False, loc="upper left")
     figure.savefig(path, dpi=130)

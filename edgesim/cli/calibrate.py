@@ -80,6 +80,7 @@ def calibrate_costs(
         raise click.UsageError("give --profile or --database, not both")
     from edgesim.calibrate import command, replay  # noqa: PLC0415 - not for --help
 
+    command.check_out(out, folder=log is not None)
     names = ("weights", "kv", "tensor_parallel", "kv_tokens", "prefix_cache", "expert_parallel")
     keys = {name: given[name] for name in names} | {"replicas": given["data_parallel"]}
     about = command.subject(given["accelerator"], given["llm"], given["settings"], keys)
