@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from edgesim import catalog
 from edgesim.calibrate import logs, pictures, runs
 from edgesim.calibrate.command import Subject, milliseconds, profile_of
 from edgesim.calibrate.table import read_table
+from edgesim.costs.llm import token_weight_bytes
+from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +33,10 @@ FITTED: Final = {
 
 BEGIN: Final = {"time_factor": 1.0, "step_overhead": 1e-4, "sequence_overhead": 0.0}
 """Where it begins, if the accelerator says nothing."""
+
+
+PACE: Final = (0.9, 1000.0)
+"""Typical times a token that are believed, as multiples of what reading the weights once takes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ def from_log(path: Path, about: Subject, wish: Wish, out: Path, table: Callable[
     Nothing is written before all of that has worked.
     """
     log = logs.read_log(path)
+    check_pace(log, about, path)
     curves = None if wish.curves is None else _curves(wish.curves)
     made = None if wish.database is None else profile_of(wish.database, wish.system, about, "")
     with TemporaryDirectory() as folder:
@@ -96,6 +104,31 @@ def from_log(path: Path, about: Subject, wish: Wish, out: Path, table: Callable[
         f"wrote {out / 'scenario.yaml'}, requests.csv and comparison.png; costs: {simulated.calibration}, "
         f"expected within {simulated.error_band:.0%}"
     )
+
+
+def check_pace(log: logs.Log, about: Subject, path: Path) -> None:
+    """Doubt replies that no such accelerator gives: faster than its memory, or a thousand times slower.
+
+    Raises:
+        ScenarioError: The times are in another unit, or something else was measured.
+    """
+    each = runs.statistic(log.metrics["tpot"], "p50")
+    machine, llm = catalog.accelerator(about.accelerator), catalog.llm(about.llm)
+    rate = max(machine.memory_bandwidth, machine.sram_bandwidth) * about.tensor_parallel
+    least = token_weight_bytes(llm, about.weights) / rate
+    if math.isnan(each) or PACE[0] * least <= each <= PACE[1] * least:
+        return
+    ratio = f"{each / least:,.0f} times" if each > least else f"{each / least:.2g} of"
+    text = (
+        f"half of the replies take {milliseconds(each)} or {'less' if each < least else 'more'} a token, {ratio} what "
+        f"{about.llm} in {about.weights} takes at least on {about.accelerator} ({milliseconds(least)})"
+    )
+    help_ = (
+        "in which unit are these times? say it in the columns' names, as in arrival_ms, ttft_ms and e2e_ms"
+    )
+    if each < least:
+        help_ += "; if it is right, check accelerator, LLM, weights and tensor parallelism"
+    raise ScenarioError([Problem((), text, help_, file=str(path))])
 
 
 def _fitted(log: logs.Log, replica: runs.Replica, trace: Path, wish: Wish, kind: str) -> runs.Fit:

@@ -340,3 +340,23 @@ def _errors(output: str, *statistics: str) -> list[float]:
     found = [float(row[-1].rstrip("%")) for row in rows if row[1] in statistics]
     assert len(found) == 3 * len(statistics)
     return found
+
+
+@pytest.mark.parametrize(
+    ("scale", "complaint"),
+    [
+        (1e3, "times what llama-3.1-8b in bf16 takes at least on nvidia-a100-80gb-sxm (7.361 ms)"),
+        (0.05, "or less a token, 0.06"),
+    ],
+)
+def test_times_in_another_unit_are_doubted(tmp_path: Path, scale: float, complaint: str) -> None:
+    """Replies far slower than any, and faster than the weights are read."""
+    path = tmp_path / "log.csv"
+    rows = [f"{scale * i},100,10,{scale * (i + 0.1)},{scale * (i + 0.1 + 9 * 0.0095)}" for i in range(30)]
+    path.write_text("arrival_time,input_toks,output_toks,first_token_ts,last_token_ts\n" + "\n".join(rows))
+    given = ("--accelerator", A100, "--llm", LLAMA, "--no-fit", "-o", str(tmp_path / "out"))
+    result = invoke("--log", str(path), *given)
+    assert result.exit_code == 2
+    assert complaint in result.output
+    assert "in which unit are these times?" in result.output
+    assert not (tmp_path / "out").exists()
