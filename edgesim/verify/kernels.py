@@ -119,7 +119,7 @@ def _steps(
         if measured is not None:
             what = "decode step" if chunk == 0 else "step with a prompt"
             predicted = _step_ps(cost.measured, chunk, past, sequences, context) / PS
-            yield Comparison(what, hardware, ENGINE, llm.name, split, measured, predicted, BAND)
+            yield Comparison(what, built.accelerator, ENGINE, llm.name, split, measured, predicted, BAND)
 
 
 def _step_ps(measured: Measured, chunk: int, past: int, sequences: int, context: int) -> int:
