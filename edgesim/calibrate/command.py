@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import click
 import numpy as np
 
 from edgesim import catalog
-from edgesim.calibrate import entry, kernels, pictures, points
+from edgesim.calibrate import entry, kernels, left_out, pictures, points
 from edgesim.calibrate.settings import Settings, fill, read_settings
 from edgesim.costs.llm import BITS, WEIGHT_BITS
 from edgesim.errors import EdgesimError
@@ -115,18 +115,45 @@ def check_out(out: Path, *, folder: bool) -> None:
         raise EdgesimError(f"there is no folder '{out.parent}' to write {out.name} into")
 
 
-def from_kernels(prefix: str, about: Subject, engine: str, out: Path) -> str:
-    """Write a profile of measured kernel times."""
-    profile = kernels.profile_of_kernels(
-        prefix,
-        catalog.llm(about.llm),
-        about.accelerator,
-        weights=about.weights,
-        tensor_parallel=about.tensor_parallel,
-        engine=engine or about.engine or "unnamed engine",
-        source=f"kernel times in {Path(prefix).name}*",
-    )
+def from_kernels(prefix: str, about: Subject, engine: str, out: Path, table: Callable[..., None]) -> str:
+    """Write a profile of measured kernel times, and tell how it does between its points."""
+    llm, picture = catalog.llm(about.llm), out.with_suffix(".png")
+    if picture == out:
+        raise EdgesimError(f"'{out}' would be overwritten by the picture; name the profile {out.stem}.json")
+
+    def build(tables: str) -> Profile:
+        return kernels.profile_of_kernels(
+            tables,
+            llm,
+            about.accelerator,
+            weights=about.weights,
+            tensor_parallel=about.tensor_parallel,
+            engine=engine or about.engine or "unnamed engine",
+            source=f"kernel times in {Path(prefix).name}*",
+        )
+
+    profile = build(prefix)
+    steps: dict[str, list[left_out.Step]] = {}
+    for step in left_out.between(prefix, llm, build):
+        steps.setdefault(step.what, []).append(step)
+    if not steps:
+        out.write_text(profile.text(), encoding="utf-8")
+        return _told(profile, out)
+    errors = {
+        what: np.array([abs(step.predicted / step.measured - 1) for step in part])
+        for what, part in steps.items()
+    }
+    rows = [
+        (what, str(len(e)), f"{np.median(e):.1%}", f"{np.percentile(e, 90):.1%}", f"{e.max():.1%}")
+        for what, e in errors.items()
+    ]
+    table(("left-out steps", "n", "median error", "p90", "largest"), rows)
+    band = max(profile.error_band, *(float(np.percentile(e, 90)) for e in errors.values()))
+    profile = replace(profile, error_band=band)
     out.write_text(profile.text(), encoding="utf-8")
+    pictures.scatter(
+        {what: [(s.measured, s.predicted) for s in part] for what, part in steps.items()}, picture
+    )
     return _told(profile, out)
 
 

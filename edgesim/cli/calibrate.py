@@ -19,7 +19,8 @@ def calibrate() -> None:
 @click.option(
     "--kernels",
     metavar="PREFIX",
-    help="Kernel times: PREFIXdense.csv, PREFIXper_sequence.csv, PREFIXattention.csv.",
+    help="Kernel times: PREFIXdense.csv, PREFIXper_sequence.csv, PREFIXattention.csv, maybe with .gz; PREFIX ends "
+    "with an underscore if the names have one there, as in gpu_dense.csv.",
 )
 @click.option(
     "--database",
@@ -85,7 +86,7 @@ def calibrate_costs(
     keys = {name: given[name] for name in names} | {"replicas": given["data_parallel"]}
     about = command.subject(given["accelerator"], given["llm"], given["settings"], keys)
     if kernels is not None:
-        told = command.from_kernels(kernels, about, given["engine"], out)
+        told = command.from_kernels(kernels, about, given["engine"], out, print_table)
     elif points is not None:
         told = command.from_points(points, about, out, print_table)
     elif log is not None:
