@@ -430,7 +430,7 @@ def fit(
     count = len(range(*rows.indices(len(log))))
     if count < LEAST_REQUESTS:
         raise SimulationError(
-            f"{count} requests are too few to fit {len(start)} parameters to; a fit takes {LEAST_REQUESTS} or more, "
+            f"too few requests ({count}) to fit parameters to; a fit takes {LEAST_REQUESTS} or more, "
             "--no-fit only compares"
         )
     misfit = _Misfit(log, replica, trace, list(start), rows, progress)

@@ -370,7 +370,7 @@ def test_a_few_requests_are_not_fitted(tmp_path: Path) -> None:
     """One request agrees with any parameters; comparing it needs none."""
     log = served(Replica(A100, LLAMA), tmp_path, asked(30))
     write_trace(log, tmp_path / "trace.csv")
-    with pytest.raises(SimulationError, match="19 requests are too few to fit 1 parameters to"):
+    with pytest.raises(SimulationError, match=r"too few requests \(19\) to fit parameters to"):
         fit(log, Replica(A100, LLAMA), tmp_path / "trace.csv", {"step_overhead": 2e-3}, slice(19))
 
 
