@@ -383,3 +383,13 @@ def test_policies_need_no_numpy():
         "assert not {'numpy', 'pandas', 'numba', 'networkx', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_of_many_names_the_nearest_are_listed():
+    """Those that hold what was written, then those spelt alike; and how to list all."""
+    known = [f"nvidia-x{i}" for i in range(40)] + ["nvidia-h100-sxm", "nvidia-h100-pcie"]
+    text = registry.UnknownNameError("accelerator", "H100", known).help
+    assert (
+        text == "nearest: nvidia-h100-sxm, nvidia-h100-pcie; `edgesim catalog list accelerator` lists all 42"
+    )
+    assert registry.UnknownNameError("accelerator", "qqq", known).help.startswith("`edgesim catalog list")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,15 @@ import click
 import numpy as np
 
 from edgesim import catalog
-from edgesim.calibrate import kernels, pictures, points
+from edgesim.calibrate import entry, kernels, left_out, pictures, points
 from edgesim.calibrate.settings import Settings, fill, read_settings
+from edgesim.costs.llm import BITS, WEIGHT_BITS
 from edgesim.errors import EdgesimError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgesim.calibrate.point import Point
     from edgesim.costs.profile import Profile
 
 
@@ -75,6 +77,7 @@ def subject(
     assert llm is not None
     assert accelerator is not None
     moe = catalog.llm(llm).moe
+    _check_formats(found.keys)
     used = catalog.accelerator(accelerator)
     if settings is not None:
         fill(found, used)
@@ -87,18 +90,70 @@ def subject(
     return Subject(accelerator, llm, found.keys, found.engine, whole, tuple(found.notes))
 
 
-def from_kernels(prefix: str, about: Subject, engine: str, out: Path) -> str:
-    """Write a profile of measured kernel times."""
-    profile = kernels.profile_of_kernels(
-        prefix,
-        catalog.llm(about.llm),
-        about.accelerator,
-        weights=about.weights,
-        tensor_parallel=about.tensor_parallel,
-        engine=engine or about.engine or "unnamed engine",
-        source=f"kernel times in {Path(prefix).name}*",
-    )
+def _check_formats(keys: dict[str, Any]) -> None:
+    """Refuse number formats that do not exist.
+
+    Raises:
+        EdgesimError: There is one.
+    """
+    for key, known in (("weights", WEIGHT_BITS), ("kv", BITS)):
+        if key in keys and keys[key] not in known:
+            raise EdgesimError(f"no number format '{keys[key]}' for {key}; known are {', '.join(known)}")
+
+
+def check_out(out: Path, *, folder: bool) -> None:
+    """Refuse a place that cannot be written, before anything takes time.
+
+    Raises:
+        EdgesimError: It is no folder where one is wanted, is one where none is, or lies in none.
+    """
+    if folder and out.exists() and not out.is_dir():
+        raise EdgesimError(f"'{out}' is a file; with --log, -o names a folder")
+    if not folder and out.is_dir():
+        raise EdgesimError(f"'{out}' is a folder; -o names the file to write")
+    if not folder and not out.parent.is_dir():
+        raise EdgesimError(f"there is no folder '{out.parent}' to write {out.name} into")
+
+
+def from_kernels(prefix: str, about: Subject, engine: str, out: Path, table: Callable[..., None]) -> str:
+    """Write a profile of measured kernel times, and tell how it does between its points."""
+    llm, picture = catalog.llm(about.llm), out.with_suffix(".png")
+    if picture == out:
+        raise EdgesimError(f"'{out}' would be overwritten by the picture; name the profile {out.stem}.json")
+
+    def build(tables: str) -> Profile:
+        return kernels.profile_of_kernels(
+            tables,
+            llm,
+            about.accelerator,
+            weights=about.weights,
+            tensor_parallel=about.tensor_parallel,
+            engine=engine or about.engine or "unnamed engine",
+            source=f"kernel times in {Path(prefix).name}*",
+        )
+
+    profile = build(prefix)
+    steps: dict[str, list[left_out.Step]] = {}
+    for step in left_out.between(prefix, llm, build):
+        steps.setdefault(step.what, []).append(step)
+    if not steps:
+        out.write_text(profile.text(), encoding="utf-8")
+        return _told(profile, out)
+    errors = {
+        what: np.array([abs(step.predicted / step.measured - 1) for step in part])
+        for what, part in steps.items()
+    }
+    rows = [
+        (what, str(len(e)), f"{np.median(e):.1%}", f"{np.percentile(e, 90):.1%}", f"{e.max():.1%}")
+        for what, e in errors.items()
+    ]
+    table(("left-out steps", "n", "median error", "p90", "largest"), rows)
+    band = max(profile.error_band, *(float(np.percentile(e, 90)) for e in errors.values()))
+    profile = replace(profile, error_band=band)
     out.write_text(profile.text(), encoding="utf-8")
+    pictures.scatter(
+        {what: [(s.measured, s.predicted) for s in part] for what, part in steps.items()}, picture
+    )
     return _told(profile, out)
 
 
@@ -149,56 +204,53 @@ def _told(profile: Profile, out: Path) -> str:
 
 def from_points(path: Path, about: Subject, out: Path, table: Callable[..., None]) -> str:
     """Fit roofline parameters to measured speeds, and write them as an accelerator of a scenario's own."""
+    picture = out.with_suffix(".png")
+    if picture == out:
+        raise EdgesimError(f"'{out}' would be overwritten by the picture; name the entry {out.stem}.yaml")
+    measured = points.read_points(path, about.accelerator, about.llm)
+    machine = catalog.accelerator(about.accelerator)
     found = points.fit(
-        points.read_points(path),
-        catalog.accelerator(about.accelerator),
+        measured,
+        machine,
         catalog.llm(about.llm),
         weights=about.weights,
         tensor_parallel=about.tensor_parallel,
-        max_num_seqs=int(about.settings.get("max_num_seqs", 256)),
+        max_num_seqs=points.largest_batch(measured, path, about.settings.get("max_num_seqs")),
     )
     table(
         ("row", "metric", "batch", "prompt", "output", "measured", "fitted", "error"),
-        [
-            (
-                str(p.row),
-                p.metric,
-                str(p.batch),
-                str(p.prompt),
-                str(p.output),
-                milliseconds(p.seconds),
-                milliseconds(p.seconds * (1 + e)),
-                f"{e:+.1%}",
-            )
-            for p, e in found.errors.items()
-        ],
+        [_row(point, found.errors.get(point)) for point in measured],
     )
     for reason in found.rejected.values():
         click.echo(f"rejected {reason}", err=True)
-    errors = np.abs(list(found.errors.values()))
-    name = f"my-{about.accelerator}"
-    lines = [
-        f"# Fitted to {path.name}: {about.llm} ({about.weights}) on {about.accelerator}; {len(errors)} points,",
-        f"# median error {np.median(errors):.1%}, 90th percentile {np.percentile(errors, 90):.1%};",
-        f"# {len(found.rejected)} rejected as faster than the peaks allow. A scenario may say `extends: {out.name}`.",
-        "accelerators:",
-        f"  {name}:",
-        f"    like: {about.accelerator}",
-    ]
-    ratio = catalog.accelerator(about.accelerator)
-    values = dict(found.values)
-    if "compute_efficiency" in values:
-        share = ratio.attention_efficiency / ratio.compute_efficiency
-        values["attention_efficiency"] = min(1.0, values["compute_efficiency"] * share)
-    lines += [f"    {key}: {_written(key, value)}" for key, value in values.items()]
-    out.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    pictures.residuals(found, out.with_suffix(".png"))
-    left = f"median error {np.median(errors):.1%} over {len(errors)} points"
-    return f"wrote {out} and {out.with_suffix('.png').name}: {left}"
+    for name in found.limits:
+        click.echo(f"note: {name} ended at its limit; the points do not tell it", err=True)
+    source = f"{path.name}, {about.llm} ({about.weights}) on {about.accelerator}"
+    out.write_text(entry.text(found, machine, source, out.name), encoding="utf-8")
+    pictures.residuals(found, picture)
+    told = ", ".join(
+        f"{name.removesuffix('_band')} within {band:.0%}" for name, band in entry.bands(found).items()
+    )
+    left = (
+        f"median error {np.median(np.abs(list(found.errors.values()))):.1%} over {len(found.errors)} points"
+    )
+    return f"wrote {out} and {picture.name}: {left}; expected of others: {told}"
 
 
-def _written(key: str, value: float) -> str:
-    return f"{value * 1e3:.5g} ms" if key.endswith("overhead") else f"{value:.5g}"
+def _row(point: Point, error: float | None) -> tuple[str, ...]:
+    """A line of the residual table; a point without an error was rejected."""
+    fitted = (
+        ("", "rejected") if error is None else (milliseconds(point.seconds * (1 + error)), f"{error:+.1%}")
+    )
+    sizes = (point.depth + point.prompt, point.output)
+    return (
+        str(point.row),
+        point.metric,
+        str(point.batch),
+        *map(str, sizes),
+        milliseconds(point.seconds),
+        *fitted,
+    )
 
 
 def milliseconds(seconds: float) -> str:

@@ -52,12 +52,15 @@ class Chip:
 CHIPS: Final = {
     "a100_sxm": Chip(("nvidia-a100-80gb-sxm",), 108, 40e6),
     "b200_sxm": Chip(("nvidia-b200-sxm",), 148, 126e6),
+    "b300_sxm": Chip(("nvidia-b300-sxm",), 148, 126e6),
+    "gb200": Chip(("nvidia-gb200",), 148, 126e6),
     "h100_sxm": Chip(("nvidia-h100-sxm",), 132, 50e6),
     "h200_sxm": Chip(("nvidia-h200-sxm",), 132, 50e6),
     "l40s": Chip(("nvidia-l40s",), 142, 96e6),
     "rtx_pro_6000_server": Chip(("rtx-pro-6000", "rtx-pro-6000-server"), 188, 128e6),
 }
-"""Systems by their name in the database; multiprocessors and caches from NVIDIA's architecture white papers."""
+"""Systems by their name in the database; multiprocessors and caches from NVIDIA's architecture white papers,
+those of B300 and GB200 (a GPU of it) from memory, unverified."""
 
 ENGINES: Final = ("vllm", "sglang", "trtllm")
 """Whose kernels are taken: those of the first engine that has any, in its newest version."""

@@ -16,6 +16,7 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.calibrate.table import shortened
 from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def rows_of(text: str, path: Path) -> list[tuple[int, Row]]:
     except json.JSONDecodeError:
         return _of_lines(text, path)
     if isinstance(content, dict) and not _is_result(content):
+        _check_detailed(content, path)
         content = [content]  # a log of one line
     return list(enumerate(_listed(content, path), 1))
 
@@ -81,6 +83,7 @@ def _of_lines(text: str, path: Path) -> list[tuple[int, Row]]:
         if not isinstance(entry, dict):
             raise ScenarioError([Problem((), f"row {number}: no object", file=str(path), line=number)])
         rows.append((number, entry))
+        _check_detailed(entry, path)
     results = [entry for _, entry in rows if _is_result(entry)]
     if len(results) > 1:
         text_ = f"the file holds the results of {len(results)} benchmarks, one a line"
@@ -93,20 +96,29 @@ def _is_result(content: Row) -> bool:
     return any(isinstance(content.get(key), list) for key in ("input_lens", "benchmarks", "requests"))
 
 
+def _check_detailed(content: Row, path: Path) -> None:
+    """Refuse the totals of a benchmark without its requests.
+
+    Raises:
+        ScenarioError: There is nothing else.
+    """
+    if not _is_result(content) and {"completed", "total_input_tokens"} <= content.keys():
+        text = "the file holds a benchmark's totals and none of its requests"
+        raise ScenarioError([Problem((), text, "save it with --save-detailed", file=str(path))])
+
+
 def _listed(content: Any, path: Path) -> Iterator[Row]:
     """Requests of a benchmark's result file."""
     if isinstance(content, list):
-        for entry in content:
+        for number, entry in enumerate(content, 1):
             if not isinstance(entry, dict):
-                raise ScenarioError(
-                    [Problem((), "the list holds something that is no request", file=str(path))]
-                )
+                raise ScenarioError([Problem((), f"row {number}: no object", file=str(path))])
             yield _inference_perf(entry) if isinstance(entry.get("info"), dict) else entry
     elif "input_lens" in content:
         yield from _vllm(content, path)
     elif "benchmarks" in content:
-        for benchmark in content["benchmarks"]:
-            yield from _guidellm(benchmark)
+        for number, benchmark in enumerate(content["benchmarks"], 1):
+            yield from _guidellm(benchmark, number, path)
     else:
         yield from _listed(content["requests"], path)
 
@@ -124,31 +136,59 @@ def _vllm(content: Row, path: Path) -> Iterator[Row]:
     if len({len(column) for column in (*columns, errors)}) > 1:
         text = "the lists start_times, input_lens, output_lens, ttfts, itls and errors are not equally long"
         raise ScenarioError([Problem((), text, "save the file with --save-detailed", file=str(path))])
-    for start, prompt, output, ttft, gaps, error in zip(*columns, errors, strict=True):
-        yield {
-            "arrived_at": start,
-            "prompt_tokens": prompt,
-            "output_tokens": output,
-            "first_token_at": start + ttft,
-            "finished_at": start + ttft + sum(gaps),
-            FAILED: bool(error) or not output,
-        }
+    served: list[Row] = []
+    problems = []
+    for number, (start, prompt, output, ttft, gaps, error) in enumerate(
+        zip(*columns, errors, strict=True), 1
+    ):
+        failed = bool(error) or not output
+        cells = {"start_times": [start], "ttfts": [ttft], "itls": gaps if isinstance(gaps, list) else [gaps]}
+        odd = next(
+            ((name, cell) for name, each in cells.items() for cell in each if not _is_time(cell)), None
+        )
+        if failed:
+            served.append({FAILED: True})
+        elif odd:
+            problems.append(
+                Problem((), f"row {number}: {odd[0]} holds {odd[1]!r}, which is no time", file=str(path))
+            )
+        else:
+            served.append(
+                {
+                    "arrived_at": start,
+                    "prompt_tokens": prompt,
+                    "output_tokens": output,
+                    "first_token_at": start + ttft,
+                    "finished_at": start + ttft + sum(cells["itls"]),
+                }
+            )
+    if problems:
+        raise ScenarioError(shortened(problems))
+    yield from served
 
 
-def _guidellm(benchmark: Row) -> Iterator[Row]:
+def _is_time(cell: object) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _guidellm(benchmark: Any, number: int, path: Path) -> Iterator[Row]:
     """Requests of one benchmark of guidellm: those that succeeded, and those that did not."""
-    requests = benchmark.get("requests") or {}
+    requests = (benchmark.get("requests") or {}) if isinstance(benchmark, dict) else None
     if isinstance(requests, list):
-        yield from (_timed(entry) for entry in requests)
-        return
+        requests = {"successful": requests}
+    if not isinstance(requests, dict):
+        raise ScenarioError([Problem((), f"benchmark {number} holds no requests", file=str(path))])
     for outcome, entries in requests.items():
-        for entry in entries or ():
+        for row, entry in enumerate(entries if isinstance(entries, list) else (), 1):
+            if not isinstance(entry, dict):
+                text = f"benchmark {number}, {outcome} request {row}: no object"
+                raise ScenarioError([Problem((), text, file=str(path))])
             yield _timed(entry) | ({} if outcome == "successful" else {FAILED: True})
 
 
 def _timed(entry: Row) -> Row:
     """A request with the times that newer versions keep apart."""
-    timings = (entry.get("info") or entry.get("scheduler_info") or {}).get("timings") or {}
+    timings = _part(_part(entry, "info") or _part(entry, "scheduler_info"), "timings")
     renamed = {
         "arrived_at": ("request_start",),
         "first_token_at": ("first_token_iteration", "first_iteration"),
@@ -161,14 +201,21 @@ def _timed(entry: Row) -> Row:
     return entry | {name: value for name, value in found.items() if value is not None}
 
 
+def _part(row: Row, key: str) -> Row:
+    """An object inside another; empty where it is missing or something else."""
+    found = row.get(key)
+    return found if isinstance(found, dict) else {}
+
+
 def _inference_perf(entry: Row) -> Row:
     """A request of inference-perf's per-request metrics; newer versions keep the reply's apart."""
     info = entry["info"]
-    reply = info.get("response_metrics") or info
+    reply = _part(info, "response_metrics") or info
     prompt = info.get("input_tokens")
     if prompt is None:
-        prompt = ((info.get("request_metrics") or {}).get("text") or {}).get("input_tokens")
-    times = reply.get("output_token_times") or [entry.get("end_time")]
+        prompt = _part(_part(info, "request_metrics"), "text").get("input_tokens")
+    times = reply.get("output_token_times")
+    times = times if isinstance(times, list) and times else [entry.get("end_time")]
     return {
         "arrived_at": entry.get("start_time"),
         "prompt_tokens": prompt,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesim import catalog
+from edgesim.calibrate import kernel_check as check
 from edgesim.calibrate.table import Table, read_table
 from edgesim.costs.profile import Profile
 from edgesim.errors import Problem, ScenarioError
@@ -46,12 +48,20 @@ def profile_of_kernels(
     Raises:
         ScenarioError: A table is missing or wrong.
     """
-    dense = read_table(_file(prefix, "dense"), ["tokens", "time_us"], ["layer"], key=["layer", "tokens"])
+    dense = read_table(path_of(prefix, "dense"), ["tokens", "time_us"], ["layer"], key=["layer", "tokens"])
     heads = read_table(
-        _file(prefix, "per_sequence"), ["sequences", "time_us"], ["layer"], key=["layer", "sequences"]
+        path_of(prefix, "per_sequence"), ["sequences", "time_us"], ["layer"], key=["layer", "sequences"]
     )
     axes = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode"]
-    attention = read_table(_file(prefix, "attention"), [*axes, "time_us"], key=axes)
+    attention = read_table(path_of(prefix, "attention"), [*axes, "time_us"], key=axes)
+    machine = catalog.accelerator(accelerator)
+    check.check_set(dense, heads, llm)
+    check.check_axes(dense, "tokens")
+    check.check_axes(heads, "sequences")
+    check.check_parts(attention)
+    roof = check.roof_of(machine, weights, tensor_parallel)
+    check.check_roof(dense, heads, attention, llm, roof)
+    check.check_shares(dense, heads, llm, machine, roof)
     tokens, linear = summed(dense, "tokens", llm.layers)
     sequences, head = summed(heads, "sequences", 0)
     points = np.array([attention.numbers(name) for name in axes]).T
@@ -59,7 +69,7 @@ def profile_of_kernels(
     decoding = points[:, 0] == 0
     decode = _grid(points[decoding][:, 2:], times[decoding])
     mixed = _mixed(points[~decoding], times[~decoding])
-    return Profile(
+    profile = Profile(
         accelerator=accelerator,
         llm=llm.name,
         weights=weights,
@@ -79,16 +89,26 @@ def profile_of_kernels(
         mixed_contexts=_whole(mixed.axes[3]),
         mixed=_listed(mixed.values),
     )
+    if problems := profile.problems():
+        raise ScenarioError(
+            [Problem((), f"the tables make no profile: {text}", file=f"{prefix}*") for text in problems]
+        )
+    return profile
 
 
-def _file(prefix: str, kind: str) -> Path:
-    """One of the tables, plain or gzipped."""
+def path_of(prefix: str, kind: str) -> Path:
+    """One of the tables, plain or gzipped.
+
+    Raises:
+        ScenarioError: It is not there.
+    """
     for suffix in (".csv", ".csv.gz"):
         path = Path(f"{prefix}{kind}{suffix}")
         if path.is_file():
             return path
     text = f"no file '{prefix}{kind}.csv' or '{prefix}{kind}.csv.gz'"
-    raise ScenarioError([Problem((), text, "give the part of the names that the three tables share")])
+    help_ = "give the part of the names that the three tables share, with its last underscore if there is one"
+    raise ScenarioError([Problem((), text, help_)])
 
 
 def summed(table: Table, axis: str, layers: int) -> tuple[list[int], list[float]]:

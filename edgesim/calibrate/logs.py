@@ -206,7 +206,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 def _failed(row: dict[str, Any]) -> bool:
     """Whether a row says that its request failed."""
-    if row.get(FAILED) in {True, "True", "true", "1"}:
+    if str(row.get(FAILED)) in {"True", "true", "1"}:
         return True
     if str(row.get("success", True)).lower() in {"false", "0"}:
         return True
@@ -244,6 +244,7 @@ class _Reader:
         self._duplicates(arrived, prompt, output, first, last)
         self._order(arrived, first, last)
         self._raise()
+        self._streamed(first, last, output)
         self._units(last - arrived)
         order = np.lexsort((last, output, prompt, arrived))
         zero = float(arrived.min())
@@ -382,6 +383,21 @@ class _Reader:
             if not came <= began <= ended:
                 self._wrong(number, "arrival, first and last token are not in this order")
 
+    def _streamed(self, first: Floats, last: Floats, output: Floats) -> None:
+        """Refuse replies that came in one piece.
+
+        Raises:
+            ScenarioError: Most did.
+        """
+        longer = output > 1
+        whole = int((longer & (last <= first)).sum())
+        if whole > longer.sum() / 2:
+            text = (
+                f"{whole} of {int(longer.sum())} replies of several tokens came in one piece, not as a stream"
+            )
+            help_ = "neither TTFT nor TPOT can be told from them; measure with streaming on"
+            raise ScenarioError([Problem((), text, help_, file=str(self.path))])
+
     def _units(self, spans: Floats) -> None:
         """Doubt times that no request takes.
 
@@ -406,7 +422,9 @@ _MEANING: Final = {
 
 def _together(one: Floats, other: Floats) -> bool:
     """Whether two columns of times may be on one clock."""
-    return bool(np.nanmedian(np.abs(one - other)) < APART)
+    gaps = np.abs(one - other)
+    known = gaps[~np.isnan(gaps)]
+    return not len(known) or bool(np.median(known) < APART)
 
 
 def _moment(cell: object) -> float:

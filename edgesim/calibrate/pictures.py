@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 MEASURED, SIMULATED = "#333333", "#d55e00"
 """Dark grey and vermillion, which differ in lightness, too (Okabe and Ito's palette)."""
+
+MARKS: Final = (("o", "#0072b2"), ("^", "#d55e00"), ("s", "#56b4e9"), ("v", "#e69f00"))
+"""Shapes and colours of groups of points."""
+
+DECADES: Final = 3
+"""Axes longer than this have a label a decade."""
 
 
 def _figure(columns: int, rows: int = 1) -> tuple[Any, Any]:
@@ -68,13 +75,41 @@ def _of_log(log: Log) -> NDArray[np.float64]:
 
 
 def residuals(found: Fitted, path: Path) -> None:
-    """Draw fitted over measured times."""
+    """Draw fitted over measured times, a mark a metric, and where rejected points were measured."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for point, error in found.errors.items():
+        groups.setdefault(point.metric, []).append((point.seconds, point.seconds * (1 + error)))
+    scatter(groups, path, [point.seconds for point in found.rejected])
+
+
+def scatter(
+    groups: Mapping[str, Sequence[tuple[float, float]]], path: Path, rejected: Sequence[float] = ()
+) -> None:
+    """Draw predicted over measured times.
+
+    Args:
+        groups: Measured and predicted times [s] by what they are.
+        path: PNG, SVG or PDF.
+        rejected: Measured times that nothing was fitted to [s]; they stand on the lower edge.
+    """
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter  # noqa: PLC0415 - as matplotlib itself
+
     figure, axes = _figure(1)
+    figure.set_size_inches(6.4, 4.4)
     ax = axes[0][0]
-    measured = np.array([point.seconds for point in found.errors])
-    fitted = measured * (1 + np.array(list(found.errors.values())))
-    ax.plot(measured, fitted, "o", color=SIMULATED, alpha=0.7)
-    ends = [min(measured.min(), fitted.min()), max(measured.max(), fitted.max())]
+    times = [*rejected, *(time for group in groups.values() for pair in group for time in pair)]
+    ends = [min(times) / 1.3, max(times) * 1.3]
     ax.plot(ends, ends, color=MEASURED, linewidth=1)
-    ax.set(xscale="log", yscale="log", xlabel="measured [s]", ylabel="fitted [s]")
+    for (name, pairs), (mark, colour) in zip(groups.items(), MARKS, strict=False):
+        ax.plot(*zip(*pairs, strict=True), mark, color=colour, alpha=0.7, label=name)
+    if rejected:
+        ax.plot(rejected, [ends[0]] * len(rejected), "x", color=MEASURED, label="rejected", clip_on=False)
+    ax.set(xscale="log", yscale="log", xlabel="measured", ylabel="predicted", xlim=ends, ylim=ends)
+    subs = (1.0,) if np.log10(ends[1] / ends[0]) > DECADES else (1.0, 2.0, 5.0)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(EngFormatter("s"))
+        axis.set_minor_formatter(NullFormatter())
+    ax.tick_params(axis="x", labelrotation=45)
+    ax.legend(frameon=False, loc="upper left")
     figure.savefig(path, dpi=130)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesim.calibrate.table import read_table, text_of
+from edgesim.calibrate import llama_bench
+from edgesim.calibrate.point import DECODE, PREFILL, Point
+from edgesim.calibrate.table import read_table, shortened, text_of
 from edgesim.costs.roofline import Efficiency, step_cost
-from edgesim.costs.step import PS
 from edgesim.errors import Problem, ScenarioError, SimulationError
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from edgesim.catalog import Accelerator, Llm
     from edgesim.costs.step import StepCost
-
-PREFILL: Final = ("prefill_tok_s", "ttft_ms")
-DECODE: Final = ("decode_tok_s", "tpot_ms")
 
 FITTED: Final = ("compute_efficiency", "memory_efficiency", "step_overhead")
 """What is fitted; the attention efficiency keeps its ratio to that of large products."""
@@ -36,114 +33,75 @@ BOUNDS: Final = {
 TOO_FAR: Final = 0.5
 """A fit that leaves a larger median error has not converged."""
 
-MEASURED_CONTEXT: Final = 64
-"""Context of a decode whose lengths were not stated [tokens]."""
+MOST_SEQUENCES: Final = 256
+"""Sequences in the largest step, where nothing states it and no more were measured."""
+
+AT_LIMIT: Final = 1.01
+"""A parameter nearer to a bound than by this factor is at it."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """One measurement.
-
-    Attributes:
-        metric: prefill_tok_s, ttft_ms, decode_tok_s or tpot_ms.
-        value: In the metric's unit.
-        batch: Sequences at once.
-        prompt: Length of each prompt [tokens].
-        output: Length of each reply [tokens].
-        row: Where it stands in its file.
-    """
-
-    metric: str
-    value: float
-    batch: int
-    prompt: int
-    output: int
-    row: int
-
-    @property
-    def seconds(self) -> float:
-        """Time of the prompts, or of a decode step, as measured."""
-        match self.metric:
-            case "prefill_tok_s":
-                return self.batch * self.prompt / self.value
-            case "decode_tok_s":
-                return self.batch / self.value
-            case _:
-                return self.value / 1000
-
-    def predicted(self, cost: StepCost) -> float:
-        """The same time by a cost model [s]."""
-        if self.metric in PREFILL:
-            return cost.prefill_ps(self.batch * self.prompt) / PS if self.batch == 1 else _prompts(cost, self)
-        context = self.prompt + self.output // 2 or MEASURED_CONTEXT
-        return cost.decode_ps(min(self.batch, cost.max_num_seqs), self.batch * context) / PS
-
-
-def _prompts(cost: StepCost, point: Point) -> float:
-    """Time of several prompts, one after the other in steps of the token budget [s]."""
-    pairs, read = cost.pairs(point.prompt)
-    whole = point.batch * point.prompt
-    steps = -(-whole // cost.max_batched_tokens)
-    tokens = -(-whole // steps)
-    part = point.batch / steps
-    features = {
-        "prefill_pairs": round(pairs * part),
-        "prefill_read": round(read * part),
-        "sampled": max(1, round(part)),
-    }
-    return steps * cost.mixed(tokens, chunks=((tokens, 0),), **features).ps / PS
-
-
-def read_points(path: Path) -> list[Point]:
+def read_points(path: Path, accelerator: str = "", llm: str = "") -> list[Point]:
     """Read points from a CSV (metric, value, batch, prompt_len, output_len) or a llama-bench JSON file.
+
+    Args:
+        path: The file.
+        accelerator: Name in the catalogue of what is wanted of a llama-bench file with several accelerators.
+        llm: Likewise, of several models.
 
     Raises:
         ScenarioError: The file has wrong columns or rows; they are told by number.
     """
     text = text_of(path)
     if text.lstrip()[:1] in {"[", "{"}:
-        return _llama_bench(text, path)
-    table = read_table(path, ["value", "batch", "prompt_len", "output_len"], ["metric"])
-    points = []
-    columns = (table.numbers(name) for name in ("value", "batch", "prompt_len", "output_len"))
-    for row, (metric, value, batch, prompt, output) in enumerate(
-        zip(table.words("metric"), *columns, strict=True), 1
-    ):
-        complaint = ""
-        if metric not in (*PREFILL, *DECODE):
-            complaint = f"metric '{metric}' is none of {', '.join((*PREFILL, *DECODE))}"
-        elif value <= 0 or batch < 1 or (metric in PREFILL and prompt < 1):
-            complaint = f"{metric} {value:g} at batch {batch:g} and {prompt:g} prompt tokens cannot be"
-        if complaint:
-            raise ScenarioError([Problem((), f"row {row}: {complaint}", file=str(path), line=row + 1)])
-        points.append(Point(metric, value, round(batch), round(prompt), round(output), row))
-    return points
-
-
-def _llama_bench(text: str, path: Path) -> list[Point]:
-    """Points of `llama-bench -o json`."""
-    try:
-        entries: Any = json.loads(text)
-    except ValueError as error:
-        raise ScenarioError([Problem((), f"not valid JSON: {error}", file=str(path))]) from None
-    points = []
-    for row, entry in enumerate(entries if isinstance(entries, list) else [], 1):
-        try:
-            prompt, output, speed = int(entry["n_prompt"]), int(entry["n_gen"]), float(entry["avg_ts"])
-        except (KeyError, TypeError, ValueError):
-            problem = Problem(
-                (), f"entry {row}: no n_prompt, n_gen and avg_ts of llama-bench", file=str(path)
-            )
-            raise ScenarioError([problem]) from None
-        if prompt and output:
-            continue  # prompt and reply timed together say nothing about either
-        depth = int(entry.get("n_depth", 0))
-        points.append(
-            Point("prefill_tok_s" if prompt else "decode_tok_s", speed, 1, prompt or depth, output, row)
+        return llama_bench.read(text, path, accelerator, llm)
+    counts = ("batch", "prompt_len", "output_len")
+    table = read_table(path, ["value", *counts], ["metric"], key=["metric", "value", *counts])
+    found = [
+        (row, metric, *numbers)
+        for row, (metric, *numbers) in enumerate(
+            zip(table.words("metric"), *(table.numbers(name) for name in ("value", *counts)), strict=True), 1
         )
-    if not points:
-        raise ScenarioError([Problem((), "the file holds no measurement", file=str(path))])
-    return points
+    ]
+    wrong = [(row, text) for row, *cells in found if (text := _complaint(*cells))]
+    if wrong:
+        # The header is line 1.
+        problems = [Problem((), f"row {row}: {text}", file=str(path), line=row + 1) for row, text in wrong]
+        raise ScenarioError(shortened(problems))
+    return [
+        Point(metric, value, int(batch), int(prompt), int(output), row)
+        for row, metric, value, batch, prompt, output in found
+    ]
+
+
+def _complaint(metric: str, value: float, batch: float, prompt: float, output: float) -> str:
+    """What is wrong with a row; empty for nothing."""
+    if metric not in (*PREFILL, *DECODE):
+        return f"metric '{metric}' is none of {', '.join((*PREFILL, *DECODE))}"
+    for name, count in (("batch", batch), ("prompt_len", prompt), ("output_len", output)):
+        if count != int(count):
+            return f"{name} {count:g} is no whole number"
+    if value <= 0 or batch < 1 or (metric in PREFILL and prompt < 1):
+        return f"{metric} {value:g} at batch {batch:g} and {prompt:g} prompt tokens cannot be"
+    return ""
+
+
+def largest_batch(points: Sequence[Point], path: Path, stated: int | None) -> int:
+    """Sequences in the largest step: as stated, or as many as were measured.
+
+    Raises:
+        ScenarioError: Larger batches were measured than what is stated lets in.
+    """
+    most = max((point.batch for point in points if point.metric in DECODE), default=1)
+    if stated is None:
+        return max(MOST_SEQUENCES, most)
+    wrong = [
+        Problem((), f"row {p.row}: batch {p.batch} is more than max_num_seqs {stated}", file=str(path))
+        for p in points
+        if p.metric in DECODE and p.batch > stated
+    ]
+    if wrong:
+        raise ScenarioError(shortened(wrong))
+    return stated
 
 
 @dataclass(frozen=True)
@@ -154,11 +112,13 @@ class Fitted:
         values: Parameter -> value; efficiencies, and the step overhead [s].
         errors: Point -> relative error of its time.
         rejected: Point -> why it was left out.
+        limits: Parameters that ended at a bound.
     """
 
     values: dict[str, float]
     errors: dict[Point, float]
     rejected: dict[Point, str]
+    limits: tuple[str, ...] = ()
 
 
 def fit(points: Sequence[Point], accelerator: Accelerator, llm: Llm, **given: Any) -> Fitted:
@@ -206,7 +166,9 @@ def fit(points: Sequence[Point], accelerator: Accelerator, llm: Llm, **given: An
         raise SimulationError(
             "the fit does not converge; check accelerator, LLM and number format of the points"
         )
-    return Fitted(at(found.x), left, rejected)
+    values = at(found.x)
+    limits = tuple(n for n in names if not BOUNDS[n][0] * AT_LIMIT < values[n] < BOUNDS[n][1] / AT_LIMIT)
+    return Fitted(values, left, rejected, limits)
 
 
 def _cost(

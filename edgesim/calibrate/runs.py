@@ -55,8 +55,8 @@ class Parameter:
         return max(0.0, self.place(self.low) - x, x - self.place(self.high))
 
 
-AT_LIMIT: Final = 0.05
-"""Places this near to a bound are at it."""
+AT_LIMIT: Final = 0.15
+"""Places this near to a bound, 5 % for factors, are at it."""
 
 PARAMETERS: Final = {
     "compute_efficiency": Parameter(0.02, 1.0),
@@ -88,6 +88,12 @@ WORTH: Final = 0.8
 
 TOO_FAR: Final = 0.2
 """A fit that leaves a larger root mean square of the logarithms has not converged."""
+
+POOR: Final = 0.1
+"""One that leaves more than this does not explain the run."""
+
+LEAST_REQUESTS: Final = 20
+"""Fewer tell several parameters apart by chance alone."""
 
 LEAST_SHARE: Final = 0.1
 """A time to the first token counts as at least this share of the whole request: what an engine's front end adds to a
@@ -257,6 +263,12 @@ def compare(log: Log, simulated: Simulated, rows: slice = slice(None)) -> list[L
     ]
 
 
+def apart(log: Log, simulated: Simulated, rows: slice = slice(None)) -> float:
+    """Root mean square of the logarithms of simulated over measured statistics."""
+    found = distances(compare(log, simulated, rows))
+    return float(np.sqrt(np.mean(np.square(found)))) if found else 0.0
+
+
 def distances(lines: Sequence[Line]) -> list[float]:
     """Logarithms of simulated over measured statistics; short times to the first token count for less."""
     whole = {line.statistic: line.measured for line in lines if line.metric == "e2e"}
@@ -415,6 +427,12 @@ def fit(
     Raises:
         SimulationError: The fit does not converge; nothing comes of it.
     """
+    count = len(range(*rows.indices(len(log))))
+    if count < LEAST_REQUESTS:
+        raise SimulationError(
+            f"too few requests ({count}) to fit parameters to; a fit takes {LEAST_REQUESTS} or more, "
+            "--no-fit only compares"
+        )
     misfit = _Misfit(log, replica, trace, list(start), rows, progress)
     tried = _beginnings(replica)
     begin = [PARAMETERS[name].place(value) for name, value in start.items()]
@@ -429,7 +447,7 @@ def fit(
     if misfit.replica is not replica:
         best, _ = misfit.least(list(best), each)
     simulated = misfit.simulated(best)
-    left = float(np.sqrt(np.mean(np.square(distances(compare(log, simulated, rows))))))
+    left = apart(log, simulated, rows)
     if left > TOO_FAR:
         raise SimulationError(
             f"the fit does not converge: after {misfit.runs} simulations statistics are still a factor of "

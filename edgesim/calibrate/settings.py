@@ -111,7 +111,7 @@ def read_settings(path: Path) -> Settings:
             [Problem((), "engine settings are one object of keys and values", file=str(path))]
         )
     flat = _flat(content)
-    _refuse(content, flat)
+    _refuse(content, flat, path)
     found = Settings(
         model=_word(flat, _MODEL),
         device=_word(flat, _DEVICE),
@@ -157,7 +157,7 @@ def _flat(content: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _refuse(content: dict[str, Any], flat: dict[str, Any]) -> None:
+def _refuse(content: dict[str, Any], flat: dict[str, Any], path: Path) -> None:
     """Say plainly what is not simulated.
 
     Raises:
@@ -169,7 +169,7 @@ def _refuse(content: dict[str, Any], flat: dict[str, Any]) -> None:
             "the run used speculative decoding, which is not simulated: a step would emit a number of tokens that "
             "the log does not tell; use a run without it"
         )
-    if int(flat.get("pipeline_parallel_size", 1) or 1) > 1:
+    if _count(flat, "pipeline_parallel_size", path) > 1:
         raise EdgesimError("the run used pipeline parallelism, which is not simulated; use a run without it")
 
 
@@ -204,12 +204,29 @@ def _numbers(flat: dict[str, Any], keys: dict[str, Any], path: Path) -> None:
             keys[key] = int(value) if whole else value
     if problems:
         raise ScenarioError(problems)
-    if "kv_tokens" not in keys and float(flat.get("num_gpu_blocks") or 0) > 0:
-        keys["kv_tokens"] = int(flat["num_gpu_blocks"]) * int(keys.get("block_size", 16))
+    blocks = _count(flat, "num_gpu_blocks", path)
+    if "kv_tokens" not in keys and blocks > 0:
+        keys["kv_tokens"] = blocks * int(keys.get("block_size", 16))
     if keys.get("replicas") == 1:
         del keys["replicas"]
     if "max_batched_tokens" in keys:
         keys["max_batched_tokens"] = max(keys["max_batched_tokens"], keys.get("max_num_seqs", 0))
+
+
+def _count(flat: dict[str, Any], name: str, path: Path) -> int:
+    """A count that may be missing, then 0.
+
+    Raises:
+        ScenarioError: It is no whole number.
+    """
+    said = flat.get(name) or 0
+    try:
+        value = float(said)
+    except (TypeError, ValueError):
+        value = -1.0
+    if value < 0 or value != int(value):
+        raise ScenarioError([Problem((), f"{name} is {said!r}, which cannot be", file=str(path))])
+    return int(value)
 
 
 def _formats(flat: dict[str, Any], found: Settings) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import math
+import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -55,9 +56,11 @@ def text_of(path: Path) -> str:
         return data.decode("utf-8-sig")
     except OSError as error:
         reason = error.strerror or str(error)
-    except (UnicodeDecodeError, EOFError) as error:
+    except (EOFError, zlib.error) as error:
+        reason = f"its compression is broken ({error})"
+    except UnicodeDecodeError as error:
         reason = str(error)
-    raise ScenarioError([Problem((), f"'{path}' cannot be read: {reason}")])
+    raise ScenarioError([Problem((), f"'{path}' cannot be read: {reason}", file=str(path))])
 
 
 def read_table(
@@ -74,7 +77,10 @@ def read_table(
     Raises:
         ScenarioError: A column is missing, or rows are wrong; all of them are told, by row.
     """
-    reader = csv.DictReader(io.StringIO(text_of(path)))
+    text = text_of(path)
+    if "\0" in text:
+        raise ScenarioError([Problem((), "the file is no text: it holds zero bytes", file=str(path))])
+    reader = csv.DictReader(io.StringIO(text))
     has = [name.strip() for name in reader.fieldnames or ()]
     missing = [name for name in (*numbers, *words) if name not in has]
     if missing:
@@ -83,10 +89,10 @@ def read_table(
         raise ScenarioError([Problem((), text, f"a table of this kind has {wanted}", file=str(path), line=1)])
     columns: dict[str, list[float] | list[str]] = {name: [] for name in (*numbers, *words)}
     problems: list[Problem] = []
-    seen: dict[tuple[str, ...], int] = {}
+    seen: dict[tuple[str | float, ...], int] = {}
     for row, record in enumerate(reader, 1):
         complaint = _complaint(record, numbers)
-        point = tuple(str(record[name]).strip() for name in key)
+        point = () if complaint else _point(record, key, numbers)
         if not complaint and key and point in seen:
             complaint = f"the same point as row {seen[point]}"
         if complaint:
@@ -102,6 +108,14 @@ def read_table(
     if problems:
         raise ScenarioError(shortened(problems))
     return Table(path, columns)
+
+
+def _point(
+    record: dict[str, str | None], key: Sequence[str], numbers: Sequence[str]
+) -> tuple[str | float, ...]:
+    """What a row measures; 1 and 1.0 are the same."""
+    cells = ((name, str(record[name]).strip()) for name in key)
+    return tuple(float(cell) if name in numbers else cell for name, cell in cells)
 
 
 def shortened(problems: list[Problem]) -> list[Problem]:

@@ -225,12 +225,23 @@ def family(name: str) -> list[Llm]:
 def _given(
     kind: str, entry: Mapping[str, Any], fields: frozenset[str], base: Mapping[str, Figure]
 ) -> dict[str, Figure]:
-    """Put a scenario's own figures over those of the entry it is like."""
-    for key in entry:
+    """Put a scenario's own figures over those of the entry it is like.
+
+    Under `figures` they may stand in groups with source and confidence, as in the catalogue.
+    """
+    marked = figures_of(entry.get("figures") or (), str(entry.get("like") or kind))
+    for key in (*marked, *(key for key in entry if key != "figures")):
         if key not in fields | {"like", "title"} | _TEXTS:
             raise UnknownNameError(f"{kind} figure", key, tuple(sorted(fields)))
     stated = {key: si(key, value) for key, value in entry.items() if key in fields and value is not None}
-    return {**base, **{key: Figure(value, "scenario", GIVEN, "scenario") for key, value in stated.items()}}
+    return {
+        **base,
+        **{
+            key: dataclasses.replace(figure, value=si(key, figure.value), entry="scenario")
+            for key, figure in marked.items()
+        },
+        **{key: Figure(value, "scenario", GIVEN, "scenario") for key, value in stated.items()},
+    }
 
 
 def accelerator_from(name: str, entry: Mapping[str, Any]) -> Accelerator:

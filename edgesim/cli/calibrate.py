@@ -19,7 +19,8 @@ def calibrate() -> None:
 @click.option(
     "--kernels",
     metavar="PREFIX",
-    help="Kernel times: PREFIXdense.csv, PREFIXper_sequence.csv, PREFIXattention.csv.",
+    help="Kernel times: PREFIXdense.csv, PREFIXper_sequence.csv, PREFIXattention.csv, maybe with .gz; PREFIX ends "
+    "with an underscore if the names have one there, as in gpu_dense.csv.",
 )
 @click.option(
     "--database",
@@ -80,11 +81,12 @@ def calibrate_costs(
         raise click.UsageError("give --profile or --database, not both")
     from edgesim.calibrate import command, replay  # noqa: PLC0415 - not for --help
 
+    command.check_out(out, folder=log is not None)
     names = ("weights", "kv", "tensor_parallel", "kv_tokens", "prefix_cache", "expert_parallel")
     keys = {name: given[name] for name in names} | {"replicas": given["data_parallel"]}
     about = command.subject(given["accelerator"], given["llm"], given["settings"], keys)
     if kernels is not None:
-        told = command.from_kernels(kernels, about, given["engine"], out)
+        told = command.from_kernels(kernels, about, given["engine"], out, print_table)
     elif points is not None:
         told = command.from_points(points, about, out, print_table)
     elif log is not None:

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "edgesim profile 1"
 
+SAME_CHIP: Final = frozenset({("rtx-pro-6000", "rtx-pro-6000-server")})
+"""Accelerators with one chip and memory: a profile of one serves the other."""
+
 FURTHEST: Final = 1 << 17
 """Contexts up to which decode segments are laid out; the last one goes on for ever."""
 
@@ -173,8 +176,9 @@ def check(profile: Profile, accelerator: str, llm: Llm, weights: str) -> None:
         ScenarioError: It was measured on another accelerator, LLM or number format.
     """
     full = {"fp16", "bf16"}
+    same = (profile.accelerator, accelerator) in SAME_CHIP or (accelerator, profile.accelerator) in SAME_CHIP
     pairs = [
-        ("accelerator", profile.accelerator, accelerator),
+        ("accelerator", profile.accelerator, profile.accelerator if same else accelerator),
         ("llm", profile.llm, llm.name),
     ]
     if not {profile.weights, weights} <= full:
@@ -260,6 +264,7 @@ def profile_step_cost(
         weights_bytes=work.resident_bytes(llm, weights, given.sharers),
         measured=measured,
         notes=(
+            *_chip_notes(profile, accelerator),
             *_shared_notes(profile, measured_on),
             *shared_notes(given.sharers),
             *_notes(profile, max_num_seqs, max_batched_tokens, given.context or llm.context),
@@ -355,6 +360,15 @@ def _measured(
         contexts=np.array(profile.mixed_contexts, np.int64),
         attention=_nearest(profile.mixed),
     )
+
+
+def _chip_notes(profile: Profile, accelerator: Accelerator) -> tuple[str, ...]:
+    """Which accelerator another one with the same chip stands for."""
+    if profile.accelerator == accelerator.name:
+        return ()
+    name = profile.name or profile.accelerator
+    text = f"profile {name} was measured on {profile.accelerator}"
+    return (f"{text}, which has the chip and memory of {accelerator.name} under another power limit",)
 
 
 def _shared_notes(profile: Profile, measured_on: int) -> tuple[str, ...]:

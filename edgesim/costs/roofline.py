@@ -20,7 +20,7 @@ both time columns hold the same value. Kernel timings of A100, H100, L40S and RT
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
@@ -212,7 +212,7 @@ def step_cost(
         base_mw=power.base_mw,
         idle_mw=power.idle_mw,
         cap_mw=int(power.cap_w * 1e3),
-        calibration=_calibration(accelerator),
+        calibration=_calibration(accelerator, efficiency),
         error_band=max(accelerator.prefill_band, accelerator.decode_band)
         or ERROR_BAND[accelerator.confidence],
         window=llm.window.size if llm.window else 0,
@@ -250,10 +250,13 @@ def shared_notes(sharers: int) -> tuple[str, ...]:
     return (f"{sharers} replicas share the experts; each is priced as if the others had batches of its size",)
 
 
-def _calibration(accelerator: Accelerator) -> str:
+def _calibration(accelerator: Accelerator, given: Efficiency | None) -> str:
+    """Whose efficiencies these are."""
     engine = f" under {accelerator.engine}" if accelerator.engine else ""
     setting = f" at {accelerator.setting}" if accelerator.setting else ""
-    return f"roofline, {accelerator.name}{engine}{setting} ({accelerator.confidence} efficiencies)"
+    stated = [f.name for f in fields(Efficiency) if given and getattr(given, f.name) is not None]
+    own = f"; {', '.join(stated)} overridden in the scenario" if stated else ""
+    return f"roofline, {accelerator.name}{engine}{setting} ({accelerator.confidence} efficiencies{own})"
 
 
 def with_stream_rate(cost: StepCost) -> StepCost:

@@ -48,7 +48,16 @@ def kind_of(name: str) -> str:
         if name in catalog.names(kind):
             return kind
     everything = [each for kind in KINDS for each in catalog.names(kind)]
-    raise UnknownNameError("catalogue entry", name, everything)
+    try:
+        meant = list(dict.fromkeys(row[1] for row in found(name)))[:6]
+    except UnknownNameError:
+        meant = []
+    known = (
+        f"`edgesim catalog find {name}` knows {', '.join(meant)}; `edgesim catalog list` lists all"
+        if meant
+        else ""
+    )
+    raise UnknownNameError("catalogue entry", name, everything, known)
 
 
 def kinds(kind: str | None, filters: Filters) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
 from edgesim.calibrate import command, logs, pictures, replay, runs
@@ -46,19 +47,21 @@ def _run(folder: Path, path: Path, meta: Path, plots: Path | None) -> Iterator[C
         trace = Path(scratch) / "requests.csv"
         runs.write_trace(log, trace)
         replica = runs.Replica(about.accelerator, about.llm, about.settings, {"kind": "roofline"})
-        yield from _lines(log, replica, trace, about, engine, "catalogue", slice(None), None)
+        yield from _lines(path.stem, log, replica, trace, about, engine, "catalogue", slice(None), None)
         profile = _profile(folder, about, Path(scratch))
         if profile is None:
             return
         replica = runs.Replica(about.accelerator, about.llm, about.settings, profile)
         picture = plots / f"{path.stem}.png" if plots else None
         split = "kernels"
-        yield from _lines(log, replica, trace, about, engine, split, slice(None), picture, _curves(path))
+        yield from _lines(
+            path.stem, log, replica, trace, about, engine, split, slice(None), picture, _curves(path)
+        )
         half = slice(len(log) // 2)
         start = {name: replay.BEGIN[name] for name in replay.FITTED["profile"]}
         replica = runs.fit(log, replica, trace, start, half).replica
         rest = slice(len(log) // 2, None)
-        yield from _lines(log, replica, trace, about, engine, "half fitted", rest, None)
+        yield from _lines(path.stem, log, replica, trace, about, engine, "half fitted", rest, None)
 
 
 def _curves(path: Path) -> NDArray[np.float64] | None:
@@ -94,12 +97,13 @@ def _profile(folder: Path, about: Subject, scratch: Path) -> dict[str, Any] | No
 
 
 def _lines(
-    log: logs.Log, replica: runs.Replica, trace: Path, about: Subject, engine: str, split: str, rows: slice,
+    name: str, log: logs.Log, replica: runs.Replica, trace: Path, about: Subject, engine: str, split: str, rows: slice,
     picture: Path | None, curves: NDArray[np.float64] | None = None,
 ) -> Iterator[Comparison]:  # fmt: skip
     try:
         simulated = runs.simulate_log(log, replica, trace, watched=picture is not None)
-    except EdgesimError:
+    except EdgesimError as error:
+        click.echo(f"note: {name}, {split}, is left out: {error}", err=True)
         return
     if picture is not None:
         pictures.run(log, simulated, picture, curves)

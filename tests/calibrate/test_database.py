@@ -16,7 +16,7 @@ from edgesim import catalog
 from edgesim.calibrate import kernels
 from edgesim.calibrate.assemble import SAMPLER, SMALL, STEP_OVERHEAD, Layout, profile_of_database
 from edgesim.calibrate.attention import Attention
-from edgesim.calibrate.database import Database, open_database, system_of
+from edgesim.calibrate.database import CHIPS, Database, open_database, system_of
 from edgesim.calibrate.products import Products
 from edgesim.costs.profile import Profile, profile_step_cost
 from edgesim.costs.step import PS
@@ -299,3 +299,12 @@ def test_a_repeated_point_keeps_its_best_time(tmp_path: Path, package: Path) -> 
         pq.write_table(table, target)
     twice, once = (open_database(str(where), "h100_sxm") for where in (root, package))
     assert profile(twice).linear == profile(once).linear
+
+
+def test_systems_are_accelerators_of_the_catalogue() -> None:
+    """Each of them, and no accelerator is two systems."""
+    named = [name for chip in CHIPS.values() for name in chip.accelerators]
+    assert len(set(named)) == len(named)
+    assert set(named) <= set(catalog.names("accelerator"))
+    assert system_of("nvidia-b300-sxm") == "b300_sxm"
+    assert system_of("nvidia-gb200") == "gb200"

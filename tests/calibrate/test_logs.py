@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,15 @@ def test_rows_may_stand_in_any_order(tmp_path: Path) -> None:
     same(written(tmp_path / "log.jsonl", "\n".join(reversed(content.splitlines()))))
 
 
+VLLM: dict[str, Any] = {
+    "input_lens": PROMPT,
+    "output_lens": OUTPUT,
+    "ttfts": [0.25, 0.1, 0.5],
+    "itls": [[0.02] * 39, [], [0.02] * 199],
+    "start_times": ARRIVED,
+}
+
+
 def test_vllm_bench_serve(tmp_path: Path) -> None:
     """`--save-detailed`: lists of equal length; a failed request has an error and no tokens."""
     gaps = [[0.02] * 39, [], [0.02] * 199, []]
@@ -166,6 +176,49 @@ def test_vllm_bench_serve(tmp_path: Path) -> None:
     assert "does not say when requests came" in problems(tmp_path / "r.json", no_starts)[0]
     at_once = written(tmp_path / "r.json", no_starts | {"request_rate": "inf", "max_concurrency": None})
     assert at_once.arrived.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (VLLM | {"ttfts": [0.25, None, 0.5]}, "row 2: ttfts holds None, which is no time"),
+        (VLLM | {"itls": [[0.02] * 39, [], [0.02, "x"]]}, "row 3: itls holds 'x', which is no time"),
+        (VLLM | {"itls": [[0.02] * 39, 7, "x"]}, "row 3: itls holds 'x', which is no time"),
+        (
+            {"completed": 3, "failed": 1, "total_input_tokens": 99},
+            "the file holds a benchmark's totals and none of its",
+        ),
+        ({"benchmarks": [1]}, "benchmark 1 holds no requests"),
+        ({"benchmarks": [{"requests": {"successful": [1]}}]}, "benchmark 1, successful request 1: no object"),
+        ([{"arrived_at": 1.0}, 7], "row 2: no object"),
+        ([{"info": {"output_tokens": 5}, "start_time": 1}], "row 1: no prompt_tokens"),
+    ],
+)
+def test_odd_results_are_told(tmp_path: Path, content: Any, complaint: str) -> None:
+    """By row, and without a word from numpy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert problems(tmp_path / "result.json", content)[0].startswith(complaint)
+
+
+def test_lines_of_totals_are_told(tmp_path: Path) -> None:
+    """As SGLang appends them without details."""
+    content = json.dumps({"completed": 3, "total_input_tokens": 99})
+    assert "totals and none" in problems(tmp_path / "result.jsonl", f"{content}\n{content}")[0]
+
+
+def test_replies_in_one_piece_are_refused(tmp_path: Path) -> None:
+    """inference-perf without streaming keeps no tokens' times."""
+    entries = [
+        {
+            "start_time": start,
+            "end_time": last,
+            "info": {"input_tokens": prompt, "output_tokens": output, "output_token_times": []},
+        }
+        for start, last, prompt, output in zip(ARRIVED, LAST, PROMPT, OUTPUT, strict=True)
+    ]
+    complaint = "2 of 2 replies of several tokens came in one piece, not as a stream"
+    assert problems(tmp_path / "metrics.json", entries) == [complaint]
 
 
 def test_guidellm(tmp_path: Path) -> None:
@@ -374,7 +427,7 @@ def test_times_in_another_unit_are_doubted(tmp_path: Path) -> None:
         ("", "the log holds no request"),
         ('{"a": 1}\n{"a": ', "row 2: not valid JSON: Expecting value"),
         ('{"a": 1}\n7', "row 2: no object"),
-        ("[1, 2]", "the list holds something that is no request"),
+        ("[1, 2]", "row 1: no object"),
         ("a,b\n1,2,3", "row 1: more cells than the header"),
     ],
 )

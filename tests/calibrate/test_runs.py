@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ import yaml
 from click.testing import CliRunner, Result
 
 import edgesim
-from edgesim.calibrate import runs
+from edgesim import catalog
+from edgesim.calibrate import replay, runs
+from edgesim.calibrate.database import CHIPS
 from edgesim.calibrate.logs import Log, read_log
 from edgesim.calibrate.runs import Line, Replica, distances, fit, simulate_log, write_trace
 from edgesim.cli import main
-from edgesim.errors import SimulationError
+from edgesim.costs.profile import SAME_CHIP, profile_step_cost, read
+from edgesim.errors import ScenarioError, SimulationError
 from edgesim.scenario import load
 
 A100 = "nvidia-a100-80gb-sxm"
@@ -271,7 +275,7 @@ def test_the_command_with_a_database(tmp_path: Path, package: Path, profile: Pat
     ("spoil", "complaint"),
     [
         (
-            lambda log: replace(log, last=log.first + (log.last - log.first) / 100),
+            lambda log: replace(log, last=log.first + (log.last - log.first) * 300),
             "the fit does not converge",
         ),
         (lambda log: replace(log, prompt=log.prompt * 100), "of the log is rejected"),
@@ -340,3 +344,93 @@ def _errors(output: str, *statistics: str) -> list[float]:
     found = [float(row[-1].rstrip("%")) for row in rows if row[1] in statistics]
     assert len(found) == 3 * len(statistics)
     return found
+
+
+@pytest.mark.parametrize(
+    ("scale", "complaint"),
+    [
+        (1e3, "times what llama-3.1-8b in bf16 takes at least on nvidia-a100-80gb-sxm (7.361 ms)"),
+        (0.05, "or less a token, 0.06"),
+    ],
+)
+def test_times_in_another_unit_are_doubted(tmp_path: Path, scale: float, complaint: str) -> None:
+    """Replies far slower than any, and faster than the weights are read."""
+    path = tmp_path / "log.csv"
+    rows = [f"{scale * i},100,10,{scale * (i + 0.1)},{scale * (i + 0.1 + 9 * 0.0095)}" for i in range(30)]
+    path.write_text("arrival_time,input_toks,output_toks,first_token_ts,last_token_ts\n" + "\n".join(rows))
+    given = ("--accelerator", A100, "--llm", LLAMA, "--no-fit", "-o", str(tmp_path / "out"))
+    result = invoke("--log", str(path), *given)
+    assert result.exit_code == 2
+    assert complaint in result.output
+    assert "in which unit are these times?" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_few_requests_are_not_fitted(tmp_path: Path) -> None:
+    """One request agrees with any parameters; comparing it needs none."""
+    log = served(Replica(A100, LLAMA), tmp_path, asked(30))
+    write_trace(log, tmp_path / "trace.csv")
+    with pytest.raises(SimulationError, match=r"too few requests \(19\) to fit parameters to"):
+        fit(log, Replica(A100, LLAMA), tmp_path / "trace.csv", {"step_overhead": 2e-3}, slice(19))
+
+
+def test_a_poor_fit_is_told_and_its_band_is_what_it_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Costs that are off by half are not expected within a quarter, neither here nor in the scenario."""
+    log = served(Replica(A100, LLAMA), tmp_path, asked(30))
+    write_log(log, tmp_path / "log.csv")
+
+    def poor(log: Log, replica: Replica, *_: Any) -> runs.Fit:
+        costs = {"kind": "roofline", "memory_efficiency": 0.5}
+        return runs.Fit(
+            replace(replica, costs=costs), {"memory_efficiency": 0.5}, 0.16, 9, ("step_overhead",)
+        )
+
+    monkeypatch.setattr(runs, "fit", poor)
+    out = tmp_path / "replay"
+    arguments = ("--log", str(tmp_path / "log.csv"), "--accelerator", A100, "--llm", LLAMA, "-o", str(out))
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert "these costs do not explain the run: 16.0% is left after the fit" in result.output
+    assert "step_overhead ended at or near its limit" in result.output
+    assert "memory_efficiency fitted to this log), expected within" in result.output
+    band = int(result.output.rpartition("expected within ")[2].split("%")[0])
+    write_trace(log, tmp_path / "trace.csv")
+    simulated = simulate_log(log, poor(log, Replica(A100, LLAMA)).replica, tmp_path / "trace.csv")
+    assert 25 < band == math.ceil(100 * runs.apart(log, simulated))
+    text = (out / "scenario.yaml").read_text()
+    assert "# step_overhead ended at or near its limit.\n# These costs do not explain the run.\n" in text
+    assert "(confidence: fitted, source: log.csv, 16.0% is left)" in text
+    info = edgesim.simulate(str(out / "scenario.yaml")).summary
+    assert f"{band / 100}" in json.dumps(info)
+
+
+def test_what_a_database_substituted_is_told(tmp_path: Path, package: Path) -> None:
+    """With a log as without one: where its profile comes from, and what stands for what was not measured."""
+    log = served(Replica("nvidia-h100-sxm", LLAMA), tmp_path, asked(30))
+    write_log(log, tmp_path / "log.csv")
+    given = ("--accelerator", "nvidia-h100-sxm", "--llm", LLAMA, "--no-fit", "-o", str(tmp_path / "out"))
+    result = invoke("--log", str(tmp_path / "log.csv"), "--database", str(package), *given)
+    assert result.exit_code == 0, result.output
+    source = json.loads((tmp_path / "out/profile.json").read_text())["source"]
+    assert f"note: profile from {source}" in result.output
+
+
+def test_odd_factors_are_told() -> None:
+    """Kernels that would have been twice as fast as measured were measured elsewhere."""
+    text = replay._of_fit(runs.Fit(Replica(A100, LLAMA), {"time_factor": 0.42}, 0.05, 9, ()))
+    assert "kernels of the run took 0.42 times what the profile says" in text[1]
+    assert len(replay._of_fit(runs.Fit(Replica(A100, LLAMA), {"time_factor": 1.1}, 0.05, 9, ()))) == 1
+
+
+def test_a_profile_serves_the_same_chip(tmp_path: Path, profile: Path) -> None:
+    """Whichever the database and cost models hold to be one, with a word about it; and no other."""
+    pairs = {chip.accelerators for chip in CHIPS.values() if len(chip.accelerators) > 1}
+    assert pairs == set(SAME_CHIP)
+    made = replace(read(str(profile)), accelerator="rtx-pro-6000")
+    llm = catalog.llm(LLAMA)
+    cost = profile_step_cost(catalog.accelerator("rtx-pro-6000-server"), llm, made)
+    assert any("which has the chip and memory of rtx-pro-6000-server" in note for note in cost.notes)
+    with pytest.raises(ScenarioError, match="measured with accelerator 'rtx-pro-6000'"):
+        profile_step_cost(catalog.accelerator("rtx-5090"), llm, made)

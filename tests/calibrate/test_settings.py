@@ -236,3 +236,17 @@ def test_what_was_measured_is_found_in_the_catalogue(tmp_path: Path) -> None:
     path.write_text(json.dumps({"model": "acme/giant-9b", "device_name": "H100"}))
     with pytest.raises(EdgesimError, match=r"which llm was measured\? the settings say 'acme/giant-9b'"):
         subject(None, None, path, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("num_gpu_blocks", "lots"), ("pipeline_parallel_size", "two"), ("num_gpu_blocks", -1)]
+)
+def test_counts_that_cannot_be_are_told(tmp_path: Path, key: str, value: object) -> None:
+    """With the file and the key."""
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps({key: value}))
+    with pytest.raises(ScenarioError) as caught:
+        read_settings(path)
+    assert [(p.text, p.file) for p in caught.value.problems] == [
+        (f"{key} is {value!r}, which cannot be", str(path))
+    ]

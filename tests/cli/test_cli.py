@@ -261,6 +261,9 @@ def test_catalog_lists_and_shows_sources() -> None:
     assert "confidence" in found.stdout
     assert "aiconfigurator" in found.stdout
     assert run("catalog", "show", "nvidia-l5").exit_code == 2
+    missing = run("catalog", "show", "h100")
+    assert "`edgesim catalog find h100` knows nvidia-h100-sxm, nvidia-h100-pcie" in missing.stderr
+    assert len(missing.stderr) < 300
 
 
 def test_catalog_is_filtered_searched_and_printed_as_json() -> None:
