@@ -131,6 +131,7 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
         model(name),
     )
     gain = catalog.accelerator(accelerator).sparse_gain
+    near = 0.1 if catalog.accelerator(accelerator).host else 0.02  # what falls back to the host is its work
     reach = min(llm.window.size, context) if llm.window else context
     local = llm.window.local_layers if llm.window else 0
     decode = cost.decode(sequences, sequences * context, sequences * reach)
@@ -146,7 +147,7 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
     traffic += work.adapter_bytes(llm)
     assert decode.ps / PS >= flops / cost.peak_flops
     assert decode.ps / PS >= traffic / cost.peak_bandwidth
-    assert decode.work * cost.work_unit == pytest.approx(flops, rel=0.02)
+    assert decode.work * cost.work_unit == pytest.approx(flops, rel=near)
     assert (
         decode.kib * 1024 >= 0.98 * traffic or catalog.accelerator(accelerator).sram
     )  # what lies on the chip is not read from memory
@@ -158,7 +159,7 @@ def test_a_step_takes_at_least_its_flops_and_bytes(pair, sequences, context, pro
         prompt * work.token_flops(llm, gain) + work.head_flops(llm) + compared * work.prefill_pair_flops(llm)
     )
     assert prefill.ps / PS >= flops / cost.peak_flops
-    assert prefill.work * cost.work_unit == pytest.approx(flops, rel=0.02)
+    assert prefill.work * cost.work_unit == pytest.approx(flops, rel=near)
     for step in (decode, prefill):
         assert step.work * cost.work_unit <= step.ps / PS * cost.peak_flops
         assert step.kib * 1024 <= step.ps / PS * cost.peak_bandwidth
