@@ -47,6 +47,8 @@ HEAT: Final = "YlGnBu"
 """Colours of shares, from light to dark; colour-blind people can read them (ColorBrewer; Harrower and Brewer 2003)."""
 PAPER: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 """Behind text that stands on something."""
+LONG: Final = 27
+"""Characters of a legend's line that still fit beside the axes."""
 SIZE: Final = (5.6, 3.5)
 """Of one picture [inches]."""
 FORMATS: Final = ("svg", "pdf", "png")
@@ -130,11 +132,14 @@ def tiers_in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
 
 
 def legend(ax: Axes, **more: Any) -> None:
-    """Add a legend outside of the axes, where it hides nothing; none for a single unnamed thing."""
+    """Add a legend outside of the axes, where it hides nothing; below them if its words are long."""
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return
     placed: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "borderaxespad": 0.6}
+    if max(len(str(label)) for label in labels) > LONG:
+        placed = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.17), "borderaxespad": 0.6, "ncols": 2}
+        placed |= {"alignment": "left", "columnspacing": 1.2}
     ax.legend(handles, labels, **(placed | more))
 
 

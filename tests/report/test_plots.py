@@ -287,7 +287,9 @@ def test_what_nobody_beats(recorded: ModuleType) -> None:
     found = sweeps.candidates(comparison)
     summary = recorded.run().summary
     assert found.energy[0] == pytest.approx(summary["energy_j"]["total"] / summary["requests"]["completed"])
-    assert {text.get_text() for text in plots.frontier(comparison).texts} >= set(runs)
+    legend = plots.frontier(comparison).get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} >= set(runs)
 
 
 # -- what cannot be drawn ---------------------------------------------------------------------------------------

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+SIZE = (6.4, 4.4)
+"""Of a picture [inches]: many lines have many names."""
 MOST_LINES = 8
 """Lines in one picture: as many as there are colours and markers."""
 MOST_NAMES = 12
-"""Points of a front that get their names written beside them."""
+"""Points of a front that get a number, whose meaning stands beside."""
 
 
 class Means(NamedTuple):
@@ -168,6 +170,7 @@ def _replications(sweep: Any) -> str:
     "a metric over what was swept, with intervals",
     fits=(SWEEP,),
     tables=(),
+    size=SIZE,
     options=("metric", "x"),
 )
 def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
@@ -205,7 +208,7 @@ def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> None:
     style.title(ax, f"Response to {short(key)}", _replications(sweep))
 
 
-@picture("load", "throughput and goodput against load", fits=(SWEEP,), tables=(), options=("x",))
+@picture("load", "throughput and goodput against load", fits=(SWEEP,), tables=(), size=SIZE, options=("x",))
 def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
     """Draw what comes out over what is asked: all replies, and those that met every limit of the objectives."""
     key = axis_key(sweep, x)
@@ -216,7 +219,7 @@ def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
         beside = f"{label}: " if label else ""
         found = means_of(rows, key, "throughput_rps")
         _curve(ax, found, number if len(rows_of) > 1 else 0, f"{beside}throughput")
-        top = max(top, found.mean.max(initial=0.0))
+        top = max(top, (found.mean + np.nan_to_num(found.half)).max(initial=0.0))
         if goods:
             good = means_of(rows, key, "goodput_rps")
             look = style.line(number if len(rows_of) > 1 else 1, 9) | {"markevery": None}
@@ -227,7 +230,7 @@ def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
                 ax.fill_between(
                     good.x, good.mean - half, good.mean + half, color=look["color"], alpha=0.12, linewidth=0
                 )
-    ax.set(xlabel=_axis_label(sweep, key), ylabel="requests per second [1/s]", ylim=(0.0, 1.12 * top or 1.0))
+    ax.set(xlabel=_axis_label(sweep, key), ylabel="requests per second [1/s]", ylim=(0.0, 1.05 * top or 1.0))
     ax.set_xlim(0.0, None)
     style.legend(ax, title=_legend_title(sweep, key) if len(rows_of) > 1 else None)
     style.title(ax, "Throughput and goodput", _replications(sweep))
@@ -235,7 +238,7 @@ def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
 
 @picture(
     "latency-throughput", "latency against throughput, along the load",
-    fits=(SWEEP,), tables=(), options=("metric", "x"),
+    fits=(SWEEP,), tables=(), size=SIZE, options=("metric", "x"),
 )  # fmt: skip
 def latency_throughput(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
     """Draw what a higher throughput costs in latency: a point a load, joined in the order of the load."""
@@ -257,12 +260,12 @@ def latency_throughput(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | 
             )  # fmt: skip
         if len(both):
             lowest, highest = min(lowest, up.mean[here].min()), max(highest, up.mean[here].max())
-            busiest = max(busiest, across.mean[there].max())
+            busiest = max(busiest, (across.mean + np.nan_to_num(across.half))[there].max())
     if lowest > 0 and highest > 50 * lowest:
         ax.set_yscale("log")
     else:
         ax.set_ylim(0.0, None)
-    ax.set_xlim(0.0, 1.1 * busiest or 1.0)
+    ax.set_xlim(0.0, 1.05 * busiest or 1.0)
     ax.set(xlabel=metric_label("throughput_rps"), ylabel=metric_label(metric))
     style.legend(ax, title=_legend_title(sweep, key))
     unit = _unit(sweep, key)
@@ -325,6 +328,7 @@ def unbeaten(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
     "energy and cost of a request, and which settings nobody beats in both",
     fits=(SWEEP, COMPARISON),
     tables=(),
+    size=SIZE,
 )
 def frontier(result: Any, ax: Axes) -> None:
     """Draw energy against cost of a request; those that no other one beats in both are joined and named."""
@@ -354,19 +358,20 @@ def frontier(result: Any, ax: Axes) -> None:
         label="Pareto front",
     )
     named = range(len(points)) if len(points) <= MOST_NAMES else order[:MOST_NAMES]
-    middle = (x.min() + x.max()) / 2
-    for place in named:
-        right = x[place] > middle
+    for number, place in enumerate(named, start=1):
         ax.annotate(
-            points["name"][place], (x[place], y[place]), xytext=(-6 if right else 6, 5), textcoords="offset points",
-            ha="right" if right else "left", size=7.5, bbox=style.PAPER, zorder=1.5,
+            str(number), (x[place], y[place]), xytext=(-5, -5), textcoords="offset points",
+            ha="right", va="top", size=8, weight="bold",
         )  # fmt: skip
-    ax.margins(0.12)
+        ax.plot([], [], linestyle="none", marker=f"${number}$", color=style.INK, label=points["name"][place])
+    ax.margins(0.12, 0.18)
     ax.set(
-        xlabel="energy of a completed request, idle included [J]",
+        xlabel="energy of a completed request [J]",
         ylabel="cost of 1,000 completed requests [USD]",
     )
     style.legend(ax)
     style.title(
-        ax, "Energy and cost", f"{len(points)} settings, {int(best.sum())} unbeaten; less is better in both"
+        ax,
+        "Energy and cost",
+        f"{len(points)} settings, {int(best.sum())} unbeaten (less is better); idle energy included",
     )
