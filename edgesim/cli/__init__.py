@@ -8,6 +8,7 @@ from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
+from edgesim.cli.plot import plot, trace
 from edgesim.cli.policies import policies
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
@@ -38,6 +39,8 @@ for command in (
     metrics,
     calibrate,
     verify,
+    plot,
+    trace,
     show_version,
 ):
     main.add_command(command)
