@@ -10,6 +10,7 @@ from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
 from edgesim.cli.explain import explain
 from edgesim.cli.policies import policies
+from edgesim.cli.report import report
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
 from edgesim.cli.verify import verify
@@ -31,6 +32,7 @@ def show_version() -> None:
 for command in (
     run,
     explain,
+    report,
     validate,
     show,
     init,

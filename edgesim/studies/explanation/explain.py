@@ -34,9 +34,15 @@ def explain(run: Run | RunSet, *, intervals: int | None = None, count: int = 10)
     Raises:
         ResultsError: It is no run, or its table of requests lacks columns.
     """
-    subject = subject_of(run)
+    return explanation_of(subject_of(run), finished=run.finished, intervals=intervals, count=count)
+
+
+def explanation_of(
+    subject: Subject, *, finished: bool = True, intervals: int | None = None, count: int = 10
+) -> Explanation:
+    """Explain requests that were gathered before."""
     parts = [
-        _overview(subject, finished=run.finished),
+        _overview(subject, finished=finished),
         misses(subject),
         bottlenecks(subject, intervals),
         time(subject),
