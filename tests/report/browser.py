@@ -9,11 +9,21 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+_START = """
+import os, sys
+reads, writes = (os.dup(os.dup(os.dup(int(fd)))) for fd in sys.argv[1:3])  # beyond 3 and 4
+os.dup2(reads, 3)
+os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and writes answers to 4."""
 
 
 def executable() -> str | None:
@@ -37,19 +47,19 @@ class Browser:
             "--disable-extensions --disable-background-networking --remote-debugging-pipe"
         )
 
-        def hand_over() -> None:
-            """Chromium reads commands from descriptor 3 and writes answers to 4."""
-            reads, writes = os.dup(to_read), os.dup(to_write)  # neither may be 3 or 4 while the other moves
-            spare = [fd for fd in (reads, writes) if fd in (3, 4)]
-            if spare:
-                reads, writes = os.dup(reads), os.dup(writes)
-            os.dup2(reads, 3)
-            os.dup2(writes, 4)
-
         self._process = subprocess.Popen(
-            [path, *flags.split(), f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(3, 4),
-            preexec_fn=hand_over,
+            [
+                sys.executable,
+                "-c",
+                _START,
+                str(to_read),
+                str(to_write),
+                path,
+                *flags.split(),
+                f"--user-data-dir={profile}",
+                "about:blank",
+            ],
+            pass_fds=(to_read, to_write),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -121,15 +131,20 @@ class Browser:
                 self._events.append(message)
         return message
 
-    def open(self, path: Path) -> float:
-        """Open a file; answer the seconds until it is loaded and painted."""
+    def open_plain(self, path: Path) -> None:
+        """Open a file, and wait until it is loaded."""
         self._events.clear()
         self.requested.clear()
         self.complaints.clear()
-        start = time.monotonic()
         self.call("Page.navigate", url=path.resolve().as_uri())
+        until = time.monotonic() + 30
         while not self._events:
-            self._next(start + 30)
+            self._next(until)
+
+    def open(self, path: Path) -> float:
+        """Open a file; answer the seconds until it is loaded and painted."""
+        start = time.monotonic()
+        self.open_plain(path)
         self.ask("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return time.monotonic() - start
 
@@ -163,7 +178,11 @@ class Browser:
         """Take the size and the colours that a person has."""
         phone = width < 600
         self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=phone,
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])

@@ -46,7 +46,9 @@ def render(found: Any) -> str:
     elif hasattr(found, "table") and hasattr(found, "names"):
         title, about, sections = many.comparison(found)
     else:
-        raise ResultsError(f"a report is about a run, a comparison or a sweep, not about a {type(found).__name__}")
+        raise ResultsError(
+            f"a report is about a run, a comparison or a sweep, not about a {type(found).__name__}"
+        )
     here = files("edgesim.report.page")
     links = "".join(f'<li><a href="#{name}">{text(short)}</a></li>' for name, short, _ in sections)
     style, script = ((here / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))

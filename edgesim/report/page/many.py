@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
+from edgesim.report.console import quantity
 from edgesim.report.page import markup
 from edgesim.report.page.markup import text
-from edgesim.report.page.single import gallery, origin
+from edgesim.report.page.single import gallery, origin, provenance
 from edgesim.units import format_percent
 
 if TYPE_CHECKING:
@@ -21,13 +24,15 @@ TOLD: Final = 12
 
 
 def comparison(found: Any) -> tuple[str, str, list[Section]]:
-    """Answer title, a line about it, and sections of a comparison: verdicts of its candidates, differences that are real, all others."""
+    """Answer title, a line about it, and sections of a comparison: verdicts, differences that are real, all of them."""
     names = list(found.names)
     table: pd.DataFrame = found.table
     real = table[table["real"].astype(bool)] if "real" in table.columns else table.iloc[:0]
     sentences = [f"{len(real)} of {len(table)} differences are real, that is, more than chance would give."]
     if not len(real):
-        sentences = ["No difference is more than chance would give; more or longer replications may show one."]
+        sentences = [
+            "No difference is more than chance would give; more or longer replications may show one."
+        ]
     sentences += [_difference(row) for row in real.head(TOLD).to_dict(orient="records")]
     runs = getattr(found, "runs", None) or {}
     parts = [
@@ -37,7 +42,11 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
             "Differences",
             markup.section("differences", "Which differences are real", markup.paragraphs(sentences)),
         ),
-        ("all", "All", markup.section("all", "All differences", _table(table, "Differences by pair and metric"))),
+        (
+            "all",
+            "All",
+            markup.section("all", "All differences", _table(table, "Differences by pair and metric")),
+        ),
         ("pictures", "Pictures", gallery(found)),
         ("origin", "Origin", _origins(runs)),
     ]
@@ -75,54 +84,46 @@ def _difference(row: dict[Any, Any]) -> str:
 
 
 def _origins(runs: Any) -> str:
-    parts = "".join(
-        markup.details(str(name), origin(run).replace('id="origin', f'id="origin-{number}').replace(
-            'labelledby="origin', f'labelledby="origin-{number}'))
-        for number, (name, run) in enumerate(dict(runs).items())
-    )
+    parts = "".join(markup.details(str(name), provenance(run)) for name, run in dict(runs).items())
     return markup.section("origin", "Scenarios and origin", parts) if parts else ""
 
 
 def sweep(found: Any) -> tuple[str, str, list[Section]]:
-    """Answer title, a line about it, and sections of a sweep: what was varied, the best points, all of them."""
+    """Answer title, a line about it, and sections of a sweep: its best points, pictures, all points."""
     table: pd.DataFrame = found.table
     keys = [str(key) for key in found.keys]
-    by_point = _by_point(table, keys)
-    numbers = [name for name in by_point.columns if name not in {*keys, "point", "replications"}]
-    sentences = [
-        f"{len(by_point)} points were run; varied were "
-        + ", ".join(f"{key} ({by_point[key].nunique()} values)" for key in keys)
-        + "."
+    units = _units(found, table)
+    points = _by_point(table, keys)
+    shown = [*keys, *(name for name in SHOWN if name in points.columns and points[name].notna().any())]
+    rows = [
+        [_cell(row[name], units.get(name, "")) for name in ["point", *shown]]
+        for row in points.head(MOST).to_dict(orient="records")
     ]
-    sentences += _best(by_point, keys, numbers)
+    said = f"<p>The first {MOST:,} of {len(points):,} points.</p>" if len(points) > MOST else ""
+    listed = markup.table(["point", *shown], rows, "Points, means of their replications", hidden=False)
     manifest = getattr(found, "manifest", None) or {}
-    name = str(manifest.get("scenario") or "sweep")
     parts = [
-        ("best", "Best points", markup.section("best", "Best points", markup.paragraphs(sentences))),
-        ("pictures", "Pictures", gallery(found)),
+        ("objectives", "Objectives", _met(points, table)),
         (
-            "points",
-            "Points",
-            markup.section("points", "All points", _table(by_point, "Points, means of their replications")),
+            "best",
+            "Best points",
+            markup.section("best", "Best points", markup.paragraphs(_best(points, keys, units))),
         ),
+        ("pictures", "Pictures", gallery(found)),
+        ("points", "Points", markup.section("points", "All points", _filtered(said + listed, "points"))),
         ("origin", "Origin", origin(found) if manifest else ""),
     ]
-    about = f"sweep over {', '.join(keys)} · {len(by_point)} points · {len(table)} runs"
-    return name, about, [part for part in parts if part[2]]
+    about = f"sweep over {', '.join(keys)} · {len(points)} points · {len(table)} runs"
+    return str(manifest.get("scenario") or "sweep"), about, [part for part in parts if part[2]]
 
 
-def _by_point(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Means over the replications of each point."""
-    numbers = [name for name in table.select_dtypes("number").columns if name not in {*keys, "point", "replication"}]
-    groups = table.groupby("point", sort=True, observed=True)
-    means = groups[numbers].mean()
-    means.insert(0, "replications", groups.size())
-    for key in reversed(keys):
-        means.insert(0, key, groups[key].first())
-    return means.reset_index()
+SHOWN: Final = (
+    "replications", "ttft_p50", "ttft_p95", "tpot_p50", "tpot_p95", "e2e_p95", "throughput_rps", "goodput_rps",
+    "energy_j", "cost_usd", "carbon_g", "completed", "rejected", "slo_met",
+)  # fmt: skip
+"""Columns of a sweep that its page shows; points.parquet has all."""
 
-
-_AIMS: Final = (
+AIMS: Final = (
     ("ttft_p95", False),
     ("tpot_p95", False),
     ("e2e_p95", False),
@@ -134,22 +135,85 @@ _AIMS: Final = (
 """Metrics of a sweep, and whether more is better."""
 
 
-def _best(points: pd.DataFrame, keys: list[str], numbers: list[str]) -> list[str]:
-    """Name the best point by each of the usual metrics."""
+def _units(found: Any, table: pd.DataFrame) -> dict[str, str]:
+    """Unit of each column, as the sweep knows it or as its name says."""
+    known: dict[str, str] = dict(getattr(found, "units", None) or {})
+    guessed = {"_s": "s", "_j": "J", "_usd": "USD", "_rps": "1/s"}
+    for name in map(str, table.columns):
+        if name not in known:
+            known[name] = next((unit for ending, unit in guessed.items() if name.endswith(ending)), "")
+            if name.startswith(("ttft_", "tpot_", "e2e_")):
+                known[name] = "s"
+    return known
+
+
+def _cell(value: Any, unit: str) -> markup.Cell:
+    """Write a value with its unit."""
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return markup.cell("", value)
+    if value != value:  # noqa: PLR0124 - NaN: missing
+        return "-", None
+    if unit in ("s", "J", "USD", "gCO2"):
+        return quantity(float(value), unit), float(value)
+    return f"{markup.number(value)}{'/s' if unit == '1/s' else f' {unit}' if unit else ''}", float(value)
+
+
+def _by_point(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Means over the finished replications of each point."""
+    if "status" in table.columns:
+        table = table[table["status"] == "finished"]
+    aside = {*keys, "point", "replication"}
+    numbers = [name for name in table.select_dtypes(["number", "bool"]).columns if name not in aside]
+    groups = table.groupby("point", sort=True, observed=True)
+    means = groups[numbers].mean()
+    means.insert(0, "replications", groups.size())
+    for key in reversed(keys):
+        means.insert(0, key, groups[key].first())
+    return means.reset_index()
+
+
+def _met(points: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Say how many points meet their objectives, and how many failed."""
     sentences = []
-    for name, more in _AIMS:
-        if name not in numbers or not points[name].notna().any():
+    if "slo_met" in points.columns and points["slo_met"].notna().any():
+        judged = points["slo_met"].dropna().astype(float)
+        sentences.append(
+            f"{int((judged == 1).sum())} of {len(judged)} points meet all objectives in every replication."
+        )
+    if "status" in table.columns and (table["status"] == "failed").any():
+        failed = table[table["status"] == "failed"]
+        number = failed["point"].nunique()
+        sentences.append(f"{number} points failed, the first one with: {failed['error'].iloc[0]}")
+    return markup.section("objectives", "Objectives", markup.paragraphs(sentences)) if sentences else ""
+
+
+def _best(points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> list[str]:
+    """Say what was varied, and name the best point by each of the usual metrics."""
+    varied = ", ".join(f"{key} ({points[key].nunique()} values)" for key in keys)
+    sentences = [f"{len(points)} points were run; varied were {varied}."]
+    for name, more in AIMS:
+        if name not in points.columns or not points[name].notna().any():
             continue
-        row = points.loc[points[name].idxmax() if more else points[name].idxmin()]
-        at = ", ".join(f"{key} = {row[key]}" for key in keys)
-        unit = "_s" if name.startswith(("ttft", "tpot", "e2e")) else ""
-        value = markup.quantity(name + unit, float(row[name]))
-        sentences.append(f"{'Highest' if more else 'Lowest'} {markup.heading(name)}: {value} at {at}.")
+        values = points[name].to_numpy(dtype=float)
+        row = points.iloc[int(np.nanargmax(values) if more else np.nanargmin(values))]
+        at = ", ".join(f"{key} = {_text(_cell(row[key], units.get(key, '')))}" for key in keys)
+        best = _text(_cell(row[name], units.get(name, "")))
+        sentences.append(f"{'Highest' if more else 'Lowest'} {markup.heading(name)}: {best} at {at}.")
     return sentences
+
+
+def _text(cell: markup.Cell) -> str:
+    return cell[0] if isinstance(cell, tuple) else cell
 
 
 def _table(table: pd.DataFrame, caption: str) -> str:
     """A table that can be sorted and filtered; of very long ones the beginning."""
     said = f"<p>The first {MOST:,} of {len(table):,} rows.</p>" if len(table) > MOST else ""
-    box = f'<label>Contains <input type="search" class="filter" aria-label="Filter: {text(caption)}"></label>'
-    return f"<div class=filtered><div class=controls>{box}</div>{said}{markup.frame(table.head(MOST), caption)}</div>"
+    return _filtered(said + markup.frame(table.head(MOST), caption), caption)
+
+
+def _filtered(content: str, what: str) -> str:
+    """A table under a box that filters its rows."""
+    box = f'<label>Contains <input type="search" class="filter" aria-label="Filter: {text(what)}"></label>'
+    return f"<div class=filtered><div class=controls>{box}</div>{content}</div>"

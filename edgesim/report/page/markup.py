@@ -73,7 +73,15 @@ def _cells(row: Sequence[Cell]) -> Iterable[str]:
         shown, value = cell if isinstance(cell, tuple) else (cell, None)
         counts = isinstance(cell, tuple)
         attributes = f' data-value="{"" if value is None else repr(float(value))}"' if counts else ""
-        kind = "number" if counts else "fixed" if isinstance(cell, Fixed) else "long" if len(shown) > LONG else ""
+        kind = (
+            "number"
+            if counts
+            else "fixed"
+            if isinstance(cell, Fixed)
+            else "long"
+            if len(shown) > LONG
+            else ""
+        )
         kind = f" class={kind}" if kind else ""
         name = 'th scope="row"' if position == 0 else "td"
         yield f"<{name}{kind}{attributes}>{text(shown)}</{name[:2]}>"
@@ -91,7 +99,7 @@ def frame(data: pd.DataFrame, caption: str) -> str:
 
 def heading(column: str) -> str:
     """The name of a column without its unit, which the cells carry."""
-    for unit in ("_s", "_j", "_usd"):
+    for unit in ("_s", "_j", "_usd", "_rps"):
         column = column.removesuffix(unit)
     return column.replace("_", " ")
 

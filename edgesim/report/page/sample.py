@@ -45,7 +45,9 @@ def sample(subject: Subject) -> dict[str, Any]:
     )
     columns["arrived"] = [round(float(value), 6) for value in rows["arrived_at"]]
     score = _scores(subject, rows)[0]
-    columns["times_limit"] = _rounded(np.where(score < 0, np.nan, score) if subject.limits else score * np.nan)
+    columns["times_limit"] = _rounded(
+        np.where(score < 0, np.nan, score) if subject.limits else score * np.nan
+    )
     for name in ("ttft", "tpot"):
         columns[name] = _rounded(values_of(name, rows))
     columns["e2e"] = _rounded(spent(rows))

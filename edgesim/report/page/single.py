@@ -64,20 +64,24 @@ def objectives(run: Run | RunSet) -> str:
         )
     missed = sum(row["met"] is False for row in rows)
     judged = sum(row["met"] is not None for row in rows)
-    lead = f"All {judged} objectives are met." if not missed else f"{missed} of {judged} objectives are missed."
-    cards = "".join(_verdict(row) for row in rows)
-    return markup.section(
-        "objectives", "Objectives", f"<p class=lead>{lead}</p><ul class=cards>{cards}</ul>"
+    lead = (
+        f"All {judged} objectives are met." if not missed else f"{missed} of {judged} objectives are missed."
     )
+    cards = "".join(_verdict(row) for row in rows)
+    return markup.section("objectives", "Objectives", f"<p class=lead>{lead}</p><ul class=cards>{cards}</ul>")
 
 
 def _verdict(row: Json) -> str:
-    kind, word = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("open", "measured")}[row["met"]]
+    kind, word = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("open", "measured")}[
+        row["met"]
+    ]
     share = row["statistic"] in ("attainment", "within")
     value = "not measured" if row["value"] is None else format_percent(row["value"])
     if row["value"] is not None and not share:
         value = quantity(row["value"], row["unit"])
-    note = "" if row["attainment"] is None else f"{format_percent(row['attainment'])} of requests keep the limit"
+    note = (
+        "" if row["attainment"] is None else f"{format_percent(row['attainment'])} of requests keep the limit"
+    )
     if row["turned_away"]:
         note += f"; {format_percent(row['turned_away'])} were turned away"
     return (
@@ -95,7 +99,9 @@ def summary(run: Run | RunSet, explained: Explanation) -> str:
         warnings.append(f"The run was {run.manifest.get('exit_state')}: it did not reach its end.")
     lead = markup.paragraphs(explained.parts[0].sentences)
     warned = "".join(f"<p class=warning role=note>{text(warning)}</p>" for warning in warnings)
-    tiles = "".join(f"<li><strong>{text(value)}</strong><span>{text(name)}</span></li>" for name, value in _tiles(found))
+    tiles = "".join(
+        f"<li><strong>{text(value)}</strong><span>{text(name)}</span></li>" for name, value in _tiles(found)
+    )
     return markup.section(
         "summary", "Summary", lead, warned, f"<ul class=tiles>{tiles}</ul>", _metrics(found), _groups(found)
     )
@@ -121,7 +127,11 @@ def _metrics(found: Json) -> str:
     intervals = found.get("replications", {}).get("metrics", {})
     rows: list[list[Cell]] = []
     for name, values in found["metrics"].items():
-        if not values["count"] or not values["max"] or (name == "quality" and values["min"] == values["max"] == 1):
+        if (
+            not values["count"]
+            or not values["max"]
+            or (name == "quality" and values["min"] == values["max"] == 1)
+        ):
             continue
         row: list[Cell] = [name]
         for statistic in STATISTICS:
@@ -162,7 +172,17 @@ def _groups(found: Json) -> str:
             ]
             rows.append(row)
         busy_head = ["busy"] if by == "tier" else []
-        head = [by, "completed", "ttft p50", "ttft p95", "tpot p50", "e2e p95", *busy_head, "J per request", "cost"]
+        head = [
+            by,
+            "completed",
+            "ttft p50",
+            "ttft p95",
+            "tpot p50",
+            "e2e p95",
+            *busy_head,
+            "J per request",
+            "cost",
+        ]
         tables.append(markup.table(head, rows, title, hidden=False))
     return "".join(tables)
 
@@ -193,13 +213,16 @@ def _strip(table: pd.DataFrame) -> str:
     phases = [str(phase) for phase in dict.fromkeys(table["phase"]) if phase]
     legend = "".join(f"<li><span class=swatch data-phase={phase}></span>{phase}</li>" for phase in phases)
     label = f"Bottleneck from 0 s to {format_seconds(whole)}: {', then '.join(phases)}; told below"
-    return f'<div class=strip role="img" aria-label="{text(label)}">{parts}</div><ul class=legend>{legend}</ul>'
+    return (
+        f'<div class=strip role="img" aria-label="{text(label)}">{parts}</div><ul class=legend>{legend}</ul>'
+    )
 
 
 def gallery(found: Any) -> str:
     """Pictures, if there are any."""
     drawn = "".join(
-        f"<figure>{picture}<figcaption>{text(title)}</figcaption></figure>" for title, picture in pictures(found)
+        f"<figure>{picture}<figcaption>{text(title)}</figcaption></figure>"
+        for title, picture in pictures(found)
     )
     return markup.section("pictures", "Pictures", f"<div class=gallery>{drawn}</div>") if drawn else ""
 
@@ -219,7 +242,7 @@ def topology(run: Run | RunSet, subject: Subject) -> str:
     return markup.section(
         "topology",
         "Topology",
-        f'<p>{hint}</p><div class=explore><div class=wide>{content}</div>'
+        f"<p>{hint}</p><div class=explore><div class=wide>{content}</div>"
         '<div id="topology-told" class="told" role="status" aria-live="polite">Nothing is selected.</div></div>',
     )
 
@@ -231,7 +254,7 @@ def timeline(subject: Subject) -> str:
         f'<button type="button" data-does="{does}" aria-label="{label}">{mark}</button>'
         for does, label, mark in (
             ("in", "Zoom in", "+"),
-            ("out", "Zoom out", "−"),
+            ("out", "Zoom out", "\N{MINUS SIGN}"),
             ("left", "Earlier", "←"),
             ("right", "Later", "→"),
             ("all", "Show everything", "All"),
@@ -243,7 +266,7 @@ def timeline(subject: Subject) -> str:
         "timeline",
         "Timeline of the requests",
         "<p>A bar for each request from arrival to end, in the colours of its phases. Drag to move; with the keyboard:"
-        " arrows move, + and − zoom, 0 shows everything. The table below has the same in numbers.</p>",
+        " arrows move, + and - zoom, 0 shows everything. The table below has the same in numbers.</p>",
         f"<ul class=legend>{legend}</ul>",
         f'<div class=controls role="group" aria-label="Timeline">{buttons}{chooser if subject.replications > 1 else ""}'
         '<output id="timeline-span"></output></div>',
@@ -267,26 +290,37 @@ def requests() -> str:
         '<label>Tier <select id="requests-tier"><option value="">all</option></select></label>'
         '<output id="requests-count" aria-live="polite"></output></div>',
         '<div class=wide role="region" tabindex="0" aria-label="Table of requests">'
-        '<table id="requests-table"><caption class=unseen>Requests</caption><thead></thead><tbody></tbody></table></div>',
+        '<table id="requests-table"><caption class=unseen>Requests</caption><thead></thead><tbody></tbody>'
+        '</table></div>',
         '<div class=controls role="group" aria-label="Pages"><button type="button" id="requests-back">Previous</button>'
         '<output id="requests-page"></output><button type="button" id="requests-next">Next</button></div>',
     )
 
 
 def origin(found: Any) -> str:
-    """How to get the same again: the scenario and how the run came about."""
-    manifest = dict(found.manifest)
-    versions = manifest.pop("versions", {})
-    rows = [[str(key), _plain(value)] for key, value in manifest.items() if value is not None]
-    rows += [[f"{name} version", str(version)] for name, version in versions.items()]
-    content = markup.details("How it came about", markup.table(["what", "value"], rows, "Manifest"), opened=True)
+    """How to get the same again."""
+    return markup.section("origin", "Scenario and origin", provenance(found, opened=True))
+
+
+def provenance(found: Any, *, opened: bool = False) -> str:
+    """The scenario, and how the result came about."""
+    manifest = {key: value for key, value in found.manifest.items() if not isinstance(value, list | dict)}
+    rows = [[key, _plain(value)] for key, value in manifest.items() if value is not None]
+    rows += [
+        [f"{name} version", str(version)] for name, version in found.manifest.get("versions", {}).items()
+    ]
+    content = markup.details(
+        "How it came about", markup.table(["what", "value"], rows, "Manifest"), opened=opened
+    )
     try:
         yaml = found.scenario.resolved_yaml()
     except (EdgesimError, AttributeError):
         yaml = ""
     if yaml:
-        content += markup.details("Scenario, with everything spelled out", f"<pre tabindex=0>{text(yaml)}</pre>")
-    return markup.section("origin", "Scenario and origin", content)
+        content += markup.details(
+            "Scenario, with everything spelled out", f"<pre tabindex=0>{text(yaml)}</pre>"
+        )
+    return content
 
 
 def _plain(value: Any) -> str:

@@ -28,6 +28,7 @@ HEAD: Final = 44
 """Room for the names of the tiers [px]."""
 FOOT: Final = 70
 """Room below, for links that run past a tier [px]."""
+TIMES: Final = "\N{MULTIPLICATION SIGN}"
 THICK: Final = (1.5, 9.0)
 """Thinnest and thickest line of a link [px]."""
 
@@ -68,8 +69,10 @@ def drawing(scenario: Scenario, subject: Subject) -> str:
     loads = _loads(scenario, subject)
     most = max((load["bytes"] for load in subject.summary["links"].values()), default=0.0)
     parts = [
-        f'<svg id="topology-drawing" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="group" '
-        'aria-label="Topology: groups of nodes by tier, with the links between them">'
+        (
+            f'<svg id="topology-drawing" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="group" '
+            'aria-label="Topology: groups of nodes by tier, with the links between them">'
+        )
     ]
     for i, spec in enumerate(specs):
         same = sum({other.first, other.second} == {spec.first, spec.second} for other in specs[:i])
@@ -87,7 +90,7 @@ def _loads(scenario: Scenario, subject: Subject) -> dict[str, Load]:
     listed: dict[str, list[float]] = defaultdict(list)
     for name, entry in summary["by"]["replica"].items():
         if (use := entry.get("fleet", {}).get("utilisation")) is not None:
-            listed[_base(name.split("/")[0])].append(use)
+            listed[_base(name.split("/", 1)[0])].append(use)
     answered = subject.requests["replica"].astype(object).map(_replica_group, na_action="ignore")
     asked = subject.requests["origin"].astype(object).map(_base, na_action="ignore").value_counts()
     ttft = values_of("ttft", subject.requests)
@@ -122,25 +125,27 @@ def _utilisation(
     if not listed or not served:
         return None, ""
     mean = sum(listed) / len(listed)
-    return mean, "busy" if len(listed) >= served * group.count else f"busy (the {len(listed)} busiest replicas)"
+    return mean, "busy" if len(
+        listed
+    ) >= served * group.count else f"busy (the {len(listed)} busiest replicas)"
 
 
 def _base(node: str) -> str:
     """The group of a node's name: "phone[17]" -> "phone"."""
-    return node.split("[")[0]
+    return node.split("[", 1)[0]
 
 
 def _replica_group(replica: str) -> str:
-    return _base(replica.split("/")[0])
+    return _base(replica.split("/", 1)[0])
 
 
 def _group(scenario: Scenario, group: Group, place: tuple[float, float], load: Load) -> str:
     """Draw a box with its name, hardware, LLMs and a bar as long as it was busy."""
     node = scenario.topology.nodes[group.name]
     served = [item for item in scenario.deployments if item.on == group.name]
-    many = f" × {group.count:,}" if group.count > 1 else ""
-    hardware = "" if node.accelerator is None else f"{node.accelerators} × {node.accelerator}"
-    hardware = hardware.removeprefix("1 × ")
+    many = f" {TIMES} {group.count:,}" if group.count > 1 else ""
+    hardware = "" if node.accelerator is None else f"{node.accelerators} {TIMES} {node.accelerator}"
+    hardware = hardware.removeprefix(f"1 {TIMES} ")
     llms = ", ".join(f"{item.llm} {item.weights}" if item.weights else item.llm for item in served)
     use = load.utilisation
     busy = "" if use is None else f"{format_percent(use)} {load.basis}"
@@ -148,7 +153,9 @@ def _group(scenario: Scenario, group: Group, place: tuple[float, float], load: L
     x, y = place[0] - BOX[0] / 2, place[1] - BOX[1] / 2
     parts = [f'<g class="node" tabindex="0" role="img" {_told(lines)}>']
     if group.count > 1:
-        parts.append(f'<rect class="behind" x="{x + 6:g}" y="{y - 6:g}" width="{BOX[0]}" height="{BOX[1]}" rx="10"/>')
+        parts.append(
+            f'<rect class="behind" x="{x + 6:g}" y="{y - 6:g}" width="{BOX[0]}" height="{BOX[1]}" rx="10"/>'
+        )
     parts.append(f'<rect class="box" x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="10"/>')
     rows = [("name", f"{group.name}{many}"), ("", hardware), ("", llms)]
     at = y + 24
@@ -183,7 +190,9 @@ def _link(
         if ax == bx:
             at = (ax + 4, at[1])
     carried = {
-        name: load for name, load in links.items() if _ends(name) == {spec.first, spec.second} and _nth(name) == same
+        name: load
+        for name, load in links.items()
+        if _ends(name) == {spec.first, spec.second} and _nth(name) == same
     }
     total = sum(load["bytes"] for load in carried.values())
     busiest = max((load["utilisation"] for load in carried.values()), default=None)
@@ -213,7 +222,7 @@ def _link(
 
 def _ends(link: str) -> set[str]:
     """Groups that a link of the summary connects: "phone[17]->edge#2" -> phone and edge."""
-    name = link.split("#")[0]
+    name = link.split("#", 1)[0]
     return {_base(part) for part in (name.split("<->") if "<->" in name else name.split("->"))}
 
 

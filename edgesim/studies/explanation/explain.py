@@ -59,8 +59,8 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
     counts, summary = subject.summary["requests"], subject.summary
     sentences = [
         (
-            f"{counts['arrived']:,} requests arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,} were"
-            f" completed, {counts['unfinished']:,} were still under way at the end."
+            f"{counts['arrived']:,} requests arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,}"
+            f" were completed, {counts['unfinished']:,} were still under way at the end."
         )
     ]
     if not finished:

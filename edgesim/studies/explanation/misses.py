@@ -158,8 +158,8 @@ def _difference(
     top = max(rows, key=lambda row: row["difference_s"])
     sentences = [
         (
-            f"The difference is {top['phase']}: {format_seconds(top['missed_mean_s'])} in the mean for those that exceed"
-            f" {metric}, {format_seconds(top['kept_mean_s'])} for those that keep it"
+            f"The difference is {top['phase']}: {format_seconds(top['missed_mean_s'])} in the mean for those that"
+            f" exceed {metric}, {format_seconds(top['kept_mean_s'])} for those that keep it"
             f" ({format_percent(top['share'])} of the whole difference)."
         )
     ]
