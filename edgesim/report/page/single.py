@@ -291,7 +291,7 @@ def requests() -> str:
         '<output id="requests-count" aria-live="polite"></output></div>',
         '<div class=wide role="region" tabindex="0" aria-label="Table of requests">'
         '<table id="requests-table"><caption class=unseen>Requests</caption><thead></thead><tbody></tbody>'
-        '</table></div>',
+        "</table></div>",
         '<div class=controls role="group" aria-label="Pages"><button type="button" id="requests-back">Previous</button>'
         '<output id="requests-page"></output><button type="button" id="requests-next">Next</button></div>',
     )

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from edgesim.scenario import Scenario
     from edgesim.studies.explanation.subject import Subject
 
-BOX: Final = (200, 104)
+BOX: Final = (190, 104)
 """Width and height of a group [px]."""
-COLUMN: Final = 330
+COLUMN: Final = 300
 """From one tier to the next [px]."""
-ROW: Final = 150
+ROW: Final = 170
 """From one group to the next in a tier [px]."""
 HEAD: Final = 44
 """Room for the names of the tiers [px]."""
-FOOT: Final = 70
+FOOT: Final = 90
 """Room below, for links that run past a tier [px]."""
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 THICK: Final = (1.5, 9.0)
@@ -168,7 +168,7 @@ def _group(scenario: Scenario, group: Group, place: tuple[float, float], load: L
         parts.append(
             f'<rect class="room" x="{x + 16:g}" y="{y + 68:g}" width="{wide}" height="8" rx="4"/>'
             f'<rect class="use" x="{x + 16:g}" y="{y + 68:g}" width="{wide * min(use, 1.0):.1f}" height="8" rx="4"/>'
-            f'<text x="{place[0]:g}" y="{y + 93:g}">{text(format_percent(use))} busy</text>'
+            f'<text x="{place[0]:g}" y="{y + 93:g}">{text(_share(use))} busy</text>'
         )
     return "".join([*parts, "</g>"])
 
@@ -178,17 +178,19 @@ def _link(
 ) -> str:
     """Draw a link, as thick as its traffic; parallel ones run a little lower."""
     (ax, ay), (bx, by) = sorted((places[spec.first], places[spec.second]))
-    drop = 22 * same
+    drop = 34 * same
     if spec.first == spec.second or bx - ax > 1.5 * COLUMN:
-        low = max(y for _, y in places.values()) + BOX[1] / 2 + 16 + drop
+        low = max(y for _, y in places.values()) + BOX[1] / 2 + 56 + drop
         ends = (ax - 40, bx + 40) if spec.first == spec.second else (ax, bx)
-        path = f"M{ends[0]:g},{ay:g} C{ends[0]:g},{low + 40:g} {ends[1]:g},{low + 40:g} {ends[1]:g},{by:g}"
-        at = ((ends[0] + ends[1]) / 2, low + 22)
+        path = f"M{ends[0]:g},{ay:g} C{ends[0]:g},{low:g} {ends[1]:g},{low:g} {ends[1]:g},{by:g}"
+        bottom = (ay + by) / 8 + 0.75 * low  # of a cubic curve half-way
+        at = ((ends[0] + ends[1]) / 2, bottom + 18, bottom + 34)
+    elif ax == bx:
+        path, middle = f"M{ax + drop:g},{ay:g} L{bx + drop:g},{by:g}", (ay + by) / 2
+        at = (ax + drop + 48, middle - 3, middle + 13)
     else:
-        path = f"M{ax:g},{ay + drop:g} L{bx:g},{by + drop:g}"
-        at = ((ax + bx) / 2, (ay + by) / 2 + drop)
-        if ax == bx:
-            at = (ax + 4, at[1])
+        path, middle = f"M{ax:g},{ay + drop:g} L{bx:g},{by + drop:g}", (ay + by) / 2 + drop
+        at = ((ax + bx) / 2, middle - 11, middle + 21)
     carried = {
         name: load
         for name, load in links.items()
@@ -211,12 +213,12 @@ def _link(
     thin, thick = THICK
     stroke = thin + (thick - thin) * np.sqrt(total / most) if most else thin
     dash = ' stroke-dasharray="8 5"' if spec.shared else ""
-    label = "" if busiest is None else f"{format_percent(busiest)} busy"
+    label = "" if busiest is None else f"{_share(busiest)} busy"
     return (
         f'<g class="link" tabindex="0" role="img" {_told(lines)}>'
         f'<path class="reach" d="{path}"/><path class="line" d="{path}" stroke-width="{stroke:.1f}"{dash}/>'
-        f'<text class="paper" x="{at[0]:g}" y="{at[1] - 11:g}">{text(spec.kind or "link")}</text>'
-        f'<text class="paper" x="{at[0]:g}" y="{at[1] + 21:g}">{text(label)}</text></g>'
+        f'<text class="paper" x="{at[0]:g}" y="{at[1]:g}">{text(spec.kind or "link")}</text>'
+        f'<text class="paper" x="{at[0]:g}" y="{at[2]:g}">{text(label)}</text></g>'
     )
 
 
@@ -237,5 +239,10 @@ def _told(lines: list[str]) -> str:
     return f'aria-label="{text("; ".join(lines))}" data-lines="{text(joined)}"'
 
 
-def _short(line: str, longest: int = 30) -> str:
+def _share(value: float) -> str:
+    """A share for the drawing, where nobody needs the digits of a small one."""
+    return "<0.1 %" if 0 < value < 1e-3 else format_percent(value)
+
+
+def _short(line: str, longest: int = 28) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -40,6 +40,10 @@ MOSTLY: Final = 0.5
 """A replica with this share of what its tier waited is named; else the tier is."""
 TOLD: Final = 6
 """Stretches of time that are told in sentences."""
+MANY_TRIED: Final = 0.05
+"""Share of requests with several attempts from which on their layout in time needs a word."""
+LINKS: Final = ("uplink", "downlink", "decision", "backoff")
+"""Phases that no replica spends."""
 
 _COLUMNS: Final = (
     "start_s", "end_s", "arrived", "in_system", "waiting_share", "phase", "tier", "place", "share",
@@ -128,7 +132,7 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
         }
         rows.append(row)
     table = pd.DataFrame(rows)[list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))]
-    return Part(title, _sentences(table, requests), {"bottlenecks": table})
+    return Part(title, _sentences(table, subject), {"bottlenecks": table})
 
 
 def _interval(
@@ -220,40 +224,57 @@ def _named(row: dict[str, Any], several: int, seen: dict[str, Any]) -> str:
     }[phase]
 
 
-def _sentences(table: pd.DataFrame, requests: pd.DataFrame) -> list[str]:
+def _sentences(table: pd.DataFrame, subject: Subject) -> list[str]:
     """Tell stretches of time with the same bottleneck, the longest ones if there are many."""
-    key = table["phase"] + "\n" + table["tier"] + "\n" + table["place"]
+    key = table["phase"] + "\n" + table["tier"]
     stretches = [part for _, part in table.groupby((key != key.shift()).cumsum(), sort=False)]
-    told = sorted(
-        sorted(stretches, key=lambda part: -float(part["end_s"].iloc[-1] - part["start_s"].iloc[0]))[:TOLD],
-        key=lambda part: float(part["start_s"].iloc[0]),
-    )
-    sentences = []
-    for part in told:
-        first, last = part.iloc[0], part.iloc[-1]
-        span = f"{_seconds(first['start_s'])} to {_seconds(last['end_s'])}"
-        if not first["phase"]:
-            sentences.append(f"{span}: no request was in the system.")
-            continue
-        weights = part["in_system"] * (part["end_s"] - part["start_s"])
-        share = float((part["share"] * weights).sum() / weights.sum())
-        waiting = float((part["waiting_share"] * weights).sum() / weights.sum())
-        kind = f"waiting is {format_percent(waiting)}"
-        if first["phase"] not in WAITING:
-            kind = f"little waiting ({format_percent(waiting)})"
-        sentences.append(
-            f"{span}: {part['bottleneck'].iloc[int(part['in_system'].argmax())]}, {format_percent(share)} of the time"
-            f" that requests spent; {kind}, {part['in_system'].mean():.3g} requests in the system."
-        )
+    longest = sorted(stretches, key=lambda part: -float(part["end_s"].iloc[-1] - part["start_s"].iloc[0]))
+    told = sorted(longest[:TOLD], key=lambda part: float(part["start_s"].iloc[0]))
+    sentences = [_stretch(part, subject) for part in told]
     if len(told) < len(stretches):
         sentences.append(
             f"These are the longest {len(told)} of {len(stretches)} stretches; the table has all."
         )
-    if "legs" in requests.columns and float((requests["legs"] > 1).mean()) > 0.05:
+    requests = subject.requests
+    if "legs" in requests.columns and float((requests["legs"] > 1).mean()) > MANY_TRIED:
         sentences.append(
             "Some requests were tried more than once; the times of their attempts are laid one after the other."
         )
     return sentences
+
+
+def _stretch(part: pd.DataFrame, subject: Subject) -> str:
+    """Tell one stretch of time."""
+    first = part.iloc[0]
+    span = f"{_seconds(first['start_s'])} to {_seconds(part['end_s'].iloc[-1])}"
+    phase, tier = str(first["phase"]), str(first["tier"])
+    if not phase:
+        return f"{span}: no request was in the system."
+    weights = part["in_system"] * (part["end_s"] - part["start_s"])
+    share = float((part["share"] * weights).sum() / weights.sum())
+    waiting = float((part["waiting_share"] * weights).sum() / weights.sum())
+    same = len(set(part["place"])) == 1
+    chosen = part if same else part[part["place"] == ""]
+    name = f"{'queues' if phase == 'queue' else phase} at several replicas of tier {tier}"
+    if len(chosen):
+        name = str(chosen["bottleneck"].iloc[int(chosen["in_system"].argmax())])
+    busy = _busy(subject, str(first["place"]) if same else "", tier) if phase not in LINKS else None
+    told = "" if busy is None else f" (busy {format_percent(busy)} of the run)"
+    mean = float(part["in_system"].mean())
+    count = f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
+    little = "" if phase in WAITING else "only "
+    return (
+        f"{span}: {name}{told}, {format_percent(share)} of the time that requests spent; waiting and transfers take"
+        f" {little}{format_percent(waiting)}, with {count} requests in the system."
+    )
+
+
+def _busy(subject: Subject, place: str, tier: str) -> float | None:
+    """Share of the run that a replica, or a tier, computed, as far as the summary says."""
+    groups = subject.summary["by"]
+    group = groups["replica"].get(place) if place else groups["tier"].get(tier)
+    use: float | None = (group or {}).get("fleet", {}).get("utilisation")
+    return use
 
 
 def _seconds(value: float) -> str:

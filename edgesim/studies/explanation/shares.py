@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
@@ -12,6 +12,9 @@ from edgesim.units import format_joules, format_percent, format_seconds, format_
 
 if TYPE_CHECKING:
     from edgesim.studies.explanation.subject import Subject
+
+WORTH_TELLING: Final = 5e-4
+"""Smaller shares are left to the table."""
 
 
 def time(subject: Subject) -> Part:
@@ -87,6 +90,7 @@ def _energy_sentences(subject: Subject, table: pd.DataFrame) -> list[str]:
     parts = [
         f"{format_percent((joules[name] or 0.0) / joules['total'])} {word}"
         for name, word in (("dynamic", "computing"), ("idle", "idle"), ("network", "on the network"))
+        if (joules[name] or 0.0) >= WORTH_TELLING * joules["total"]
     ]
     of = " (mean of the replications)" if subject.replications > 1 else ""
     sentences = [f"The system used {format_joules(joules['total'])}{of}: {', '.join(parts)}."]

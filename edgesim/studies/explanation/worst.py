@@ -82,7 +82,7 @@ def badness(subject: Subject, requests: pd.DataFrame) -> tuple[Values, str]:
             values = np.where(np.isnan(values), so_far, values)
         ratios.append(values / limit if limit > 0 else values)
     known = np.nan_to_num(np.stack(ratios), nan=-1.0)
-    return known.max(axis=0), "how far they are beyond a limit"
+    return known.max(axis=0), "the ratio of a metric to its limit"
 
 
 def bar(lengths: Sequence[float], longest: float) -> str:
