@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LEFT_OUT: Final = {
-    "bottlenecks": ("phase", "tier", "place", "busiest_link"),
+    "bottlenecks": (
+        "phase",
+        "tier",
+        "place",
+        "busiest_link",
+        "arrived",
+        "utilisation",
+        "queue_length",
+        "peak_kv_share",
+    ),
     "worst": (
         "workload",
         "status",
@@ -26,6 +35,9 @@ _LEFT_OUT: Final = {
     ),
 }
 """Columns that a terminal has no room for; --json has all."""
+
+WIDEST: Final = 30
+"""Least width of the column that says what held requests up [letters]."""
 
 
 @click.command()
@@ -75,6 +87,7 @@ def _print(name: str, table: pd.DataFrame) -> None:
     shown = plain_table([_heading(column) for column in kept], rows)
     for column in shown.columns:
         column.no_wrap = column.header == "timeline"
+        column.min_width = WIDEST if column.header == "bottleneck" else None
     console().print(shown)
 
 

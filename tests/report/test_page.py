@@ -276,7 +276,7 @@ SORTED = "[...document.querySelectorAll('#requests-table th[aria-sort]')].filter
 
 def test_it_opens_from_disk_without_a_request_or_a_complaint(opened: Any, page: Path) -> None:
     """The file itself is all that is asked for, and the console stays empty."""
-    assert opened.requested == [page.resolve().as_uri()]
+    assert [each for each in opened.requested if not each.startswith("data:")] == [page.resolve().as_uri()]
     assert opened.complaints == []
     assert opened.ask("document.querySelectorAll('#requests-table tbody tr').length") == 50
 

@@ -1,70 +1,68 @@
-"""Pictures of a page: what the plots draw, as SVG that takes the colours of the page."""
+"""Pictures of a page: what the plots draw, as SVG in the file; in the dark the page inverts their lightness."""
 
 from __future__ import annotations
 
 import base64
 import io
 import re
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import EdgesimError
+from edgesim.report.page.markup import text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LARGEST: Final = 250_000
 """A drawing with more characters than this is embedded as pixels instead."""
-TOGETHER: Final = 3_000_000
+TOGETHER: Final = 3_500_000
 """Characters that all pictures of a page may take."""
-SIZE: Final = (6.4, 3.8)
-"""Of a picture [inches]."""
-INK: Final = re.compile(r"#(?:000000|222222)\b", re.IGNORECASE)
-"""Colours that stand for ink: the page replaces them by its own."""
 
 
-def pictures(found: Any) -> list[tuple[str, str]]:
-    """Draw all plots that fit; answer pairs of title and SVG (or an image, where an SVG would be too large)."""
+def pictures(found: Any) -> tuple[list[tuple[str, str]], str]:
+    """Draw all plots that fit.
+
+    Returns:
+        Pairs of what a picture shows and its SVG (an image, where the SVG would be too large), and a sentence about
+        pictures that are lacking, if any are.
+    """
+    if find_spec("edgesim.report.plots") is None:
+        return [], ""
+    plots, style = import_module("edgesim.report.plots.page"), import_module("edgesim.report.style")
     drawn: list[tuple[str, str]] = []
-    total = 0
-    for name, title, draw in _fitting(found):
-        figure = _figure()
-        try:
-            draw(found, figure.add_subplot())
-        except (EdgesimError, KeyError, ValueError):  # it needs a table that was not recorded
-            continue
-        picture = _svg(figure, name, title)
-        total += len(picture)
-        if total > TOGETHER:
-            break
-        drawn.append((title, picture))
-    return drawn
+    left = TOGETHER
+    for plot in plots.drawable(found):
+        with style.styled():
+            figure = style.figure(plot.size)
+            try:
+                plot.draw(found, figure.subplots())
+            except EdgesimError:  # it finds nothing to show
+                continue
+            picture = _picture(figure, plot.name, plot.text)
+        if len(picture) > left:
+            return drawn, "There are more pictures than fit into this file; `edgesim plot` draws them."
+        left -= len(picture)
+        drawn.append((plot.text, picture))
+    lacking: str = plots.missing(found)
+    return drawn, lacking
 
 
-def _fitting(_: Any) -> list[tuple[str, str, Any]]:
-    return []
-
-
-def _figure() -> Figure:
-    from matplotlib.figure import Figure as Blank  # noqa: PLC0415 - over a second that only pictures pay
-
-    return Blank(figsize=SIZE, layout="constrained")
-
-
-def _svg(figure: Figure, name: str, title: str) -> str:
-    """Write a figure as SVG with ids of its own, or as pixels if that is smaller by far."""
-    import matplotlib as mpl  # noqa: PLC0415
+def _picture(figure: Figure, name: str, title: str) -> str:
+    """Write a figure as SVG with ids of its own, or as pixels if it would be large."""
+    import matplotlib as mpl  # noqa: PLC0415 - over a second that only pictures pay
 
     stream = io.StringIO()
     with mpl.rc_context({"svg.hashsalt": name, "svg.fonttype": "none"}):
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(stream, format="svg", metadata={"Date": None})
     drawing = stream.getvalue()
     if len(drawing) > LARGEST:
         pixels = io.BytesIO()
         figure.savefig(pixels, format="png", dpi=130, facecolor="white")
         coded = base64.b64encode(pixels.getvalue()).decode("ascii")
-        return f'<img alt="{title}" src="data:image/png;base64,{coded}">'
+        return f'<img alt="{text(title)}" src="data:image/png;base64,{coded}">'
     drawing = drawing[drawing.index("<svg") :]
-    drawing = re.sub(r"<metadata>.*?</metadata>", "", drawing, flags=re.DOTALL)
+    drawing = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|(?<=>)\s+(?=<)", "", drawing, flags=re.DOTALL)
     drawing = re.sub(r'(\bid="|url\(#|xlink:href="#)', rf"\g<1>{name}-", drawing)
-    drawing = INK.sub("currentColor", drawing)
-    return drawing.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
+    return drawing.replace("<svg ", f'<svg role="img" aria-label="{text(title)}" ', 1)

@@ -220,11 +220,14 @@ def _strip(table: pd.DataFrame) -> str:
 
 def gallery(found: Any) -> str:
     """Pictures, if there are any."""
-    drawn = "".join(
-        f"<figure>{picture}<figcaption>{text(title)}</figcaption></figure>"
-        for title, picture in pictures(found)
+    drawn, lacking = pictures(found)
+    shown = "".join(
+        f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>" for caption, picture in drawn
     )
-    return markup.section("pictures", "Pictures", f"<div class=gallery>{drawn}</div>") if drawn else ""
+    if not drawn:
+        return ""
+    note = f"<p class=note>{text(lacking[:1].upper() + lacking[1:])}</p>" if lacking else ""
+    return markup.section("pictures", "Pictures", f"<div class=gallery>{shown}</div>{note}")
 
 
 def topology(run: Run | RunSet, subject: Subject) -> str:

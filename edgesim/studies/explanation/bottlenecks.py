@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from edgesim.studies.explanation.part import Part
+from edgesim.studies.explanation.recorded import Recorded
 from edgesim.studies.explanation.subject import SEQUENCE, WAITING, values_of
 from edgesim.units import format_percent, format_seconds
 
@@ -119,10 +120,11 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
     layout = Layout.of(requests)
     arrived = requests["arrived_at"].to_numpy(dtype=np.float64)
     ttft = values_of("ttft", requests)
+    recorded = None if subject.resources is None else Recorded(subject.resources)
     rows: list[dict[str, Any]] = []
     for start, end in pairwise(edges):
         held = bool(rows) and rows[-1]["phase"] in WAITING
-        row = _interval(layout, start, end, subject.resources, bound=FREED if held else HELD_UP)
+        row = _interval(layout, start, end, recorded, bound=FREED if held else HELD_UP)
         here = (arrived >= start) & (arrived < end)
         known = ttft[here & ~np.isnan(ttft)]
         row |= {
@@ -136,7 +138,7 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
 
 
 def _interval(
-    layout: Layout, start: float, end: float, resources: pd.DataFrame | None, *, bound: float
+    layout: Layout, start: float, end: float, recorded: Recorded | None, *, bound: float
 ) -> dict[str, Any]:
     """Find what dominated one interval."""
     sums = {
@@ -168,7 +170,7 @@ def _interval(
     (phase, tier), most = max(amounts.items(), key=lambda item: item[1])
     place, several = _place(layout, phase, tier, start, end)
     row |= {"phase": phase, "tier": layout.tier_names[tier], "place": place, "share": most / whole}
-    seen = _seen(resources, row) if resources is not None else {}
+    seen = _seen(recorded, row) if recorded is not None else {}
     return row | {"bottleneck": _named(row, several, seen)} | seen
 
 
@@ -182,26 +184,25 @@ def _place(layout: Layout, phase: str, tier: int, start: float, end: float) -> t
     return layout.replica_names[top], several
 
 
-def _seen(resources: pd.DataFrame, row: dict[str, Any]) -> dict[str, Any]:
-    """Answer what was recorded, in an interval, of the replica or of the busiest link behind its bottleneck."""
-    within = resources[(resources["t"] >= row["start_s"]) & (resources["t"] < row["end_s"])]
+def _seen(recorded: Recorded, row: dict[str, Any]) -> dict[str, Any]:
+    """Answer what was recorded, in an interval, of the replicas or of the busiest link behind its bottleneck."""
+    span = (row["start_s"], row["end_s"])
     if row["phase"] in ("uplink", "downlink"):
-        use = within[within["kind"] == "link"].groupby("name", observed=True)["utilisation"].mean()
-        if not len(use):
+        links = recorded.within("link", "utilisation", *span)
+        if links is None:
             return {}
-        return {"busiest_link": str(use.idxmax()), "utilisation": float(use.max())}
-    here = within[(within["kind"] == "replica")]
-    if row["place"]:
-        here = here[here["name"] == row["place"]]
-    elif "tier" in here.columns:
-        here = here[here["tier"] == row["tier"]]
-    if not len(here):
-        return {}
-    found = {"utilisation": float(here["utilisation"].mean())}
-    if "waiting" in here.columns:
-        found["queue_length"] = float(here["waiting"].mean())
-    if "kv_share" in here.columns:
-        found["peak_kv_share"] = float(here["kv_share"].max())
+        means = links.mean()
+        return {"busiest_link": str(means.idxmax()), "utilisation": float(means.max())}
+    names = {row["place"]} if row["place"] else recorded.of_tier(row["tier"])
+    found = {}
+    for name, column in (
+        ("utilisation", "utilisation"),
+        ("queue_length", "waiting"),
+        ("peak_kv_share", "kv_share"),
+    ):
+        values = recorded.within("replica", column, *span, names)
+        if values is not None:
+            found[name] = float(values.max().max() if name == "peak_kv_share" else values.mean().mean())
     return found
 
 
