@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from edgesim.errors import EdgesimError
 from edgesim.report.console import quantity
 from edgesim.report.page import markup
 from edgesim.report.page.markup import text
@@ -27,31 +28,79 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
     """Answer title, a line about it, and sections of a comparison: verdicts, differences that are real, all of them."""
     names = list(found.names)
     table: pd.DataFrame = found.table
-    real = table[table["real"].astype(bool)] if "real" in table.columns else table.iloc[:0]
-    sentences = [f"{len(real)} of {len(table)} differences are real, that is, more than chance would give."]
-    if not len(real):
+    real = int(table["real"].astype(bool).sum())
+    sentences = [f"{real} of {len(table)} differences are real, that is, more than chance would give."]
+    if not real:
         sentences = [
             "No difference is more than chance would give; more or longer replications may show one."
         ]
-    sentences += [_difference(row) for row in real.head(TOLD).to_dict(orient="records")]
-    runs = getattr(found, "runs", None) or {}
+    told = list(found.sentences)
+    sentences += told[:TOLD]
+    more = (
+        markup.details(f"{len(told) - TOLD} more", markup.paragraphs(told[TOLD:])) if len(told) > TOLD else ""
+    )
+    notes = "".join(f"<p class=warning role=note>{text(note)}</p>" for note in found.notes)
+    try:
+        runs = dict(found.runs)
+    except EdgesimError:  # a comparison outlives the folders of its runs
+        runs = {}
     parts = [
         ("objectives", "Objectives", _objectives(runs)),
         (
             "differences",
             "Differences",
-            markup.section("differences", "Which differences are real", markup.paragraphs(sentences)),
+            markup.section(
+                "differences", "Which differences are real", notes, markup.paragraphs(sentences), more
+            ),
         ),
         (
-            "all",
-            "All",
-            markup.section("all", "All differences", _table(table, "Differences by pair and metric")),
+            "numbers",
+            "Numbers",
+            markup.section("numbers", "All differences", _filtered(_differences(table), "differences")),
         ),
-        ("pictures", "Pictures", gallery(found)),
+        ("pictures", "Pictures", gallery(found) if runs else ""),
         ("origin", "Origin", _origins(runs)),
     ]
-    about = f"comparison of {len(names)} candidates · {len(table)} differences"
+    about = f"comparison of {len(names)} candidates · intervals of {format_percent(found.confidence)}"
     return " against ".join(names), about, [part for part in parts if part[2]]
+
+
+def _differences(table: pd.DataFrame) -> str:
+    """A row per pair and quantity, numbers in the unit of their row."""
+    rows: list[list[markup.Cell]] = []
+    for row in table.to_dict(orient="records"):
+        unit = str(row["unit"] or "")
+        rows.append(
+            [
+                f"{row['metric']} {row['statistic'] or ''}".strip(),
+                str(row["a"]),
+                str(row["b"]),
+                *(_cell(row[name], unit) for name in ("mean_a", "mean_b", "difference", "low", "high")),
+                _share(row["relative"]),
+                _cell(row["p_adjusted"], ""),
+                "yes" if row["real"] else "no",
+                str(row["better"] or "-"),
+            ]
+        )
+    head = [
+        "quantity",
+        "a",
+        "b",
+        "mean of a",
+        "mean of b",
+        "b less a",
+        "low",
+        "high",
+        "relative",
+        "p, adjusted",
+    ]
+    said = f"<p>The first {MOST:,} of {len(rows):,} rows.</p>" if len(rows) > MOST else ""
+    return said + markup.table([*head, "real", "better"], rows[:MOST], "Differences by pair and quantity")
+
+
+def _share(value: Any) -> markup.Cell:
+    known = value is not None and value == value  # noqa: PLR0124 - NaN
+    return (format_percent(value), float(value)) if known else ("-", None)
 
 
 def _objectives(runs: Any) -> str:
@@ -67,20 +116,6 @@ def _objectives(runs: Any) -> str:
         return ""
     head = ["candidate", "objectives", "least share within a limit"]
     return markup.section("objectives", "Objectives", markup.table(head, rows, "Objectives by candidate"))
-
-
-def _difference(row: dict[Any, Any]) -> str:
-    """Tell one real difference."""
-    better, relative = row.get("better"), row.get("relative")
-    by = "" if relative is None or relative != relative else f" by {format_percent(abs(relative))}"  # noqa: PLR0124 - NaN
-    statistic = f" {row['statistic']}" if row.get("statistic") else ""
-    unit = f" {row['unit']}" if row.get("unit") else ""
-    other = row["b"] if better == row["a"] else row["a"]
-    verb = f"{better} is better than {other}" if better else f"{row['a']} differs from {row['b']}"
-    return (
-        f"{row['metric']}{statistic}: {verb}{by}"
-        f" ({row['difference']:+.4g}{unit}, interval {row['low']:.4g} to {row['high']:.4g})."
-    )
 
 
 def _origins(runs: Any) -> str:
@@ -150,12 +185,13 @@ def _units(found: Any, table: pd.DataFrame) -> dict[str, str]:
 def _cell(value: Any, unit: str) -> markup.Cell:
     """Write a value with its unit."""
     value = value.item() if hasattr(value, "item") else value
+    if value is None or value != value:  # noqa: PLR0124 - NaN: missing
+        return "-", None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return markup.cell("", value)
-    if value != value:  # noqa: PLR0124 - NaN: missing
-        return "-", None
     if unit in ("s", "J", "USD", "gCO2"):
-        return quantity(float(value), unit), float(value)
+        sign = "-" if value < 0 else ""  # the unit is chosen by size
+        return sign + quantity(abs(float(value)), unit), float(value)
     return f"{markup.number(value)}{'/s' if unit == '1/s' else f' {unit}' if unit else ''}", float(value)
 
 
@@ -205,12 +241,6 @@ def _best(points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> list[
 
 def _text(cell: markup.Cell) -> str:
     return cell[0] if isinstance(cell, tuple) else cell
-
-
-def _table(table: pd.DataFrame, caption: str) -> str:
-    """A table that can be sorted and filtered; of very long ones the beginning."""
-    said = f"<p>The first {MOST:,} of {len(table):,} rows.</p>" if len(table) > MOST else ""
-    return _filtered(said + markup.frame(table.head(MOST), caption), caption)
 
 
 def _filtered(content: str, what: str) -> str:

@@ -79,14 +79,14 @@ def _verdict(row: Json) -> str:
     value = "not measured" if row["value"] is None else format_percent(row["value"])
     if row["value"] is not None and not share:
         value = quantity(row["value"], row["unit"])
-    note = (
-        "" if row["attainment"] is None else f"{format_percent(row['attainment'])} of requests keep the limit"
-    )
+    notes = []
+    if row["attainment"] is not None:
+        notes.append(f"{format_percent(row['attainment'])} of requests keep the limit")
     if row["turned_away"]:
-        note += f"; {format_percent(row['turned_away'])} were turned away"
+        notes.append(f"{format_percent(row['turned_away'])} were turned away")
     return (
         f"<li class={kind}><span class=word>{word}</span><strong>{text(value)}</strong>"
-        f"<span>{text(objective(row))}</span><small>{text(note)}</small></li>"
+        f"<span>{text(objective(row))}</span><small>{text('; '.join(notes))}</small></li>"
     )
 
 
