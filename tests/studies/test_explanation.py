@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -267,3 +268,26 @@ def test_the_command_prints_sentences_or_json(stored: Path) -> None:
     assert found["sentences"]
     wrong = runner.invoke(main, ["explain", str(stored / "nowhere")])
     assert (wrong.exit_code, "is no folder" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_unfinished_and_damaged_folders_are_refused(stored: Path, tmp_path: Path, command: str) -> None:
+    """No summary, no table, a table of another version: a sentence that names the file, and exit code 2."""
+    import pandas as pd
+
+    runner = CliRunner()
+    whole = tmp_path / "rep-000"
+    shutil.copytree(stored / "rep-000", whole)
+    for name in ("manifest.json", "scenario.yaml"):
+        shutil.copy(stored / name, whole)
+    assert runner.invoke(main, [command, str(whole)]).exit_code == 0
+    table = pd.read_parquet(whole / "requests.parquet")
+    table.drop(columns="stall").to_parquet(whole / "requests.parquet")
+    lacking = runner.invoke(main, [command, str(whole)])
+    assert (lacking.exit_code, "lack stall" in lacking.stderr) == (2, True)
+    for name in ("summary.json", "requests.parquet"):
+        for kept in ("requests.parquet", "summary.json"):
+            shutil.copy(stored / "rep-000" / kept, whole)
+        (whole / name).unlink()
+        found = runner.invoke(main, [command, str(whole)])
+        assert (found.exit_code, name.split(".")[0] in found.stderr) == (2, True), found.output

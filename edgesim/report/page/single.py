@@ -319,6 +319,10 @@ def provenance(found: Any, *, opened: bool = False) -> str:
         yaml = found.scenario.resolved_yaml()
     except (EdgesimError, AttributeError):
         yaml = ""
+    asked = found.folder / "sweep.yaml" if getattr(found, "folder", None) else None
+    if asked and asked.is_file():
+        sweep = text(asked.read_text(encoding="utf-8"))
+        content += markup.details("Sweep, as it was asked for", f"<pre tabindex=0>{sweep}</pre>")
     if yaml:
         content += markup.details(
             "Scenario, with everything spelled out", f"<pre tabindex=0>{text(yaml)}</pre>"
