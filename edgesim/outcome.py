@@ -186,6 +186,9 @@ class Sink(Protocol):
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
 
+    def resources(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of RESOURCE_RECORD."""
+
 
 Progress = Callable[[float, int], None]
 """Called now and then with the simulated seconds and the number of requests that ended so far."""

@@ -18,6 +18,9 @@ LEG_KIND: Final = ("first", "retry", "hedge")
 PHASES: Final = ("decision", "uplink", "queue", "prefill", "decode", "stall", "downlink", "backoff")
 """The phases of a request; their integer picoseconds add up to finished - arrived."""
 
+RESOURCE_KIND: Final = ("replica", "link")
+"""What a row of the time series is about; the code is the position."""
+
 MISSING: Final = -1
 """A time or place that does not exist for this row."""
 
@@ -78,3 +81,21 @@ LEG_RECORD: Final = np.dtype(
         )
     ]
 )
+
+RESOURCE_RECORD: Final = np.dtype(
+    [(name, np.int64) for name in ("at", "kind", "name", "replica")]
+    + [
+        (name, np.float64)
+        for name in (
+            "waiting",
+            "running",
+            "kv_share",
+            "utilisation",
+            "power_w",
+            "bytes",
+            "temperature_c",
+            "clock",
+        )
+    ]
+)
+"""A sample of a replica or link; names are those of the replicas, then those of the links."""

@@ -23,6 +23,7 @@ from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.front import Policies, PolicyFront
 from edgesim.serving.heat import Heat
 from edgesim.serving.reference import ReferenceEngine
+from edgesim.serving.sampling import OTHERWISE_S, SAMPLES, Sampler, standing_by
 from edgesim.serving.speed import Speeds
 from edgesim.serving.system import FOREVER
 from edgesim.serving.views import WorkloadFacts
@@ -97,6 +98,7 @@ class Simulation:
         self.speeds = Speeds(self.engine, len(self.fleet.names))
         self.doors = Doors(self)
         self.heat = self._build_heat()
+        self._sampler = self._build_sampler()
         for process in processes:
             self.process(process(self))
         self._start_replicas()
@@ -148,13 +150,26 @@ class Simulation:
         if all(node.thermal is None for node in self.scenario.topology.nodes.values()):
             return None
         heat = Heat(
-            self.scenario, self.fleet, self.engine.drawn, self._time_on, self.speeds, self.doors.works
+            self.scenario,
+            self.fleet,
+            self.engine.drawn,
+            lambda: self.time_on(self._now_ps),
+            self.speeds,
+            self.doors.works,
         )
         if not len(heat.replicas):
             return None
         tick = round(self.scenario.energy.tick * rows.PS)
         self.clock.every(max(1, tick), lambda: heat.advance(int(self.clock.now)))
         return heat
+
+    def _build_sampler(self) -> Sampler | None:
+        """What records the time series, if they are wanted."""
+        output, duration = self.scenario.output, self.scenario.scenario.duration
+        if "resources" not in output.tables:
+            return None
+        period = output.sample or (OTHERWISE_S if duration is None else duration / SAMPLES)
+        return Sampler(self, max(1, round(period * rows.PS)), self._take_resources)
 
     @property
     def _forced(self) -> str:
@@ -262,6 +277,10 @@ class Simulation:
     def _take_legs(self, chunk: NDArray[np.void]) -> None:
         assert self._sink is not None
         self._sink.legs(chunk)
+
+    def _take_resources(self, chunk: NDArray[np.void]) -> None:
+        assert self._sink is not None
+        self._sink.resources(chunk)
 
     def _continue(self, record: NDArray[np.void]) -> None:
         """Let the user of an ended request ask the next one."""
@@ -431,6 +450,8 @@ class Simulation:
         self._sink = sink
         if self.heat is not None:
             self.heat.close(self._now_ps)
+        if self._sampler is not None:
+            self._sampler.close(self.engine.now)
         self.engine.finish()
         self._ended = True
         return Outcome(self._totals(), self.info)
@@ -489,7 +510,7 @@ class Simulation:
         table = self._counted()
         system = self.fleet.system
         found = np.zeros(len(table["busy_ps"]), REPLICA_TOTALS)
-        found["on_ps"] = self._time_on()
+        found["on_ps"] = self.time_on(now)
         for name in (
             "busy_ps",
             "unattributed_ps",
@@ -503,7 +524,7 @@ class Simulation:
             found[name] = table[name]
         found["compute_nj"] = table["compute_nj"]
         found["peak_kv_blocks"], found["kv_blocks"] = table["peak_blocks"], system.replicas["total_blocks"]
-        found["idle_ps"] = _idle(found["on_ps"], found["busy_ps"], system.replicas["accelerator"])
+        found["idle_ps"] = standing_by(found["on_ps"], found["busy_ps"], system.replicas["accelerator"])
         for i, row in enumerate(system.replicas):
             cost = system.costs[int(row["cost"])]
             work_nj = found["work_nj"][i] = self.doors.works.energy_nj(i, now)
@@ -520,7 +541,7 @@ class Simulation:
                 found["mbu"][i] = table["kib"][i] * 1024.0 / (cost.peak_bandwidth * busy)
         found["mflop"], found["kib"] = table["mflop"], table["kib"]
         links = np.zeros(len(system.links), LINK_TOTALS)
-        links["bytes"] = self._carried(now)
+        links["bytes"] = self.carried(now)
         links["capacity"] = system.links["capacity"] / fleet.MILLIBYTES
         if now:
             links["utilisation"] = links["bytes"] / (links["capacity"] * (now / rows.PS))
@@ -533,11 +554,11 @@ class Simulation:
         )
         return totals if self.heat is None else replace(totals, heat=self.heat.totals)
 
-    def _time_on(self) -> NDArray[np.int64]:
-        """How long each replica has been switched on so far [ps]."""
+    def time_on(self, now: int) -> NDArray[np.int64]:
+        """How long each replica was switched on up to now [ps]."""
         states = np.array(self._states())
         serving = (states != rows.OFF) & (states != rows.FAILED)
-        on: NDArray[np.int64] = self._on_ps + np.where(serving, self._now_ps - self._state_since, 0)
+        on: NDArray[np.int64] = self._on_ps + np.where(serving, now - self._state_since, 0)
         return on
 
     def _counted(self) -> Any:
@@ -546,21 +567,9 @@ class Simulation:
             return {name: np.array([getattr(twin, name) for twin in twins]) for name in COUNTED}
         return self.engine.arena.tables["replicas"]
 
-    def _carried(self, now: int) -> Any:
+    def carried(self, now: int) -> Any:
+        """What each link carried up to now [B]."""
         if isinstance(self.engine, ReferenceEngine):
             return self.engine.network.carried_until(now)
         links = self.engine.arena.tables["links"][: len(self.fleet.system.links)]
         return links["carried"] + links["allotted"] * (now - links["settled_at"]).astype(float) * 1e-15
-
-
-def _idle(
-    on: NDArray[np.int64], busy: NDArray[np.int64], accelerator: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Time that replicas stand by [ps]; those that take turns on an accelerator share the time it stands by."""
-    idle = on - busy
-    for number in np.unique(accelerator[accelerator != rows.ALONE]):
-        sharing = np.flatnonzero(accelerator == number)
-        whole = max(0, int(on[sharing].max()) - int(busy[sharing].sum()))
-        idle[sharing] = whole // len(sharing)
-        idle[sharing[0]] += whole % len(sharing)
-    return idle

@@ -17,7 +17,11 @@ ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
 SHELL = [line for kind, text in BLOCKS if kind == "bash" for line in text.splitlines() if line]
-COMMANDS = [line for line in SHELL if line.startswith("edgesim ")]
+COMMANDS = [
+    [line for line in text.splitlines() if line.startswith("edgesim ")]
+    for kind, text in BLOCKS
+    if kind == "bash" and text.startswith("edgesim ")
+]
 PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 
 
@@ -43,11 +47,12 @@ def test_the_ci_runs_the_readme_s_test_line() -> None:
     assert len([line for line in TEXT.splitlines() if "pytest" in line]) == 1
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run(command: str) -> None:
-    """Every command of the README ends well."""
-    done = CliRunner().invoke(main, shlex.split(command)[1:])
-    assert done.exit_code == 0, done.output
+@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0])
+def test_commands_run(commands: list[str]) -> None:
+    """Every command of the README ends well, after those before it in its block."""
+    for command in commands:
+        done = CliRunner().invoke(main, shlex.split(command)[1:])
+        assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("number", range(len(PYTHON)))

@@ -9,6 +9,7 @@ from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
 from edgesim.cli.explain import explain
+from edgesim.cli.plot import plot, trace
 from edgesim.cli.policies import policies
 from edgesim.cli.report import report
 from edgesim.cli.run import run
@@ -42,6 +43,8 @@ for command in (
     metrics,
     calibrate,
     verify,
+    plot,
+    trace,
     show_version,
 ):
     main.add_command(command)

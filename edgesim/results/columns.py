@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edgesim.records import LEG_KIND, LEG_RECORD, OUTCOME, PHASES, REQUEST_RECORD, STATUS
+from edgesim.records import (
+    LEG_KIND,
+    LEG_RECORD,
+    OUTCOME,
+    PHASES,
+    REQUEST_RECORD,
+    RESOURCE_KIND,
+    RESOURCE_RECORD,
+    STATUS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +32,7 @@ ROW_GROUP: Final = 1 << 16
 BLOCK: Final = 4096
 """Rows turned into columns at a time: few enough to stay in the processor's cache meanwhile."""
 
-Kind = Literal["int", "float", "answered", "seconds", "optional seconds", "joules", "name"]
+Kind = Literal["int", "float", "optional float", "answered", "seconds", "optional seconds", "joules", "name"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +156,43 @@ LEG_COLUMNS: Final = (
 )
 """legs.parquet: a row per attempt of a request."""
 
-RECORDS: Final = {"requests": (REQUEST_COLUMNS, REQUEST_RECORD), "legs": (LEG_COLUMNS, LEG_RECORD)}
+
+def _names(info: RunInfo) -> Sequence[str]:
+    """Of replicas, then of links."""
+    return [*info.replica_names, *info.link_names]
+
+
+RESOURCE_COLUMNS: Final = (
+    Column(
+        "t", "seconds", "at", "s", "when it was sampled; a row that would repeat the one before is left out"
+    ),
+    _name("kind", "kind", "what it is: a replica or a link", lambda _: RESOURCE_KIND),
+    _name("name", "name", "which one", _names),
+    _name("tier", "replica", "tier of the replica", lambda i: i.replica_tiers, lookup=True),
+    Column("waiting", "optional float", "waiting", "", "requests that wait at the replica"),
+    Column("running", "optional float", "running", "", "requests in its batch"),
+    Column("kv_share", "optional float", "kv_share", "", "share of its KV cache in use"),
+    Column(
+        "utilisation",
+        "float",
+        "utilisation",
+        "",
+        "since the sample before: share of the time that steps took, or of what the link could have carried",
+    ),
+    Column("power_w", "optional float", "power_w", "W", "mean power of the replica since the sample before"),
+    Column("bytes", "optional float", "bytes", "B", "carried by the link since the sample before"),
+    Column("temperature_c", "optional float", "temperature_c", "degC", "of an accelerator that warms up"),
+    Column("clock", "optional float", "clock", "", "share of its full clock that heat leaves it"),
+)
+"""resources.parquet: a row per sample of a replica or link, unless it would repeat the one before.
+
+The first replica has one in every sample."""
+
+RECORDS: Final = {
+    "requests": (REQUEST_COLUMNS, REQUEST_RECORD),
+    "legs": (LEG_COLUMNS, LEG_RECORD),
+    "resources": (RESOURCE_COLUMNS, RESOURCE_RECORD),
+}
 """Table -> its columns and the record that they come from."""
 
 Values = NDArray[Any]

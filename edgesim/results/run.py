@@ -102,6 +102,14 @@ class Run(Result):
         raise NotImplementedError
 
 
+def _unrecorded(where: str, table: str) -> str:
+    """Say what is missing and how to get it."""
+    return (
+        f"{where} has no table {table!r}; a run records what `output.tables` names:"
+        f" run again with --set 'output.tables=[requests, {table}]'"
+    )
+
+
 class StoredRun(Run):
     """A run in a folder."""
 
@@ -118,9 +126,7 @@ class StoredRun(Run):
 
         path = self._path / f"{name}.parquet"
         if not path.is_file():
-            raise ResultsError(
-                f"'{self._path}' has no table {name!r}; a run records those in `output: {{tables: ...}}`"
-            )
+            raise ResultsError(_unrecorded(f"'{self._path}'", name))
         frame: pd.DataFrame = pq.read_table(path).to_pandas()
         return frame
 
@@ -160,6 +166,8 @@ class MemoryRun(Run):
     def _table(self, name: str) -> pd.DataFrame:
         from edgesim.results.frames import frame  # noqa: PLC0415 - pandas takes a second to import
 
+        if name not in self.scenario.output.tables and not len(self.sink.records(name)):
+            raise ResultsError(_unrecorded("this run", name))
         return frame(name, self.sink.records(name), self.info)
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from edgesim.outcome import RunInfo
 
+_OPTIONAL: Final = ("optional seconds", "optional float", "answered")
+"""Kinds of columns whose missing values are NaN in memory and null in files."""
+
 _TYPES: Final = {"int": pa.int64(), "name": pa.dictionary(pa.int32(), pa.string())}
 
 
@@ -80,7 +83,7 @@ def _array(block: ColumnBlock, column: Column) -> Any:
         codes, names = block.names(column)
         return pa.DictionaryArray.from_arrays(_plain(codes, codes < 0), strings(names))
     values = block[column.name]
-    return _plain(values, np.isnan(values) if column.kind in ("optional seconds", "answered") else None)
+    return _plain(values, np.isnan(values) if column.kind in _OPTIONAL else None)
 
 
 def _plain(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> Any:
@@ -134,7 +137,7 @@ class Chunks:
 
 
 class RecordWriter:
-    """Writes requests.parquet and legs.parquet of a replication while it runs.
+    """Writes the Parquet tables of a replication while it runs.
 
     Args:
         folder: Existing folder that takes the files.
@@ -163,6 +166,11 @@ class RecordWriter:
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
         if chunks := self._chunks.get("legs"):
+            chunks.add(chunk)
+
+    def resources(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of RESOURCE_RECORD."""
+        if chunks := self._chunks.get("resources"):
             chunks.add(chunk)
 
     def close(self) -> None:
@@ -209,6 +217,11 @@ class MemorySink:
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
         if chunks := self._chunks.get("legs"):
+            chunks.add(chunk)
+
+    def resources(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of RESOURCE_RECORD."""
+        if chunks := self._chunks.get("resources"):
             chunks.add(chunk)
 
     def close(self) -> None:

@@ -168,6 +168,17 @@ class Output(Section):
     """What is written, and where."""
 
     dir: str = Field(default="results", description="Folder of all results.")
-    tables: tuple[Literal["requests", "legs"], ...] = Field(
+    tables: tuple[Literal["requests", "legs", "resources"], ...] = Field(
         default=("requests", "legs"), description="Tables that are written."
     )
+    sample: PositiveSeconds | None = Field(
+        default=None,
+        description="Time between samples of 'resources': by default a 200th of the duration, or 1 s without one.",
+        examples=["1 s"],
+    )
+
+    @model_validator(mode="after")
+    def _samples_something(self) -> Self:
+        if self.sample is not None and "resources" not in self.tables:
+            raise fault("samples make up the table 'resources'; add it to 'tables'", key="sample")
+        return self

@@ -12,7 +12,7 @@ from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
 from edgesim.serving.compiled import FAULT, FAULTS, PARAMETERS, address_of, blame_compiled, numbers_of
 from edgesim.serving.formed_rows import RowBatch, as_listed
-from edgesim.serving.occupancy import free_blocks
+from edgesim.serving.occupancy import all_free_blocks, free_blocks
 from edgesim.serving.system import FOREVER
 
 if TYPE_CHECKING:
@@ -483,6 +483,21 @@ class KernelEngine:
         row = self.arena.tables["replicas"][replica]
         waiting = int(row["waiting"] + row["swapped"])
         return int(row["running"]), waiting, free_blocks(self.arena.tables, replica, self.now)
+
+    def loads(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What `load` answers, of all replicas."""
+        tables = self.arena.tables
+        replicas = tables["replicas"]
+        return (
+            replicas["running"].copy(),
+            replicas["waiting"] + replicas["swapped"],
+            all_free_blocks(tables, self.now),
+        )
+
+    @property
+    def last(self) -> int:
+        """When the last request ended, as far as that is known [ps]."""
+        return int(self.control["last"])
 
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica start, serve, drain or stop."""

@@ -153,6 +153,10 @@ class Heat:
         self.totals["final_c"] = self.temperature[self._lump]
         self.totals["mean_clock"] = self._clock_time[self._lump] / self._now if self._now else 1.0
 
+    def reading(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Temperatures [degC] and clocks of the replicas that warm up, as of the last tick."""
+        return self.temperature[self._lump], self.factor[self._lump]
+
     def notes(self, names: Sequence[str]) -> list[str]:
         """What a report should say."""
         slowed = np.flatnonzero(self.totals["throttled_ps"])

@@ -567,6 +567,12 @@ class ReferenceEngine:
         twin = self.replicas[replica]
         return len(twin.running), len(twin.waiting) + len(twin.swapped), twin.free_blocks
 
+    def loads(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """What `load` answers, of all replicas."""
+        found = [self.load(replica) for replica in range(len(self.replicas))]
+        running, waiting, free = np.array(found, np.int64).reshape(-1, 3).T
+        return running, waiting, free
+
     def set_state(self, replica: int, state: int) -> None:
         """Let a replica start, serve, drain or stop."""
         self.replicas[replica].state = state

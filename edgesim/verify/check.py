@@ -42,6 +42,9 @@ class Kept:
     def legs(self, chunk: NDArray[np.void]) -> None:
         """Take rows of LEG_RECORD."""
 
+    def resources(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of RESOURCE_RECORD."""
+
     @property
     def records(self) -> NDArray[np.void]:
         """All of them, by request."""

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 ENGINE: Final = "kernel profile"
 
-BAND: Final = 0.05
-"""What is promised between measured points."""
-
 
 def found(folder: Path) -> Iterator[tuple[str, str, Llm, int]]:
     """Prefix, hardware, LLM and tensor parallelism of the profiles of a data folder."""
@@ -59,6 +56,5 @@ def compared(folder: Path) -> Iterator[Comparison]:
         parts = {"at points": steps(prefix, llm, built), "between points": between(prefix, llm, build)}
         for split, part in parts.items():
             for step in part:
-                yield Comparison(
-                    step.what, name, ENGINE, llm.name, split, step.measured, step.predicted, BAND
-                )
+                sides = step.measured, step.predicted
+                yield Comparison(step.what, name, ENGINE, llm.name, split, *sides, built.error_band)

@@ -1,0 +1,196 @@
+"""What all pictures share: how one is registered, what it fits, and the requests that it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from edgesim.errors import ResultsError
+from edgesim.report import style
+from edgesim.results import Result, Run, RunSet
+from edgesim.units import format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+RUN, SWEEP, COMPARISON = "run", "sweep", "comparison"
+
+
+class Drawing(Protocol):
+    """Draws a picture of a result on given axes, or on new ones (`.figure` is theirs), and answers them."""
+
+    __name__: str
+
+    def __call__(self, result: Any, ax: Axes | None = None, **options: Any) -> Axes:
+        """Draw."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture that can be asked for by name.
+
+    Attributes:
+        name: Its name.
+        text: What it shows.
+        draw: Draws it.
+        fits: Kinds of results that it can be drawn of: "run", "sweep", "comparison".
+        tables: Tables that a run must have recorded.
+        options: What `draw` takes beside the result.
+        size: Of the picture [inches].
+    """
+
+    name: str
+    text: str
+    draw: Drawing
+    fits: tuple[str, ...]
+    tables: tuple[str, ...]
+    options: tuple[str, ...]
+    size: tuple[float, float]
+
+
+PLOTS: Final[dict[str, Plot]] = {}
+"""Every picture by its name, in the order in which a report would show them."""
+
+
+def picture(
+    name: str,
+    text: str,
+    *,
+    fits: tuple[str, ...] = (RUN,),
+    tables: tuple[str, ...] = ("requests",),
+    options: tuple[str, ...] = (),
+    size: tuple[float, float] = style.SIZE,
+) -> Callable[[Callable[..., None]], Drawing]:
+    """Register a function that draws on axes; what comes out may be called without any.
+
+    Args:
+        name: Name of the picture.
+        text: What it shows.
+        fits: Kinds of results that it can be drawn of.
+        tables: Tables that a run must have recorded.
+        options: What the function takes beside result and axes.
+        size: Of the picture [inches].
+    """
+
+    def register(draw: Callable[..., None]) -> Drawing:
+        @wraps(draw)
+        def drawn(result: Any, ax: Axes | None = None, **options: Any) -> Axes:
+            kind = kind_of(result)
+            if kind not in fits:
+                raise ResultsError(f"the picture {name!r} is of a {' or a '.join(fits)}; this is a {kind}")
+            with style.styled():
+                axes: Axes = style.figure(size).subplots() if ax is None else ax
+                draw(result, axes, **options)
+            return axes
+
+        PLOTS[name] = Plot(name, text, drawn, fits, tables, options, size)
+        return drawn
+
+    return register
+
+
+def kind_of(result: Any) -> str:
+    """Tell a run (or several replications of one) from a sweep and from a comparison.
+
+    Raises:
+        ResultsError: It is none of them.
+    """
+    if isinstance(result, Result):
+        return RUN
+    if hasattr(result, "table") and hasattr(result, "keys"):
+        return SWEEP
+    if hasattr(result, "table") and hasattr(result, "runs"):
+        return COMPARISON
+    raise ResultsError(
+        f"there are no pictures of a {type(result).__name__}; give a run, a sweep or a comparison"
+    )
+
+
+def one_run(result: Run | RunSet) -> Run:
+    """The run whose time series are shown: of several replications the first."""
+    return result[0] if isinstance(result, RunSet) else result
+
+
+def caption(result: Result, beside: str = "") -> str:
+    """What a picture is of: scenario, seed, length."""
+    settings = result.scenario.scenario
+    parts = [settings.name, f"seed {settings.seed}"]
+    if isinstance(result, RunSet):
+        parts.append(f"{len(result)} replications")
+    if settings.duration:
+        parts.append(format_seconds(settings.duration))
+    return " \N{MIDDLE DOT} ".join([*parts, *filter(None, [beside])])
+
+
+def tiers_of(result: Result) -> tuple[str, ...]:
+    """Names of the tiers, from the devices upward."""
+    return tuple(result.scenario.topology.tiers)
+
+
+def tier_style(result: Result, tier: str) -> dict[str, Any]:
+    """Colour, and hatch for areas, of a tier."""
+    place = tiers_of(result).index(tier) if tier in tiers_of(result) else 3
+    return {"color": style.TIER_LINES[place % 4], "hatch": style.TIER_HATCHES[place % 4]}
+
+
+def measured(result: Run | RunSet) -> pd.DataFrame:
+    """The requests that metrics are about: completed, and arrived after the warm-up.
+
+    Raises:
+        ResultsError: There is none.
+    """
+    requests = result.requests
+    kept = (requests["status"] == "completed") & (requests["arrived_at"] >= result.scenario.scenario.warmup)
+    found = requests[kept]
+    if not len(found):
+        raise ResultsError("no request was completed after the warm-up; there is nothing to draw")
+    return found
+
+
+def metric_values(requests: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """The values of a metric, of those requests that have it."""
+    import numpy as np  # noqa: PLC0415
+
+    from edgesim.metrics import METRICS  # noqa: PLC0415
+
+    if name not in METRICS:
+        raise ResultsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+    metric = METRICS[name]
+    values = metric.formula({column: requests[column].to_numpy(float) for column in metric.columns})
+    found: NDArray[np.float64] = values[np.isfinite(values)]
+    return found
+
+
+LABELS: Final = {
+    "ttft": "time to first token",
+    "tpot": "time per output token",
+    "e2e": "end-to-end latency",
+    "queue_time": "time in queue",
+    "network_time": "time on the network",
+    "energy": "energy of a request",
+    "cost": "cost of a request",
+    "throughput_rps": "throughput",
+    "goodput_rps": "goodput",
+    "energy_j": "energy",
+    "cost_usd": "cost",
+    "carbon_g": "carbon",
+}
+
+
+def metric_label(name: str) -> str:
+    """What an axis says: the metric in words, which statistic of it, and its unit."""
+    from edgesim.metrics import METRICS, RATES  # noqa: PLC0415
+
+    base, _, statistic = name.rpartition("_")
+    if base not in METRICS:
+        base, statistic = name, ""
+    unit = METRICS[base].unit if base in METRICS else RATES.get(base, ("", ""))[0]
+    unit = unit or {"energy_j": "J", "cost_usd": "USD", "carbon_g": "gCO2"}.get(base, "")
+    words = LABELS.get(base, base.replace("_", " "))
+    return " ".join(filter(None, [words + (f", {statistic}" if statistic else ""), unit and f"[{unit}]"]))

@@ -1,0 +1,377 @@
+"""Pictures of many runs: curves over what was swept, with intervals, and the front of what cannot be beaten.
+
+Bands and bars are 95 % intervals of the mean over replications (Student's t); one replication has none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from edgesim.errors import ResultsError
+from edgesim.report import style
+from edgesim.report.plots.base import COMPARISON, SWEEP, kind_of, metric_label, picture
+from edgesim.stats import t_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+SIZE = (6.4, 4.4)
+"""Of a picture [inches]: many lines have many names."""
+MOST_LINES = 8
+"""Lines in one picture: as many as there are colours and markers."""
+MOST_NAMES = 12
+"""Points of a front that get a number, whose meaning stands beside."""
+
+
+class Means(NamedTuple):
+    """A metric along a line: where, its mean, and how far the true one may lie from it (NaN: unknown)."""
+
+    x: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    half: NDArray[np.float64]
+
+
+def _finished(sweep: Any) -> pd.DataFrame:
+    """The rows of points that were finished."""
+    table: pd.DataFrame = sweep.table
+    found = table[table["status"] == "finished"] if "status" in table else table
+    if not len(found):
+        raise ResultsError("no point of this sweep was finished; there is nothing to draw")
+    return found
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    return column.dtype.kind in "iuf"
+
+
+def _varies(column: pd.Series[Any]) -> bool:
+    """Whether there are different values."""
+    return len(column.unique()) > 1
+
+
+def axis_key(sweep: Any, key: str | None = None) -> str:
+    """The swept key along the axis: the one asked for, else a rate, else the first number.
+
+    Raises:
+        ResultsError: There is none.
+    """
+    table = _finished(sweep)
+    numbers = [name for name in sweep.keys if _is_number(table[name])]
+    if key is not None:
+        close = [name for name in sweep.keys if name == key or name.endswith(f".{key}")]
+        if not close:
+            raise ResultsError(f"{key!r} was not swept; swept were {', '.join(sweep.keys)}")
+        return str(close[0])
+    rates = [name for name in numbers if name.endswith("rate")]
+    several = [name for name in rates + numbers if _varies(table[name])]
+    if not several:
+        raise ResultsError(
+            f"no number was swept, only {', '.join(sweep.keys)}: there is no axis for a curve;"
+            " sweep e.g. the rate of a workload"
+        )
+    return str(several[0])
+
+
+def short(key: str) -> str:
+    """A key without what every reader can do without."""
+    parts = [
+        part
+        for part in key.split(".")
+        if part not in ("workloads", "scenario", "topology", "arrivals", "kind", "policies")
+    ]
+    return " ".join(parts[-2:]).replace("_", " ")
+
+
+def _lines(sweep: Any, x: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each combination of the other keys, with what they are."""
+    table = _finished(sweep)
+    others = [key for key in sweep.keys if key != x and _varies(table[key])]
+    if not others:
+        yield "", table
+        return
+    for number, (values, rows) in enumerate(table.groupby(others, sort=False, dropna=False)):
+        if number == MOST_LINES:
+            return
+        named = [
+            _value(value) if len(others) == 1 else f"{short(key)} {_value(value)}"
+            for key, value in zip(others, values, strict=True)
+        ]
+        yield ", ".join(named), rows
+
+
+def _value(value: Any) -> str:
+    """A swept value for a legend; of a policy with parameters, what it says."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _legend_title(sweep: Any, x: str) -> str:
+    table = _finished(sweep)
+    others = [key for key in sweep.keys if key != x and _varies(table[key])]
+    left_out = table.groupby(others, dropna=False).ngroups - MOST_LINES if others else 0
+    more = f"\n(first {MOST_LINES}; {left_out} left out)" if left_out > 0 else ""
+    return (short(others[0]) if len(others) == 1 else "") + more
+
+
+def means_of(rows: pd.DataFrame, x: str, metric: str) -> Means:
+    """Average a metric over replications at each value of a key.
+
+    Raises:
+        ResultsError: The table has no such metric.
+    """
+    if metric not in rows:
+        others = [str(name) for name in rows if str(name).endswith(("_p95", "_mean", "_rps", "_j", "_usd"))]
+        raise ResultsError(f"the sweep has no column {metric!r}; it has {', '.join(others[:12])} ...")
+    known = rows[[x, metric]].dropna()
+    groups = [(at, t_interval(group[metric].to_numpy(float))) for at, group in known.groupby(x)]
+    return Means(
+        np.array([at for at, _ in groups], np.float64),
+        np.array([found.mean for _, found in groups]),
+        np.array([found.half_width for _, found in groups]),
+    )
+
+
+def _curve(ax: Axes, found: Means, number: int, label: str) -> None:
+    """Draw a line with its band."""
+    look = style.line(number, len(found.x)) | {"markevery": None}
+    ax.plot(found.x, found.mean, label=label or None, **look)
+    if np.isfinite(found.half).any():
+        half = np.nan_to_num(found.half)
+        ax.fill_between(
+            found.x, found.mean - half, found.mean + half, color=look["color"], alpha=0.18, linewidth=0
+        )
+
+
+def _unit(sweep: Any, key: str) -> str:
+    """Unit of a swept key."""
+    return str(getattr(sweep, "units", {}).get(key) or ("1/s" if key.endswith("rate") else ""))
+
+
+def _axis_label(sweep: Any, key: str) -> str:
+    unit = _unit(sweep, key)
+    return short(key) + (f" [{unit}]" if unit else "")
+
+
+def _replications(sweep: Any) -> str:
+    table = _finished(sweep)
+    count = int(table.groupby("point")["replication"].nunique().max()) if "replication" in table else 1
+    points = table["point"].nunique()
+    band = f", {count} replications each; bands: 95 % intervals" if count > 1 else ", one replication each"
+    return f"{points} points{band}"
+
+
+@picture(
+    "response",
+    "a metric over what was swept, with intervals",
+    fits=(SWEEP,),
+    tables=(),
+    size=SIZE,
+    options=("metric", "x"),
+)
+def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
+    """Draw how a metric responds to the swept number; a line for each value of the others."""
+    key = axis_key(sweep, x)
+    if not _is_number(_finished(sweep)[key]):
+        _bars(sweep, ax, key, metric)
+        return
+    lowest, highest = np.inf, 0.0
+    for number, (label, rows) in enumerate(_lines(sweep, key)):
+        found = means_of(rows, key, metric)
+        _curve(ax, found, number, label)
+        if len(found.mean):
+            lowest, highest = min(lowest, found.mean.min()), max(highest, found.mean.max())
+    if lowest > 0 and highest > 50 * lowest:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0.0, None)
+    ax.set(xlabel=_axis_label(sweep, key), ylabel=metric_label(metric))
+    style.legend(ax, title=_legend_title(sweep, key))
+    style.title(ax, f"Response to {short(key)}", _replications(sweep))
+
+
+def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> None:
+    """Draw a bar for each value of a key that is no number, averaged over everything else."""
+    groups = [
+        (str(value), t_interval(rows[metric].dropna())) for value, rows in _finished(sweep).groupby(key)
+    ]
+    half = [0.0 if np.isnan(found.half_width) else found.half_width for _, found in groups]
+    ax.barh(
+        [name for name, _ in groups], [found.mean for _, found in groups], xerr=half,
+        color=style.SKY, edgecolor=style.INK, height=0.6, capsize=3,
+    )  # fmt: skip
+    ax.set(xlabel=metric_label(metric), ylabel=short(key))
+    style.title(ax, f"Response to {short(key)}", _replications(sweep))
+
+
+@picture("load", "throughput and goodput against load", fits=(SWEEP,), tables=(), size=SIZE, options=("x",))
+def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
+    """Draw what comes out over what is asked: all replies, and those that met every limit of the objectives."""
+    key = axis_key(sweep, x)
+    rows_of = list(_lines(sweep, key))
+    goods = "goodput_rps" in sweep.table and sweep.table["goodput_rps"].notna().any()
+    top = 0.0
+    for number, (label, rows) in enumerate(rows_of):
+        beside = f"{label}: " if label else ""
+        found = means_of(rows, key, "throughput_rps")
+        _curve(ax, found, number if len(rows_of) > 1 else 0, f"{beside}throughput")
+        top = max(top, (found.mean + np.nan_to_num(found.half)).max(initial=0.0))
+        if goods:
+            good = means_of(rows, key, "goodput_rps")
+            look = style.line(number if len(rows_of) > 1 else 1, 9) | {"markevery": None}
+            look |= {"linestyle": (0, (1.2, 1.2)), "markerfacecolor": "white"}
+            ax.plot(good.x, good.mean, label=f"{beside}goodput", **look)
+            if np.isfinite(good.half).any():
+                half = np.nan_to_num(good.half)
+                ax.fill_between(
+                    good.x, good.mean - half, good.mean + half, color=look["color"], alpha=0.12, linewidth=0
+                )
+    ax.set(xlabel=_axis_label(sweep, key), ylabel="requests per second [1/s]", ylim=(0.0, 1.05 * top or 1.0))
+    ax.set_xlim(0.0, None)
+    style.legend(ax, title=_legend_title(sweep, key) if len(rows_of) > 1 else None)
+    style.title(ax, "Throughput and goodput", _replications(sweep))
+
+
+@picture(
+    "latency-throughput", "latency against throughput, along the load",
+    fits=(SWEEP,), tables=(), size=SIZE, options=("metric", "x"),
+)  # fmt: skip
+def latency_throughput(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
+    """Draw what a higher throughput costs in latency: a point a load, joined in the order of the load."""
+    key = axis_key(sweep, x)
+    lowest, highest, busiest = np.inf, 0.0, 0.0
+    for number, (label, rows) in enumerate(_lines(sweep, key)):
+        across, up = means_of(rows, key, "throughput_rps"), means_of(rows, key, metric)
+        both = np.intersect1d(across.x, up.x)
+        there, here = np.isin(across.x, both), np.isin(up.x, both)
+        look = style.line(number, len(both)) | {"markevery": None}
+        ax.errorbar(
+            across.mean[there], up.mean[here], xerr=np.nan_to_num(across.half[there]),
+            yerr=np.nan_to_num(up.half[here]), label=label or None, elinewidth=0.8, capsize=2, **look,
+        )  # fmt: skip
+        for place in {0, len(both) - 1} if len(both) > 1 else ():
+            ax.annotate(
+                f"{both[place]:g}", (across.mean[there][place], up.mean[here][place]),
+                xytext=(5, 5), textcoords="offset points", size=7.5, color=look["color"],
+            )  # fmt: skip
+        if len(both):
+            lowest, highest = min(lowest, up.mean[here].min()), max(highest, up.mean[here].max())
+            busiest = max(busiest, (across.mean + np.nan_to_num(across.half))[there].max())
+    if lowest > 0 and highest > 50 * lowest:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0.0, None)
+    ax.set_xlim(0.0, 1.05 * busiest or 1.0)
+    ax.set(xlabel=metric_label("throughput_rps"), ylabel=metric_label(metric))
+    style.legend(ax, title=_legend_title(sweep, key))
+    unit = _unit(sweep, key)
+    style.title(
+        ax,
+        "Latency against throughput",
+        f"small numbers: {short(key)}{f' [{unit}]' if unit else ''}; {_replications(sweep)}",
+    )
+
+
+# -- what cannot be beaten --------------------------------------------------------------------------------------
+
+
+def candidates(result: Any) -> pd.DataFrame:
+    """Energy [J] and cost [USD] per completed request, of each point of a sweep or candidate of a comparison."""
+    import pandas as pd  # noqa: PLC0415
+
+    if kind_of(result) == SWEEP:
+        table = _finished(result)
+        done = table["completed"].where(table["completed"] > 0)
+        values = pd.DataFrame(
+            {"energy": table["energy_j"] / done, "cost": table["cost_usd"] / done, "point": table["point"]}
+        )
+        found = values.groupby("point").mean()
+        swept = [key for key in result.keys if _varies(table[key])]
+        first = table.groupby("point")[list(result.keys)].first()
+        found["name"] = [
+            ", ".join(
+                _value(row[key]) if not _is_number(first[key]) else f"{short(key)} {row[key]:g}"
+                for key in swept
+            )
+            for _, row in first.iterrows()
+        ]
+        return found.dropna().reset_index(drop=True)
+    runs = result.runs
+    names = list(runs) if hasattr(runs, "keys") else list(result.names)
+    summaries = [
+        (runs[name] if hasattr(runs, "keys") else run).summary for name, run in zip(names, runs, strict=True)
+    ]
+    return pd.DataFrame(
+        [
+            (name, summary["energy_j"]["total"] / done, summary["cost_usd"] / done)
+            for name, summary in zip(names, summaries, strict=True)
+            if (done := summary["requests"]["completed"])
+        ],
+        columns=["name", "energy", "cost"],
+    )
+
+
+def unbeaten(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points nobody beats in one coordinate without losing in the other; less is better in both."""
+    beaten = np.zeros(len(x), np.bool_)
+    for across, up in zip(x, y, strict=True):
+        beaten |= (across <= x) & (up <= y) & ((across < x) | (up < y))
+    return ~beaten
+
+
+@picture(
+    "frontier",
+    "energy and cost of a request, and which settings nobody beats in both",
+    fits=(SWEEP, COMPARISON),
+    tables=(),
+    size=SIZE,
+)
+def frontier(result: Any, ax: Axes) -> None:
+    """Draw energy against cost of a request; those that no other one beats in both are joined and named."""
+    points = candidates(result)
+    if not len(points):
+        raise ResultsError("nothing was completed; there is neither an energy nor a cost per request")
+    x, y = points["energy"].to_numpy(float), points["cost"].to_numpy(float) * 1000
+    best = unbeaten(x, y)
+    order = np.flatnonzero(best)[np.argsort(x[best], kind="stable")]
+    if (~best).any():
+        ax.plot(
+            x[~best],
+            y[~best],
+            "o",
+            color=style.SKY,
+            markeredgecolor=style.INK,
+            markeredgewidth=0.5,
+            label="beaten",
+        )
+    ax.plot(
+        x[order],
+        y[order],
+        "-D",
+        color=style.BLACK,
+        markersize=5.5,
+        drawstyle="steps-post",
+        label="Pareto front",
+    )
+    named = range(len(points)) if len(points) <= MOST_NAMES else order[:MOST_NAMES]
+    for number, place in enumerate(named, start=1):
+        ax.annotate(
+            str(number), (x[place], y[place]), xytext=(-5, -5), textcoords="offset points",
+            ha="right", va="top", size=8, weight="bold",
+        )  # fmt: skip
+        ax.plot([], [], linestyle="none", marker=f"${number}$", color=style.INK, label=points["name"][place])
+    ax.margins(0.12, 0.18)
+    ax.set(
+        xlabel="energy of a completed request [J]",
+        ylabel="cost of 1,000 completed requests [USD]",
+    )
+    style.legend(ax)
+    style.title(
+        ax,
+        "Energy and cost",
+        f"{len(points)} settings, {int(best.sum())} unbeaten (less is better); idle energy included",
+    )

@@ -1,0 +1,327 @@
+"""Tests of pictures: they show the numbers that were recorded, fit their page, and leave matplotlib as it was."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from edgesim.errors import ResultsError
+from edgesim.report import plots, style
+from edgesim.report.plots import sweeps
+from edgesim.report.plots.topology_map import usage
+from edgesim.results.series import series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OF_RUNS = [plot.name for plot in plots.PLOTS.values() if plots.RUN in plot.fits]
+OF_SWEEPS = [plot.name for plot in plots.PLOTS.values() if plots.SWEEP in plot.fits]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> ModuleType:
+    """Runs and sweeps to draw."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    name = "edgesim_test_recorded"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).with_name("recorded.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def line(axes: Axes, label: str) -> Any:
+    """The line of a name."""
+    return next(one for one in axes.lines if str(one.get_label()).startswith(label))
+
+
+def clipped(figure: Figure) -> list[str]:
+    """Texts that the page cuts off."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    hidden = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for label in out_of_sight(axes, axis)
+    }
+    found = []
+    for text in figure.findobj(Text):
+        box = text.get_window_extent(canvas.get_renderer())
+        inside = all(-1 <= corner <= end + 1 for corner, end in zip(box.max, figure.bbox.max, strict=True))
+        inside = inside and min(box.min) >= -1
+        if text.get_visible() and text.get_text().strip() and not inside and id(text) not in hidden:
+            found.append(text.get_text())
+    return found
+
+
+def out_of_sight(axes: Any, axis: Any) -> list[Any]:
+    """Labels of ticks that are never drawn: beyond the axis, or of axes that are off."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = [*axis.majorTicks, *axis.minorTicks]
+    drawn = axes.axison
+    return [
+        label
+        for tick in ticks
+        if not (drawn and low <= tick.get_loc() <= high)
+        for label in (tick.label1, tick.label2)
+    ]
+
+
+@pytest.mark.parametrize("name", OF_RUNS + OF_SWEEPS)
+def test_every_picture_fits_its_page(name: str, recorded: ModuleType, tmp_path: Path) -> None:
+    """Each has a title, labels or colours that say what is what, and no text is cut off; all formats are written."""
+    result = recorded.run() if name in OF_RUNS else recorded.sweep()
+    before = dict(mpl.rcParams)
+    figure = plots.page(result, [name])
+    assert clipped(figure) == []
+    axes = figure.axes[0]
+    assert axes.get_title(loc="left")
+    assert name == "topology" or (
+        axes.get_xlabel() and (axes.get_ylabel() or name in ("phases", "utilisation", "links"))
+    )
+    style.save(figure, tmp_path / "picture.png")
+    assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
+    assert dict(mpl.rcParams) == before
+
+
+@pytest.mark.parametrize("ending", style.FORMATS)
+def test_equal_pictures_have_equal_bytes(ending: str, recorded: ModuleType, tmp_path: Path) -> None:
+    """No date, no random id."""
+    for name in ("one", "two"):
+        plots.save(recorded.run(), ["ttft", "phases"], tmp_path / f"{name}.{ending}")
+    one, two = ((tmp_path / f"{name}.{ending}").read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert len(one) > 5000
+
+
+def test_axes_of_ones_own_are_drawn_on(recorded: ModuleType) -> None:
+    """The function answers the axes that it was given, and touches no others; pyplot is never imported."""
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert plots.ttft(recorded.run(), right) is right
+    assert right.lines
+    assert not left.lines
+    assert plots.ttft(recorded.run()).figure is not figure
+    sources = Path(plots.__file__).parent.glob("*.py")
+    assert not any("pyplot" in text for text in (p.read_text().partition('"""\n\nfrom')[2] for p in sources))
+
+
+def test_tiers_and_lines_differ_in_grey() -> None:
+    """Neighbours differ by a tenth of the way from black to white at least (luma of Rec. 709), or are hatched apart."""
+
+    def grey(colour: str) -> float:
+        return float(np.dot(to_rgb(colour), (0.2126, 0.7152, 0.0722)))
+
+    for colours in (style.COLOURS[:6], style.TIER_LINES):
+        lightness = [grey(colour) for colour in colours]
+        assert min(abs(a - b) for a, b in pairwise(lightness)) > 0.1
+    looks = [(style.line(n, 9)["marker"], style.line(n)["linestyle"]) for n in range(8)]
+    assert len(set(looks)) == 8
+    assert len({hatch for _, hatch in style.PHASE_STYLE.values()}) >= 5
+
+
+@pytest.mark.parametrize("metric", ["ttft", "tpot", "e2e"])
+def test_distributions_are_those_of_the_summary(metric: str, recorded: ModuleType) -> None:
+    """Each tier's curve goes through its median and p95."""
+    run = recorded.run()
+    axes = plots.PLOTS[metric].draw(run)
+    tiers = run.summary["by"]["tier"]
+    assert {str(one.get_label()).partition(" ")[0] for one in axes.lines if " (" in str(one.get_label())} == {
+        *tiers,
+        "all",
+    }
+    for tier, group in [*tiers.items(), ("all", run.summary)]:
+        numbers = group["metrics"][metric]
+        curve = line(axes, f"{tier} ({numbers['count']:,})")
+        for statistic in ("p50", "p95"):
+            x = np.interp(float(statistic[1:]) / 100, curve.get_ydata(), curve.get_xdata())
+            assert x == pytest.approx(numbers[statistic], rel=0.02)
+    if metric == "ttft":
+        assert any("p95 \N{LESS-THAN OR EQUAL TO} 300 ms" in text.get_text() for text in axes.texts)
+
+
+def test_phases_add_up_to_the_mean_latency(recorded: ModuleType) -> None:
+    """The bars of a tier end at its mean end-to-end latency."""
+    run = recorded.run()
+    axes = plots.phases(run)
+    ends: dict[float, float] = {}
+    for bar in axes.patches:
+        row = round(bar.get_y() + bar.get_height() / 2)  # type: ignore[attr-defined]
+        ends[row] = max(ends.get(row, 0.0), bar.get_x() + bar.get_width())  # type: ignore[attr-defined]
+    means = [
+        run.summary["by"]["tier"][tier]["metrics"]["e2e"]["mean"] for tier in ("device", "edge", "cloud")
+    ]
+    assert [ends[row] for row in range(3)] == pytest.approx(means, rel=5e-3)
+
+
+def test_curves_over_time_are_the_samples(recorded: ModuleType) -> None:
+    """Queues are sums over the replicas of a tier; the area of power is the energy that was drawn."""
+    run = recorded.run()
+    waiting = series(run.resources, "waiting")
+    cloud = line(plots.queue(run), "cloud")
+    assert list(cloud.get_ydata()) == waiting.filter(like="cloud").sum(axis=1).tolist()
+    axes = plots.power(run)
+    top = axes.collections[-1].get_paths()[0].vertices
+    watts = series(run.resources, "power_w").sum(axis=1)
+    assert top[:, 1].max() == pytest.approx(watts.max())
+    mesh = plots.utilisation(run).collections[0]
+    assert mesh.get_array().max() <= 1.0  # type: ignore[union-attr]
+    assert mesh.get_array().shape == (7, len(waiting))  # type: ignore[union-attr]
+    warm = plots.temperature(run)
+    assert [str(one.get_label()) for one in warm.lines] == ["device (4 replicas)"]
+
+
+def test_cache_hits_are_those_of_the_requests(recorded: ModuleType) -> None:
+    """The legend's overall share is cached over all prompt tokens of the tier that has a cache."""
+    run = recorded.run()
+    rows = run.requests[(run.requests.tier == "edge") & run.requests.first_scheduled_at.notna()]
+    share = rows.cached_tokens.sum() / rows.prompt_tokens.sum()
+    assert 0.01 < share < 1
+    assert str(plots.cache(run).lines[0].get_label()) == f"edge ({share:.0%} overall)"
+
+
+def test_the_map_tells_use_of_groups_and_links(recorded: ModuleType) -> None:
+    """With and without time series the numbers are those of the summary, and more traffic is wider."""
+    run = recorded.run()
+    use = usage(run)
+    replicas = run.summary["by"]["replica"]
+    for group in ("phone", "edge", "cloud"):
+        shares = [r["fleet"]["utilisation"] for name, r in replicas.items() if name.startswith(group)]
+        if group != "edge":  # which was away for a while: the summary counts only the time that it was on
+            assert use.groups[group] == pytest.approx(np.mean(shares), rel=1e-6)
+    there, back = use.ways["edge", "cloud", 1, "->"], use.ways["cloud", "edge", 1, "->"]
+    carried = run.summary["links"]["edge->cloud"]["bytes"]
+    assert there.bytes_per_s == pytest.approx(carried / 40.0)
+    assert there.fullest == pytest.approx(carried / 40.0 / 125_000.0)
+    assert back.bytes_per_s == pytest.approx(run.summary["links"]["cloud->edge"]["bytes"] / 40.0)
+    axes = plots.topology(run)
+    words = "\n".join(text.get_text() for text in axes.texts)
+    assert "phone \N{MULTIPLICATION SIGN} 4" in words
+    assert words.count("full") == 3 * 2 - 1  # wifi-6 is one medium
+    assert "not told" not in words
+    plain = usage(recorded.run("output.tables=[requests]", "output.sample=null"))
+    assert plain.ways["edge", "cloud", 1, "->"].bytes_per_s == pytest.approx(there.bytes_per_s)
+
+
+# -- sweeps -----------------------------------------------------------------------------------------------------
+
+
+def test_curves_of_a_sweep_are_means_with_intervals(recorded: ModuleType) -> None:
+    """Throughput goes through the mean over replications, the band is Student's interval."""
+    found = sweeps.means_of(
+        recorded.sweep().table.query("`policies.router` == 'nearest'"), recorded.RATE, "throughput_rps"
+    )
+    assert found.x.tolist() == [2.0, 6.0, 10.0, 14.0, 18.0, 22.0]
+    assert found.mean == pytest.approx([2.0, 6.0, 9.0, 9.0, 9.0, 9.0])
+    assert found.half == pytest.approx([4.3027 * 0.1 / np.sqrt(3)] * 6, rel=1e-4)
+    axes = plots.load(recorded.sweep())
+    assert line(axes, "nearest: throughput").get_ydata() == pytest.approx(found.mean)
+    assert line(axes, "nearest: goodput").get_ydata() == pytest.approx(0.8 * found.mean)
+    assert axes.get_xlabel() == "chat rate [1/s]"
+    assert len(axes.lines) == 6
+    assert len(axes.collections) >= 3
+
+
+def test_one_replication_has_no_band(recorded: ModuleType) -> None:
+    """And the caption says so; a failed point is left out."""
+    result = recorded.sweep(replications=1)
+    result.table.loc[0, "status"] = "failed"
+    axes = plots.response(result)
+    assert not axes.collections
+    assert "17 points, one replication each" in axes.texts[0].get_text()
+    assert len(line(axes, "nearest").get_xdata()) == 5
+
+
+def test_latency_over_throughput_follows_the_load(recorded: ModuleType) -> None:
+    """Points are joined in the order of the load."""
+    axes = plots.latency_throughput(recorded.sweep())
+    curve = axes.containers[0].lines[0]  # type: ignore[attr-defined]
+    assert curve.get_xdata()[:2] == pytest.approx([2.0, 6.0])
+    assert curve.get_ydata()[0] == pytest.approx(0.2 / (1 - 2 / 9) + 0.01)
+
+
+def test_options_choose_metric_and_axis(recorded: ModuleType) -> None:
+    """A key that is no number gets bars; unknown names are told with what there is."""
+    axes = plots.response(recorded.sweep(), metric="goodput_rps", x="policies.router")
+    means = recorded.sweep().table.groupby(recorded.ROUTER).goodput_rps.mean()
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(means.tolist())  # type: ignore[attr-defined]
+    with pytest.raises(ResultsError, match="'ttft_p42'; it has"):
+        plots.response(recorded.sweep(), metric="ttft_p42")
+    with pytest.raises(ResultsError, match="'speed' was not swept; swept were"):
+        plots.load(recorded.sweep(), x="speed")
+    routers = recorded.sweep()
+    routers.keys = [recorded.ROUTER]
+    with pytest.raises(ResultsError, match="no number was swept"):
+        plots.load(routers)
+    with pytest.raises(ResultsError, match="no metric 'speed'"):
+        plots.distribution(recorded.run(), metric="speed")
+
+
+def test_what_nobody_beats(recorded: ModuleType) -> None:
+    """The front equals that by brute force, with ties; a comparison has one point a candidate."""
+    draw = np.random.default_rng(0)
+    x, y = draw.integers(0, 6, (2, 40)).astype(float)
+    slow = [
+        not any(a <= p and b <= q and (a, b) != (p, q) for a, b in zip(x, y, strict=True))
+        for p, q in zip(x, y, strict=True)
+    ]
+    assert sweeps.unbeaten(x, y).tolist() == slow
+    runs = {"as it is": recorded.run(), "again": recorded.run("scenario.seed=9")}
+    comparison = SimpleNamespace(table=pd.DataFrame(), runs=runs, names=list(runs))
+    found = sweeps.candidates(comparison)
+    summary = recorded.run().summary
+    assert found.energy[0] == pytest.approx(summary["energy_j"]["total"] / summary["requests"]["completed"])
+    legend = plots.frontier(comparison).get_legend()
+    assert legend is not None
+    assert {text.get_text() for text in legend.get_texts()} >= set(runs)
+
+
+# -- what cannot be drawn ---------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_told_in_a_sentence(recorded: ModuleType, tmp_path: Path) -> None:
+    """Missing tables, kinds that do not fit, unknown names and endings, nothing to draw."""
+    bare = recorded.run("output.tables=[requests]", "output.sample=null", "deployments.1.prefix_cache=false")
+    with pytest.raises(ResultsError, match=r"no table 'resources'.*output.tables=\[requests, resources\]"):
+        plots.queue(bare)
+    with pytest.raises(ResultsError, match="prefix_cache: true"):
+        plots.cache(bare)
+    with pytest.raises(ResultsError, match="'load' is of a sweep; this is a run"):
+        plots.load(bare)
+    with pytest.raises(ResultsError, match="no pictures of a int"):
+        plots.load(3)
+    with pytest.raises(ResultsError, match="did you mean 'ttft'"):
+        plots.save(bare, ["tttf"], tmp_path / "a.svg")
+    with pytest.raises(ResultsError, match=r"must end in \.svg, \.pdf, \.png"):
+        plots.save(bare, ["ttft"], tmp_path / "a.gif")
+    with pytest.raises(ResultsError, match="cannot write"):
+        plots.save(bare, ["ttft"], tmp_path / "no" / "a.svg")
+    with pytest.raises(ResultsError, match="no request was completed after the warm-up"):
+        plots.ttft(recorded.run("scenario.duration=2.2 s", "scenario.warmup=2.1 s"))
+    assert {plot.name for plot in plots.drawable(bare)} == {
+        "ttft",
+        "tpot",
+        "e2e",
+        "phases",
+        "distribution",
+        "cache",
+        "topology",
+    }
+    assert "queue, running, kv" in plots.missing(bare)
+    assert plots.missing(recorded.run()) == ""
