@@ -20,7 +20,7 @@ import edgesim
 from edgesim.cli import main
 from edgesim.errors import ResultsError
 from edgesim.experiment import Plan
-from edgesim.report.page import render, write
+from edgesim.report.page import render, single, write
 from edgesim.scenario import load
 
 SCENARIO = {
@@ -57,6 +57,12 @@ def run_of(fakes: ModuleType, rows: np.ndarray, **changes: Any) -> Any:
     }
     info = fakes.info(**(names | changes))
     return Plan(load(SCENARIO), build=lambda *_: fakes.FakeSimulation(rows, info=info)).run()
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without pictures, which take most of the time."""
+    monkeypatch.setattr(single, "pictures", lambda _: ([], ""))
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,17 @@ def test_verdicts_come_first_and_everything_follows(page: Path) -> None:
     assert "llm: llama-3.1-70b" in html
 
 
+def test_pictures_stand_in_the_file(page: Path) -> None:
+    """Each plot that fits is there once, with a text for those who cannot see it, and ids of its own."""
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<figure>") == html.count("<figcaption>") >= 4
+    drawn = re.findall(r"<figure>(.*?)<figcaption>", html, re.DOTALL)
+    assert all('aria-label="' in each or 'alt="' in each for each in drawn)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert "output.tables=[requests, resources]" in html  # what to record for more
+
+
 def test_nothing_is_fetched(page: Path) -> None:
     """No address occurs in any place that a browser loads from, and the page forbids it to itself."""
     html = page.read_text(encoding="utf-8")
@@ -112,7 +129,7 @@ def test_nothing_is_fetched(page: Path) -> None:
     assert "default-src 'none'" in html
 
 
-def test_text_of_the_scenario_cannot_break_the_page(fakes: ModuleType) -> None:
+def test_text_of_the_scenario_cannot_break_the_page(fakes: ModuleType, bare: None) -> None:
     """Names with markup in them are shown as they are."""
     html = render(run_of(fakes, fakes.requests(300), workloads=["</script><b>", "code"]))
     assert "known &lt;b&gt;" in html
@@ -120,7 +137,7 @@ def test_text_of_the_scenario_cannot_break_the_page(fakes: ModuleType) -> None:
     assert "</script><b>" in data(html)["names"]["workload"]
 
 
-def test_a_large_run_carries_the_worst_and_a_spread(fakes: ModuleType) -> None:
+def test_a_large_run_carries_the_worst_and_a_spread(fakes: ModuleType, bare: None) -> None:
     """Of 30,000 requests 2,000 are carried; the 100 slowest are among them, and the page says so."""
     rows = fakes.requests(30_000, every=0.03)
     run = run_of(fakes, rows)
@@ -144,7 +161,7 @@ def test_the_phases_of_a_carried_request_add_up(page: Path) -> None:
     assert set(columns["replication"]) == {0, 1}
 
 
-def test_the_topology_shows_who_was_busy(fakes: ModuleType) -> None:
+def test_the_topology_shows_who_was_busy(fakes: ModuleType, bare: None) -> None:
     """Boxes carry the utilisation of the summary, links what they carried."""
     html = render(run_of(fakes, fakes.requests(500)))
     lines = re.findall(r'data-lines="([^"]*)"', html)
@@ -156,7 +173,7 @@ def test_the_topology_shows_who_was_busy(fakes: ModuleType) -> None:
     assert "cloud[0]-&gt;edge: 75 % busy" in link
 
 
-def test_a_run_without_requests_has_a_page(fakes: ModuleType) -> None:
+def test_a_run_without_requests_has_a_page(fakes: ModuleType, bare: None) -> None:
     """Nothing happened: the page says so, and nothing divides by zero."""
     html = render(run_of(fakes, fakes.requests(3)[:0]))
     assert "not measured" in html
@@ -205,7 +222,7 @@ def sweep() -> Any:
     )
 
 
-def test_a_sweep_names_its_best_points() -> None:
+def test_a_sweep_names_its_best_points(bare: None) -> None:
     """Means over replications, the best point by metric, failed points, all points as a table."""
     html = render(sweep())
     assert "1 of 4 points meet all objectives" in html
@@ -216,7 +233,7 @@ def test_a_sweep_names_its_best_points() -> None:
     assert "labels" not in html
 
 
-def test_a_comparison_tells_which_differences_are_real() -> None:
+def test_a_comparison_tells_which_differences_are_real(bare: None) -> None:
     """Real ones in words, all of them in the table."""
     import pandas as pd
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import re
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import EdgesimError
@@ -28,12 +26,12 @@ def pictures(found: Any) -> tuple[list[tuple[str, str]], str]:
         Pairs of what a picture shows and its SVG (an image, where the SVG would be too large), and a sentence about
         pictures that are lacking, if any are.
     """
-    if find_spec("edgesim.report.plots") is None:
-        return [], ""
-    plots, style = import_module("edgesim.report.plots.page"), import_module("edgesim.report.style")
+    from edgesim.report import style  # noqa: PLC0415 - pictures come last
+    from edgesim.report.plots.page import drawable, missing  # noqa: PLC0415
+
     drawn: list[tuple[str, str]] = []
     left = TOGETHER
-    for plot in plots.drawable(found):
+    for plot in drawable(found):
         with style.styled():
             figure = style.figure(plot.size)
             try:
@@ -45,8 +43,7 @@ def pictures(found: Any) -> tuple[list[tuple[str, str]], str]:
             return drawn, "There are more pictures than fit into this file; `edgesim plot` draws them."
         left -= len(picture)
         drawn.append((plot.text, picture))
-    lacking: str = plots.missing(found)
-    return drawn, lacking
+    return drawn, missing(found)
 
 
 def _picture(figure: Figure, name: str, title: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from edgesim.results.series import series
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Kind = Literal["replica", "link"]
 
 
 class Recorded:
@@ -17,10 +21,10 @@ class Recorded:
 
     def __init__(self, resources: pd.DataFrame) -> None:
         self._resources = resources
-        self._wide: dict[tuple[str, str], pd.DataFrame] = {}
+        self._wide: dict[tuple[Kind, str], pd.DataFrame] = {}
 
     def within(
-        self, kind: str, column: str, start: float, end: float, names: set[str] | None = None
+        self, kind: Kind, column: str, start: float, end: float, names: set[str] | None = None
     ) -> pd.DataFrame | None:
         """Answer a column within an interval: a row per sample, a column per replica or link.
 
@@ -47,12 +51,7 @@ class Recorded:
             return set()
         return set(rows.loc[rows["tier"].astype(object) == tier, "name"].astype(str))
 
-    def _over_time(self, kind: str, column: str) -> pd.DataFrame:
+    def _over_time(self, kind: Kind, column: str) -> pd.DataFrame:
         if (kind, column) not in self._wide:
-            rows = self._resources[self._resources["kind"] == kind]
-            wide = rows.assign(name=rows["name"].astype(str)).pivot_table(
-                index="t", columns="name", values=column, aggfunc="last", dropna=False
-            )
-            every = sorted(set(self._resources["t"]))
-            self._wide[kind, column] = wide.reindex(every).ffill()
+            self._wide[kind, column] = series(self._resources, column, kind)
         return self._wide[kind, column]
