@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine makes slow inputs, not wrong ones.
+settings.register_profile("edgesim", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("edgesim")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
