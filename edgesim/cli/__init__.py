@@ -8,8 +8,10 @@ from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
+from edgesim.cli.explain import explain
 from edgesim.cli.plot import plot, trace
 from edgesim.cli.policies import policies
+from edgesim.cli.report import report
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
 from edgesim.cli.verify import verify
@@ -30,6 +32,8 @@ def show_version() -> None:
 
 for command in (
     run,
+    explain,
+    report,
     validate,
     show,
     init,

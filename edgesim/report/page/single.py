@@ -1,0 +1,334 @@
+"""The sections of a run's page: verdicts first, then numbers, pictures, explanation, topology, requests, origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import EdgesimError
+from edgesim.metrics import METRICS, RATES
+from edgesim.report.console import objective, quantity
+from edgesim.report.page import markup
+from edgesim.report.page.markup import Cell, text
+from edgesim.report.page.pictures import pictures
+from edgesim.report.page.sample import sample
+from edgesim.report.page.topology import drawing
+from edgesim.studies.explanation.explain import explanation_of
+from edgesim.studies.explanation.subject import SEQUENCE, subject_of
+from edgesim.units import format_grams, format_joules, format_percent, format_seconds, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from edgesim.results import Run, RunSet
+    from edgesim.studies.explanation import Explanation
+    from edgesim.studies.explanation.subject import Subject
+
+Json = dict[str, Any]
+Section = tuple[str, str, str]
+
+STATISTICS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
+AWAY: Final = ("rejected", "failed", "abandoned")
+
+
+def sections(run: Run | RunSet) -> tuple[str, str, list[Section]]:
+    """Answer the title of a run's page, a line about it, and its sections."""
+    subject = subject_of(run)
+    explained = explanation_of(subject, finished=run.finished)
+    parts = [
+        ("objectives", "Objectives", objectives(run)),
+        ("summary", "Summary", summary(run, explained)),
+        ("bottlenecks", "Why", why(explained)),
+        ("pictures", "Pictures", gallery(run)),
+        ("topology", "Topology", topology(run, subject)),
+        ("timeline", "Timeline", timeline(subject)),
+        ("requests", "Requests", requests()),
+        ("origin", "Origin", origin(run)),
+    ]
+    many = f", {subject.replications} replications" if subject.replications > 1 else ""
+    manifest = run.manifest
+    about = [f"seed {manifest.get('seed')}", f"{format_seconds(subject.duration_s)} simulated{many}"]
+    if subject.warmup_s:
+        about.append(f"the first {format_seconds(subject.warmup_s)} not measured")
+    about.append(str(manifest.get("started_at", ""))[:10])
+    return subject.name, " · ".join(filter(None, about)), [part for part in parts if part[2]]
+
+
+def objectives(run: Run | RunSet) -> str:
+    """Say of each objective whether it was met."""
+    rows = run.summary["slo"]
+    if not rows:
+        return markup.section(
+            "objectives", "Objectives", "<p>The scenario states no objectives (<code>slo:</code>).</p>"
+        )
+    missed = sum(row["met"] is False for row in rows)
+    judged = sum(row["met"] is not None for row in rows)
+    lead = (
+        f"All {judged} objectives are met." if not missed else f"{missed} of {judged} objectives are missed."
+    )
+    cards = "".join(_verdict(row) for row in rows)
+    return markup.section("objectives", "Objectives", f"<p class=lead>{lead}</p><ul class=cards>{cards}</ul>")
+
+
+def _verdict(row: Json) -> str:
+    kind, word = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("open", "measured")}[
+        row["met"]
+    ]
+    share = row["statistic"] in ("attainment", "within")
+    value = "not measured" if row["value"] is None else format_percent(row["value"])
+    if row["value"] is not None and not share:
+        value = quantity(row["value"], row["unit"])
+    notes = []
+    if row["attainment"] is not None:
+        notes.append(f"{format_percent(row['attainment'])} of requests keep the limit")
+    if row["turned_away"]:
+        notes.append(f"{format_percent(row['turned_away'])} were turned away")
+    return (
+        f"<li class={kind}><span class=word>{word}</span><strong>{text(value)}</strong>"
+        f"<span>{text(objective(row))}</span><small>{text('; '.join(notes))}</small></li>"
+    )
+
+
+def summary(run: Run | RunSet, explained: Explanation) -> str:
+    """Counts, rates, joules and dollars as tiles; metrics, tiers and workloads as tables."""
+    found = run.summary
+    warnings = [f"Unstable: {found['stability'].removeprefix('unstable: ')}."] if not found["stable"] else []
+    warnings += found["notes"]
+    if not run.finished:
+        warnings.append(f"The run was {run.manifest.get('exit_state')}: it did not reach its end.")
+    lead = markup.paragraphs(explained.parts[0].sentences)
+    warned = "".join(f"<p class=warning role=note>{text(warning)}</p>" for warning in warnings)
+    tiles = "".join(
+        f"<li><strong>{text(value)}</strong><span>{text(name)}</span></li>" for name, value in _tiles(found)
+    )
+    return markup.section(
+        "summary", "Summary", lead, warned, f"<ul class=tiles>{tiles}</ul>", _metrics(found), _groups(found)
+    )
+
+
+def _tiles(found: Json) -> list[tuple[str, str]]:
+    counts, rates = found["requests"], found["rates"]
+    tiles = [("requests arrived", f"{counts['arrived']:,}"), ("completed", f"{counts['completed']:,}")]
+    tiles += [(name, f"{counts[name]:,}") for name in (*AWAY, "unfinished") if counts[name]]
+    for name in RATES:
+        if rates[name] is not None:
+            label = name.removesuffix("_rps").removesuffix("_per_s").replace("_", " ")
+            tiles.append((label, f"{markup.number(rates[name])}/s"))
+    tiles.append(("energy", format_joules(found["energy_j"]["total"])))
+    tiles.append(("cost", format_usd(found["cost_usd"])))
+    if found["carbon_g"] is not None:
+        tiles.append(("CO2", format_grams(found["carbon_g"])))
+    return tiles
+
+
+def _metrics(found: Json) -> str:
+    """All metrics that are more than zeros; with replications the half-width of the mean's interval."""
+    intervals = found.get("replications", {}).get("metrics", {})
+    rows: list[list[Cell]] = []
+    for name, values in found["metrics"].items():
+        if (
+            not values["count"]
+            or not values["max"]
+            or (name == "quality" and values["min"] == values["max"] == 1)
+        ):
+            continue
+        row: list[Cell] = [name]
+        for statistic in STATISTICS:
+            shown = "-" if values[statistic] is None else _written(values[statistic], values["unit"])
+            half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
+            if statistic == "mean" and half is not None:
+                shown += f" ± {_written(half, values['unit'])}"
+            row.append((shown, values[statistic]))
+        rows.append([*row, METRICS[name].text])
+    head = ["metric", f"mean{' ± 95 %' if intervals else ''}", *STATISTICS[1:], "meaning"]
+    return markup.table(head, rows, "Metrics of the completed requests", hidden=False) if rows else ""
+
+
+def _written(value: float, unit: str) -> str:
+    return f"{markup.number(value)} {unit}" if unit == "tokens" else quantity(value, unit)
+
+
+def _groups(found: Json) -> str:
+    """Tiers and workloads, a row each."""
+    tables = []
+    for by, title in (("tier", "Tiers"), ("workload", "Workloads")):
+        groups: Mapping[str, Json] = found["by"][by]
+        if len(groups) < (2 if by == "workload" else 1):
+            continue
+        rows: list[list[Cell]] = []
+        for name, group in groups.items():
+            metrics, busy = group["metrics"], group.get("fleet", {}).get("utilisation")
+            row: list[Cell] = [name, (f"{group['requests']['completed']:,}", group["requests"]["completed"])]
+            for metric, statistic in (("ttft", "p50"), ("ttft", "p95"), ("tpot", "p50"), ("e2e", "p95")):
+                value = metrics[metric][statistic]
+                row.append(("-" if value is None else format_seconds(value), value))
+            if by == "tier":
+                row.append(("-" if busy is None else format_percent(busy), busy))
+            energy = metrics["energy"]["mean"]
+            row += [
+                ("-" if energy is None else format_joules(energy), energy),
+                (format_usd(group["cost_usd"]), group["cost_usd"]),
+            ]
+            rows.append(row)
+        busy_head = ["busy"] if by == "tier" else []
+        head = [
+            by,
+            "completed",
+            "ttft p50",
+            "ttft p95",
+            "tpot p50",
+            "e2e p95",
+            *busy_head,
+            "J per request",
+            "cost",
+        ]
+        tables.append(markup.table(head, rows, title, hidden=False))
+    return "".join(tables)
+
+
+def why(explained: Explanation) -> str:
+    """The explanation: sentences in sight, tables folded away."""
+    parts = []
+    for part in explained.parts[1:]:
+        strip = _strip(part.tables["bottlenecks"]) if "bottlenecks" in part.tables else ""
+        folded = "".join(
+            markup.details(f"Table: {name.replace('_', ' ')}", markup.frame(table, f"{part.title}: {name}"))
+            for name, table in part.tables.items()
+            if len(table)
+        )
+        parts.append(f"<h3>{text(part.title)}</h3>{strip}{markup.paragraphs(part.sentences)}{folded}")
+    return markup.section("bottlenecks", "Why it came out like this", *parts)
+
+
+def _strip(table: pd.DataFrame) -> str:
+    """The bottleneck of each interval as a strip of colours, which the sentences below it put into words."""
+    whole = float(table["end_s"].max())
+    parts = "".join(
+        f'<i style="flex:{row["end_s"] - row["start_s"]:g};background:var(--{row["phase"] or "rule"})"'
+        f' title="{text(format_seconds(row["start_s"]))} to {text(format_seconds(row["end_s"]))}:'
+        f' {text(row["bottleneck"])}"></i>'
+        for row in table.to_dict(orient="records")
+    )
+    phases = [str(phase) for phase in dict.fromkeys(table["phase"]) if phase]
+    legend = "".join(f"<li><span class=swatch data-phase={phase}></span>{phase}</li>" for phase in phases)
+    label = f"Bottleneck from 0 s to {format_seconds(whole)}: {', then '.join(phases)}; told below"
+    return (
+        f'<div class=strip role="img" aria-label="{text(label)}">{parts}</div><ul class=legend>{legend}</ul>'
+    )
+
+
+def gallery(found: Any) -> str:
+    """Pictures, if there are any."""
+    drawn, lacking = pictures(found)
+    shown = "".join(
+        f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>" for caption, picture in drawn
+    )
+    if not drawn:
+        return ""
+    note = f"<p class=note>{text(lacking[:1].upper() + lacking[1:])}</p>" if lacking else ""
+    return markup.section("pictures", "Pictures", f"<div class=gallery>{shown}</div>{note}")
+
+
+def topology(run: Run | RunSet, subject: Subject) -> str:
+    """The topology to explore, if the scenario can still be read."""
+    try:
+        content = drawing(run.scenario, subject)
+    except EdgesimError as error:
+        first = str(error).strip().splitlines()[0]
+        content = f"<p>The scenario cannot be read here ({text(first)}), so there is no drawing.</p>"
+        return markup.section("topology", "Topology", content)
+    hint = (
+        "Bars show how much of the time a group computed, lines are as thick as their traffic."
+        " Point at a group or link, or move to it with Tab, to see its figures."
+    )
+    return markup.section(
+        "topology",
+        "Topology",
+        f"<p>{hint}</p><div class=explore><div class=wide>{content}</div>"
+        '<div id="topology-told" class="told" role="status" aria-live="polite">Nothing is selected.</div></div>',
+    )
+
+
+def timeline(subject: Subject) -> str:
+    """A canvas on which the script draws the requests, with buttons for all it can do."""
+    legend = "".join(f"<li><span class=swatch data-phase={phase}></span>{phase}</li>" for phase in SEQUENCE)
+    buttons = "".join(
+        f'<button type="button" data-does="{does}" aria-label="{label}">{mark}</button>'
+        for does, label, mark in (
+            ("in", "Zoom in", "+"),
+            ("out", "Zoom out", "\N{MINUS SIGN}"),
+            ("left", "Earlier", "←"),
+            ("right", "Later", "→"),
+            ("all", "Show everything", "All"),
+        )
+    )
+    choices = "".join(f"<option value={number}>{number}</option>" for number in range(subject.replications))
+    chooser = f"<label>Replication <select id=replication>{choices}</select></label>"
+    return markup.section(
+        "timeline",
+        "Timeline of the requests",
+        "<p>A bar for each request from arrival to end, in the colours of its phases. Drag to move; with the keyboard:"
+        " arrows move, + and - zoom, 0 shows everything. The table below has the same in numbers.</p>",
+        f"<ul class=legend>{legend}</ul>",
+        f'<div class=controls role="group" aria-label="Timeline">{buttons}{chooser if subject.replications > 1 else ""}'
+        '<output id="timeline-span"></output></div>',
+        '<div class=lanes><canvas id="timeline-canvas" tabindex="0" role="img" '
+        'aria-label="Timeline of the requests; the table below has the same in numbers"></canvas></div>',
+        '<p id="timeline-told" class="told" role="status" aria-live="polite">Point at a bar to see its request.</p>',
+        markup.embedded("requests-data", sample(subject)),
+    )
+
+
+def requests() -> str:
+    """The frame of the table of requests, which the script fills."""
+    return markup.section(
+        "requests",
+        "Requests",
+        '<p id="requests-said"></p>',
+        "<noscript><p>This table needs the script of this page; requests.parquet has all of it.</p></noscript>",
+        '<div class=controls><label>Contains <input id="requests-filter" type="search" '
+        'placeholder="e.g. edge, unfinished, 401"></label>'
+        '<label>Status <select id="requests-status"><option value="">all</option></select></label>'
+        '<label>Tier <select id="requests-tier"><option value="">all</option></select></label>'
+        '<output id="requests-count" aria-live="polite"></output></div>',
+        '<div class=wide role="region" tabindex="0" aria-label="Table of requests">'
+        '<table id="requests-table"><caption class=unseen>Requests</caption><thead></thead><tbody></tbody>'
+        "</table></div>",
+        '<div class=controls role="group" aria-label="Pages"><button type="button" id="requests-back">Previous</button>'
+        '<output id="requests-page"></output><button type="button" id="requests-next">Next</button></div>',
+    )
+
+
+def origin(found: Any) -> str:
+    """How to get the same again."""
+    return markup.section("origin", "Scenario and origin", provenance(found, opened=True))
+
+
+def provenance(found: Any, *, opened: bool = False) -> str:
+    """The scenario, and how the result came about."""
+    manifest = {key: value for key, value in found.manifest.items() if not isinstance(value, list | dict)}
+    rows = [[key, _plain(value)] for key, value in manifest.items() if value is not None]
+    rows += [
+        [f"{name} version", str(version)] for name, version in found.manifest.get("versions", {}).items()
+    ]
+    content = markup.details(
+        "How it came about", markup.table(["what", "value"], rows, "Manifest"), opened=opened
+    )
+    try:
+        yaml = found.scenario.resolved_yaml()
+    except (EdgesimError, AttributeError):
+        yaml = ""
+    asked = found.folder / "sweep.yaml" if getattr(found, "folder", None) else None
+    if asked and asked.is_file():
+        sweep = text(asked.read_text(encoding="utf-8"))
+        content += markup.details("Sweep, as it was asked for", f"<pre tabindex=0>{sweep}</pre>")
+    if yaml:
+        content += markup.details(
+            "Scenario, with everything spelled out", f"<pre tabindex=0>{text(yaml)}</pre>"
+        )
+    return content
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Studies: from runs to answers."""

@@ -1,0 +1,82 @@
+"""Explaining a run: what happened, why objectives were missed, what held requests up, where everything went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edgesim.studies.explanation.bottlenecks import bottlenecks
+from edgesim.studies.explanation.misses import misses
+from edgesim.studies.explanation.part import Explanation, Part
+from edgesim.studies.explanation.shares import cost, energy, time
+from edgesim.studies.explanation.subject import subject_of
+from edgesim.studies.explanation.worst import worst
+from edgesim.units import format_seconds
+
+if TYPE_CHECKING:
+    from edgesim.results import Run, RunSet
+    from edgesim.studies.explanation.subject import Subject
+
+FEW: Final = 100
+"""Below so many measured requests percentiles are mostly chance."""
+
+
+def explain(run: Run | RunSet, *, intervals: int | None = None, count: int = 10) -> Explanation:
+    """Explain why a run came out as it did.
+
+    Everything is computed from the run's tables and summary; nothing is simulated. Requests of all replications
+    are taken together.
+
+    Args:
+        run: A run or set of replications, stored or in memory.
+        intervals: Intervals in which bottlenecks are looked for; by default 10 to 20, by the number of requests.
+        count: How many of the worst requests to list.
+
+    Raises:
+        ResultsError: It is no run, or its table of requests lacks columns.
+    """
+    return explanation_of(subject_of(run), finished=run.finished, intervals=intervals, count=count)
+
+
+def explanation_of(
+    subject: Subject, *, finished: bool = True, intervals: int | None = None, count: int = 10
+) -> Explanation:
+    """Explain requests that were gathered before."""
+    parts = [
+        _overview(subject, finished=finished),
+        misses(subject),
+        bottlenecks(subject, intervals),
+        time(subject),
+        energy(subject),
+        cost(subject),
+        worst(subject, count),
+    ]
+    many = f", {subject.replications} replications" if subject.replications > 1 else ""
+    return Explanation(f"{subject.name}{many}", parts)
+
+
+def _overview(subject: Subject, *, finished: bool) -> Part:
+    """Say what happened, and how far it can be trusted."""
+    counts, summary = subject.summary["requests"], subject.summary
+    sentences = [
+        (
+            f"{counts['arrived']:,} requests arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,}"
+            f" were completed, {counts['unfinished']:,} were still under way at the end."
+        )
+    ]
+    if not finished:
+        sentences.append("The run did not reach its end; this is about the part that it finished.")
+    if not summary["stable"]:
+        sentences.append(
+            f"It is unstable: {summary['stability'].removeprefix('unstable: ')}. Latencies grow with the length of"
+            " the run, so they say how long it was rather than how fast the system is."
+        )
+    elif len(subject.completed) < FEW:
+        sentences.append(
+            f"Only {len(subject.completed)} completed requests were measured, so high percentiles are mostly chance:"
+            " run longer or with more replications."
+        )
+    if subject.resources is None:
+        sentences.append(
+            "Queues, memory and links were not recorded over time; bottlenecks are read from the requests alone."
+        )
+    return Part("What happened", sentences)

@@ -1,0 +1,135 @@
+"""What is explained: the requests of a run, or of all its replications, and what its summary says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from edgesim.errors import ResultsError
+from edgesim.metrics import METRICS
+from edgesim.records import PHASES
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from edgesim.results import Run, RunSet
+
+    Values = NDArray[np.float64]
+
+Json = dict[str, Any]
+
+SEQUENCE: Final = ("decision", "backoff", "uplink", "queue", "prefill", "decode", "stall", "downlink")
+"""Phases in the order in which a request goes through them; a stall, which interrupts, is told after what it held."""
+
+WAITING: Final = frozenset(PHASES) - {"prefill", "decode"}
+"""Phases in which nothing is computed for a request."""
+
+_NEEDED: Final = (
+    "request", "workload", "replica", "tier", "status", "prompt_tokens", "output_tokens", "arrived_at",
+    "first_scheduled_at", "first_token_server_at", "first_token_at", "finished_at", *PHASES,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A run, or the replications of a scenario taken together.
+
+    Attributes:
+        name: Name of the scenario.
+        summary: Its summary.
+        requests: A row per request of all replications.
+        replications: How many there are.
+        resources: Time series of replicas and links; None if there are none.
+        legs: A row per attempt; None if they were not recorded.
+    """
+
+    name: str
+    summary: Json
+    requests: pd.DataFrame
+    replications: int = 1
+    resources: pd.DataFrame | None = None
+    legs: pd.DataFrame | None = None
+
+    @cached_property
+    def duration_s(self) -> float:
+        """Simulated time [s]."""
+        return float(self.summary["engine"]["simulated_s"])
+
+    @cached_property
+    def warmup_s(self) -> float:
+        """Requests that arrived before this are not measured [s]."""
+        return float(self.summary["warmup"]["seconds"])
+
+    @cached_property
+    def limits(self) -> dict[str, float]:
+        """Metric -> limit for a single request, as the objectives set it."""
+        return {row["metric"]: row["limit"] for row in self.summary["slo"] if row["limit"] is not None}
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """Requests that arrived after the warm-up."""
+        return self.requests[self.requests["arrived_at"] >= self.warmup_s]
+
+    @cached_property
+    def completed(self) -> pd.DataFrame:
+        """Those of them that were completed: what metrics are about."""
+        return self.measured[self.measured["status"] == "completed"]
+
+
+def subject_of(run: Run | RunSet) -> Subject:
+    """Gather what an explanation needs of a run.
+
+    Raises:
+        ResultsError: It is no run, or its table lacks columns.
+    """
+    if not hasattr(run, "requests") or not hasattr(run, "summary"):
+        kind = type(run).__name__
+        raise ResultsError(
+            f"a {kind.lower()} holds many runs; explain one of them, such as the folder points/0000 of a sweep"
+        )
+    requests = run.requests
+    missing = [name for name in _NEEDED if name not in requests.columns]
+    if missing:
+        place = f"'{run.folder}'" if run.folder else "the run"
+        raise ResultsError(
+            f"the requests of {place} lack {', '.join(missing)}: another version wrote them;"
+            " run its scenario.yaml again"
+        )
+    name = str(run.manifest.get("scenario") or "run")
+    replications = len(run) if hasattr(run, "__len__") else 1
+    return Subject(
+        name,
+        run.summary,
+        requests,
+        replications,
+        _table(run, "resources", {"t", "kind", "name", "utilisation"}),
+        _table(run, "legs", {"tier", "network_energy_j"}),
+    )
+
+
+def _table(run: Run | RunSet, name: str, needed: set[str]) -> pd.DataFrame | None:
+    """Answer a table that may not have been recorded."""
+    try:
+        table: pd.DataFrame | None = getattr(run, name, None)
+    except (ResultsError, KeyError):
+        return None
+    return table if table is not None and len(table) and needed <= set(table.columns) else None
+
+
+def values_of(metric: str, requests: pd.DataFrame) -> Values:
+    """Answer a metric of each request; NaN where it does not exist."""
+    columns = {
+        name: requests[name].to_numpy(dtype=np.float64, na_value=np.nan) for name in METRICS[metric].columns
+    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(METRICS[metric].formula(columns), np.float64)
+
+
+def spent(requests: pd.DataFrame) -> Values:
+    """Answer how long each request took, of an unfinished one so far [s]."""
+    total: Values = requests[list(PHASES)].to_numpy(dtype=np.float64).sum(axis=1)
+    return total

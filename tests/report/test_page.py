@@ -1,0 +1,460 @@
+"""Tests of the report page: what it says, in the file and in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edgesim
+from edgesim.cli import main
+from edgesim.errors import ResultsError
+from edgesim.experiment import Plan
+from edgesim.report.page import render, single, write
+from edgesim.scenario import load
+
+SCENARIO = {
+    "scenario": {"name": "known <b>", "duration": "1000 s"},
+    "topology": {
+        "nodes": {
+            "edge": {"tier": "edge", "accelerator": "nvidia-l4"},
+            "cloud": {"tier": "cloud", "accelerator": "nvidia-h100-sxm", "count": 2},
+        },
+        "links": [{"between": ["edge", "cloud"], "kind": "fibre"}],
+    },
+    "deployments": [
+        {"llm": "llama-3.1-8b", "weights": "int8", "on": "edge"},
+        {"llm": "llama-3.1-8b", "on": "cloud"},
+    ],
+    "workloads": {
+        "chat": {
+            "from": "edge",
+            "arrivals": {"kind": "poisson", "rate": "1/s"},
+            "prompt_tokens": 100,
+            "output_tokens": 10,
+        }
+    },
+    "slo": {"ttft": {"p95": "1 s"}, "e2e": {"mean": "10 s"}},
+}
+
+
+def run_of(fakes: ModuleType, rows: np.ndarray, **changes: Any) -> Any:
+    """A run in memory that consists of these records."""
+    names = {
+        "replica_names": ["edge/0", "cloud[0]/0", "cloud[1]/0"],
+        "replica_nodes": ["edge", "cloud[0]", "cloud[1]"],
+        "link_names": ["edge->cloud[0]", "cloud[0]->edge"],
+    }
+    info = fakes.info(**(names | changes))
+    return Plan(load(SCENARIO), build=lambda *_: fakes.FakeSimulation(rows, info=info)).run()
+
+
+@pytest.fixture
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages without pictures, which take most of the time."""
+    monkeypatch.setattr(single, "pictures", lambda _: ([], ""))
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two replications of the quickstart, stored."""
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    sets = ["scenario.duration=20 s", "scenario.warmup=2 s", "workloads.chat.arrivals.rate=15/s"]
+    edgesim.simulate("quickstart", sets=sets, replications=2, out=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(stored: Path) -> Path:
+    """The page of that."""
+    found = CliRunner().invoke(main, ["report", str(stored)])
+    assert found.exit_code == 0, found.output
+    assert found.stdout.startswith(f"wrote {stored / 'report.html'} (")
+    return stored / "report.html"
+
+
+def sections(html: str) -> list[str]:
+    """Names of the sections, in order."""
+    return re.findall(r'<section id="([a-z]+)"', html)
+
+
+def data(html: str) -> dict[str, Any]:
+    """The requests that a page carries."""
+    found = re.search(r'<script type="application/json" id="requests-data">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+# --- the file -----------------------------------------------------------------------------------------------
+
+
+def test_verdicts_come_first_and_everything_follows(page: Path) -> None:
+    """The sections are there in their order, and the menu leads to each of them."""
+    html = page.read_text(encoding="utf-8")
+    names = [name for name in sections(html) if name != "pictures"]
+    assert names == ["objectives", "summary", "bottlenecks", "topology", "timeline", "requests", "origin"]
+    assert re.findall(r'<a href="#([a-z]+)">', html) == sections(html)
+    assert "objectives are missed" in html or "objectives are met" in html
+    assert "scenario_sha256" in html
+    assert "llm: llama-3.1-70b" in html
+
+
+def test_pictures_stand_in_the_file(page: Path) -> None:
+    """Each plot that fits is there once, with a text for those who cannot see it, and ids of its own."""
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<figure>") == html.count("<figcaption>") >= 4
+    drawn = re.findall(r"<figure>(.*?)<figcaption>", html, re.DOTALL)
+    assert all('aria-label="' in each or 'alt="' in each for each in drawn)
+    ids = re.findall(r'\bid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+    assert "output.tables=[requests, resources]" in html  # what to record for more
+
+
+def test_nothing_is_fetched(page: Path) -> None:
+    """No address occurs in any place that a browser loads from, and the page forbids it to itself."""
+    html = page.read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href|action|data)\s*=\s*"(?!#|data:)[^"]*"', html)
+    assert "@import" not in html
+    assert "url(" not in re.sub(r"url\(#", "", html)
+    assert "default-src 'none'" in html
+
+
+def test_text_of_the_scenario_cannot_break_the_page(fakes: ModuleType, bare: None) -> None:
+    """Names with markup in them are shown as they are."""
+    html = render(run_of(fakes, fakes.requests(300), workloads=["</script><b>", "code"]))
+    assert "known &lt;b&gt;" in html
+    assert "<b>" not in html
+    assert "</script><b>" in data(html)["names"]["workload"]
+
+
+def test_a_large_run_carries_the_worst_and_a_spread(fakes: ModuleType, bare: None) -> None:
+    """Of 30,000 requests 2,000 are carried; the 100 slowest are among them, and the page says so."""
+    rows = fakes.requests(30_000, every=0.03)
+    run = run_of(fakes, rows)
+    html = render(run)
+    found = data(html)
+    carried = set(found["columns"]["request"])
+    assert len(carried) == 2000
+    done = run.requests[run.requests["status"] == "completed"]
+    ttft = (done["first_token_at"] - done["arrived_at"]).to_numpy()
+    assert set(done["request"].to_numpy()[np.argsort(-ttft)[:100]]) <= carried
+    assert "Shown are 2,000 of 30,000 requests" in found["said"]
+    arrived = np.array(found["columns"]["arrived"])
+    assert np.histogram(arrived, 10, (0, 900))[0].min() > 100
+
+
+def test_the_phases_of_a_carried_request_add_up(page: Path) -> None:
+    """What the timeline draws is as long as the request took."""
+    columns = data(page.read_text(encoding="utf-8"))["columns"]
+    phases = np.sum([columns[name] for name in data(page.read_text(encoding="utf-8"))["phases"]], axis=0)
+    assert phases == pytest.approx(np.array(columns["e2e"]), rel=1e-4, abs=1e-4)
+    assert set(columns["replication"]) == {0, 1}
+
+
+def test_the_topology_shows_who_was_busy(fakes: ModuleType, bare: None) -> None:
+    """Boxes carry the utilisation of the summary, links what they carried."""
+    html = render(run_of(fakes, fakes.requests(500)))
+    lines = re.findall(r'data-lines="([^"]*)"', html)
+    (edge,) = [each for each in lines if each.startswith("edge, tier edge")]
+    assert "10 % busy" in edge
+    (cloud,) = [each for each in lines if each.startswith("cloud \N{MULTIPLICATION SIGN} 2, tier cloud")]
+    assert "30 % busy" in cloud
+    (link,) = [each for each in lines if each.startswith("edge to cloud, fibre")]
+    assert "cloud[0]-&gt;edge: 75 % busy" in link
+
+
+def test_a_run_without_requests_has_a_page(fakes: ModuleType, bare: None) -> None:
+    """Nothing happened: the page says so, and nothing divides by zero."""
+    html = render(run_of(fakes, fakes.requests(3)[:0]))
+    assert "not measured" in html
+    assert "All 0 requests are shown." in html
+
+
+def test_what_is_no_result_is_refused(stored: Path, tmp_path: Path) -> None:
+    """A wrong object, a wrong folder, a file that cannot be written: a sentence each."""
+    with pytest.raises(
+        ResultsError, match="about a run, a comparison or a sweep, not about a SimpleNamespace"
+    ):
+        render(SimpleNamespace())
+    runner = CliRunner()
+    assert runner.invoke(main, ["report", str(tmp_path)]).exit_code == 2
+    wrong = runner.invoke(main, ["report", str(stored), "-o", str(tmp_path / "no" / "where.html")])
+    assert wrong.exit_code == 2
+    assert "cannot write" in wrong.stderr
+
+
+def sweep() -> Any:
+    """A sweep over two keys, two replications of each point; one point failed."""
+    import pandas as pd
+
+    rows = [
+        {
+            "point": point,
+            "rate": [1.0, 2.0][point % 2],
+            "router": ["near", "quick"][point // 2],
+            "replication": replication,
+            "status": "finished",
+            "error": None,
+            "slo_met": point == 1,
+            "ttft_p95": 0.1 * (point + 1) + 0.01 * replication,
+            "throughput_rps": 5.0 - point,
+            "energy_j": 1500.0,
+        }
+        for point in range(4)
+        for replication in range(2)
+    ]
+    rows.append(rows[0] | {"point": 4, "status": "failed", "error": "out of <memory>"})
+    return SimpleNamespace(
+        table=pd.DataFrame(rows),
+        keys=["rate", "router"],
+        units={"rate": "1/s", "ttft_p95": "s", "throughput_rps": "1/s", "energy_j": "J"},
+        manifest={"scenario": "swept", "labels": ["many"], "seed": 3},
+    )
+
+
+def test_a_sweep_names_its_best_points(bare: None) -> None:
+    """Means over replications, the best point by metric, failed points, all points as a table."""
+    html = render(sweep())
+    assert "1 of 4 points meet all objectives" in html
+    assert "1 points failed, the first one with: out of &lt;memory&gt;" in html
+    assert "Lowest ttft p95: 105 ms at rate = 1/s, router = near." in html
+    assert "Highest throughput: 5/s at rate = 1/s, router = near." in html
+    assert html.count('<th scope="row"') >= 4
+    assert "labels" not in html
+
+
+def test_a_comparison_tells_which_differences_are_real(bare: None) -> None:
+    """Real ones in words, all of them in the table."""
+    import pandas as pd
+
+    columns = "a b metric statistic unit mean_a mean_b difference low high relative p p_adjusted real better"
+    values = [
+        ("near", "quick", "ttft", "p95", "s", 2.0, 1.0, -1.0, -1.2, -0.8, -0.5, 0.001, 0.002, True, "quick"),
+        ("near", "quick", "energy", "mean", "J", 2.0, 2.1, 0.1, -0.2, 0.4, 0.05, 0.5, 0.5, False, ""),
+    ]
+    table = pd.DataFrame(values, columns=columns.split())
+    said = [
+        "quick's ttft p95 is 50 % lower than near's, real",
+        "quick's energy mean is 5 % higher, which may be chance",
+    ]
+    found = SimpleNamespace(
+        table=table, names=["near", "quick"], runs={}, sentences=said, notes=["not <paired>"], confidence=0.95
+    )
+    html = render(found)
+    assert "<h1>near against quick</h1>" in html
+    assert "1 of 2 differences are real" in html
+    assert "quick&#x27;s ttft p95 is 50 % lower" in html
+    assert "not &lt;paired&gt;" in html
+    row = re.search(r'<th scope="row">ttft p95</th>.*?</tr>', html)
+    assert row is not None
+    assert re.findall(r"<td[^>]*>([^<]*)<", row[0]) == [
+        "near", "quick", "2 s", "1 s", "-1 s", "-1.2 s", "-800 ms", "-50 %", "0.002", "yes", "quick",
+    ]  # fmt: skip
+
+
+# --- in a browser -------------------------------------------------------------------------------------------
+
+
+def _browser_module() -> ModuleType:
+    name = "edgesim_test_browser"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).with_name("browser.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium; without one these tests are skipped."""
+    module = _browser_module()
+    path = module.executable()
+    if path is None:
+        pytest.skip(
+            "no Chromium is installed; `apt-get install chromium` brings it, EDGESIM_CHROMIUM names one"
+        )
+    found = module.Browser(path, tmp_path_factory.mktemp("profile"))
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def opened(browser: Any, page: Path) -> Any:
+    """The page of the quickstart in a window of a desktop."""
+    browser.look(width=1280)
+    browser.open(page)
+    return browser
+
+
+ORDER = "[...document.querySelectorAll('#requests-table tbody tr')].map(r => r.cells[0].textContent)"
+ROWS = ORDER.replace("r.cells[0].textContent", "r.textContent")
+SORTED = "[...document.querySelectorAll('#requests-table th[aria-sort]')].filter(h => h.ariaSort != 'none')"
+
+
+def test_it_opens_from_disk_without_a_request_or_a_complaint(opened: Any, page: Path) -> None:
+    """The file itself is all that is asked for, and the console stays empty."""
+    assert [each for each in opened.requested if not each.startswith("data:")] == [page.resolve().as_uri()]
+    assert opened.complaints == []
+    assert opened.ask("document.querySelectorAll('#requests-table tbody tr').length") == 50
+
+
+def test_the_table_sorts_on_click_and_on_enter(opened: Any) -> None:
+    """A click sorts upward, Enter on the same button downward, and `aria-sort` says so."""
+    opened.click("#requests-table thead th:nth-child(1) button")
+    numbers = [int(each) for each in opened.ask(ORDER)]
+    assert numbers == sorted(numbers)
+    assert opened.ask(f"{SORTED}.map(h => [h.cellIndex, h.ariaSort])") == [[0, "ascending"]]
+    opened.press("Enter", "\r")
+    numbers = [int(each) for each in opened.ask(ORDER)]
+    assert numbers == sorted(numbers, reverse=True)
+    assert numbers[0] > numbers[-1]
+    assert opened.ask(f"{SORTED}.map(h => h.ariaSort)") == ["descending"]
+
+
+def test_tables_in_the_page_sort_by_number_not_by_text(opened: Any) -> None:
+    """The metrics by their mean: 900 us come before 1 s."""
+    opened.click("#summary table.sortable thead th:nth-child(2) button")
+    values = opened.ask(
+        "[...document.querySelector('#summary table.sortable').tBodies[0].rows].map(r => Number(r.cells[1].dataset.value))"
+    )
+    assert values == sorted(values)
+    assert len(values) > 5
+
+
+def test_filters_choose_rows_and_pages_turn(opened: Any) -> None:
+    """What is typed, and the tier, decide which rows match; the next page has others."""
+    before = set(opened.ask(ROWS))
+    opened.click("#requests-next")
+    assert len(before) == len(set(opened.ask(ROWS)) - before) == 50
+    opened.ask(
+        "(() => { const s = document.getElementById('requests-tier'); s.value = 'edge'; s.dispatchEvent(new Event('change')); })()"
+    )
+    tiers = opened.ask(
+        "[...document.querySelectorAll('#requests-table tbody tr')].map(r => r.cells[4].textContent)"
+    )
+    assert set(tiers) == {"edge"}
+    opened.ask(
+        "(() => { const f = document.getElementById('requests-filter'); f.value = 'nothing like it'; f.dispatchEvent(new Event('input')); })()"
+    )
+    assert opened.ask(ORDER) == []
+    assert opened.ask("document.getElementById('requests-count').textContent").startswith("0 of ")
+
+
+def test_topology_tells_what_has_the_focus(opened: Any) -> None:
+    """Focus on a box by keyboard shows its figures."""
+    opened.ask("document.querySelector('#topology-drawing .node').focus()")
+    told = opened.ask("document.getElementById('topology-told').textContent")
+    assert told.startswith("phone \N{MULTIPLICATION SIGN} 200, tier device")
+    assert "% busy" in told
+
+
+def test_the_timeline_zooms_and_shows_a_request(opened: Any) -> None:
+    """Keys zoom and move; the number of a request leads to its bar, in the replication where it is."""
+    span = "document.getElementById('timeline-span').textContent"
+    everything = opened.ask(span)
+    assert everything == "0 s to 20 s"
+    opened.ask("document.getElementById('timeline-canvas').focus()")
+    opened.press("+", "+")
+    assert opened.ask(span) == "5 s to 15 s"
+    opened.press("ArrowRight")
+    assert opened.ask(span) == "7.5 s to 17.5 s"
+    opened.press("0", "0")
+    assert opened.ask(span) == everything
+    opened.click("#requests-table tbody tr:nth-child(3) button")
+    number = opened.ask("document.querySelectorAll('#requests-table tbody tr')[2].cells[0].textContent")
+    assert opened.ask("document.getElementById('timeline-told').textContent").startswith(
+        f"Request {number} ("
+    )
+    assert opened.ask(span) != everything
+    painted = opened.ask(
+        "(() => { const c = document.getElementById('timeline-canvas'); const d = c.getContext('2d')"
+        ".getImageData(0, 0, c.width, c.height).data; let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()"
+    )
+    assert painted > 100
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, False), (390, True), (1280, False), (1280, True)])
+def test_it_fits_phone_and_desktop_in_light_and_dark(
+    browser: Any, page: Path, width: int, dark: bool, tmp_path: Path
+) -> None:
+    """Nothing makes the page wider than the screen, text stands out, and the toggle changes the colours."""
+    browser.look(width=width, dark=dark)
+    browser.open(page)
+    assert browser.ask("document.documentElement.scrollWidth") <= width
+    colours = "[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]"
+    ink, paper = (_luminance(each) for each in browser.ask(colours))
+    assert (max(ink, paper) + 0.05) / (min(ink, paper) + 0.05) > 7  # WCAG 2.2, 1.4.6
+    assert (ink > paper) == dark
+    browser.shoot(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 20_000
+    browser.click("#theme")
+    ink, paper = (_luminance(each) for each in browser.ask(colours))
+    assert (ink > paper) != dark
+    small = browser.ask(
+        "[...document.querySelectorAll('button, select, input')].filter(e => e.offsetHeight && e.offsetHeight < 24).length"
+    )
+    assert small == 0  # WCAG 2.2, 2.5.8: targets of at least 24 px
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of a colour (WCAG 2.2)."""
+    parts = [int(each) / 255 for each in re.findall(r"\d+", colour)[:3]]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_names_for_screen_readers(opened: Any) -> None:
+    """Every control and every drawing has a name, every table a caption, headings do not skip a level."""
+    unnamed = opened.ask(
+        "[...document.querySelectorAll('button, select, input, canvas, svg, img, [role=region], [role=img]')].filter(e =>"
+        " !(e.textContent.trim() || e.ariaLabel || e.getAttribute('aria-label') || e.alt || (e.labels && e.labels.length)))"
+        ".map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert unnamed == []
+    assert opened.ask("[...document.querySelectorAll('table')].filter(t => !t.caption).length") == 0
+    levels = opened.ask("[...document.querySelectorAll('h1, h2, h3, h4')].map(h => Number(h.tagName[1]))")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert opened.ask("document.documentElement.lang") == "en"
+    opened.ask("document.activeElement.blur()")
+    opened.press("Tab")
+    assert opened.ask("document.activeElement.className") == "skip"
+
+
+def test_without_script_the_text_is_there(browser: Any, page: Path) -> None:
+    """Verdicts, numbers and explanation need no script."""
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open_plain(page)
+        text = browser.call("DOM.getDocument", depth=-1)
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert "objectives are" in json.dumps(text)
+    assert "This table needs the script" in json.dumps(text)
+
+
+def test_a_run_of_100000_requests_shows_within_2_seconds(
+    browser: Any, fakes: ModuleType, tmp_path: Path
+) -> None:
+    """The file stays under 5 MB, and the browser has painted it, table and timeline included, within 2 s."""
+    path = tmp_path / "large.html"
+    size = write(run_of(fakes, fakes.requests(100_000, every=0.01)), path)
+    assert size < 5_000_000
+    browser.look(width=1280)
+    took = min(browser.open(path) for _ in range(2))  # others may be busy on this machine
+    assert took < 2.0
+    assert browser.complaints == []
+    assert browser.ask("document.querySelectorAll('#requests-table tbody tr').length") == 50
+    assert "2,000 of 100,000" in browser.ask("document.getElementById('requests-said').textContent")

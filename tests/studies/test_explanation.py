@@ -1,0 +1,293 @@
+"""Tests of explanations: on records whose bottleneck is known, on real runs, and where there is too little."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import edgesim
+from edgesim.cli import main
+from edgesim.errors import ResultsError
+from edgesim.experiment import Plan
+from edgesim.scenario import load
+from edgesim.studies.explanation import explain
+from edgesim.studies.explanation.worst import WIDTH
+
+S = 10**12
+
+
+@pytest.fixture(scope="module")
+def fakes() -> ModuleType:
+    """Records with known answers, and a simulation that hands them out."""
+    name = "edgesim_test_fakes"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(__file__).parents[1] / "results" / "fakes.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+def rows_of(fakes: ModuleType, count: int, **phases: Any) -> np.ndarray:
+    """Completed requests, one a second, whose phases are given in seconds."""
+    rows = fakes.requests(count, every=1.0)
+    rows["status"], rows["reason"], rows["replica"] = 0, 0, 0
+    names = ("decision", "uplink", "queue", "prefill", "decode", "downlink")
+    for name in names:
+        rows[name] = (np.asarray(phases.get(name, 0.0)) * S).astype(np.int64)
+    rows["output"] = 11
+    rows["first_scheduled"] = rows["arrived"] + rows["decision"] + rows["uplink"] + rows["queue"]
+    rows["first_token_server"] = rows["first_scheduled"] + rows["prefill"]
+    rows["first_token"] = rows["first_token_server"] + rows["downlink"]
+    rows["finished"] = rows["first_token"] + rows["decode"]
+    return rows
+
+
+def run_of(fakes: ModuleType, rows: np.ndarray, *, slo: str = "ttft: {p95: 1 s}", **changes: Any) -> Any:
+    """A run in memory that consists of these records; `duration_s` is 1000 s unless it is changed."""
+    text = {
+        "scenario": {"name": "known", "duration": "1000 s"},
+        "topology": {"nodes": {"edge": {"tier": "edge", "accelerator": "nvidia-l4"}}},
+        "deployments": [{"llm": "llama-3.1-8b", "weights": "int8", "on": "edge"}],
+        "workloads": {
+            "chat": {
+                "from": "edge",
+                "arrivals": {"kind": "poisson", "rate": "1/s"},
+                "prompt_tokens": 100,
+                "output_tokens": 10,
+            }
+        },
+    }
+    if slo:
+        metric, target = slo.split(": ", 1)
+        text["slo"] = {metric: dict([target.strip("{}").split(": ")])}
+    info = fakes.info(**changes)
+    return Plan(load(text), build=lambda *_: fakes.FakeSimulation(rows, info=info)).run()
+
+
+def test_the_bottleneck_of_each_half_is_found(fakes: ModuleType) -> None:
+    """A queue at one replica in the first half, the way up in the second: both are named with their share."""
+    early = np.arange(1000) < 500
+    rows = rows_of(fakes, 1000, queue=np.where(early, 3.0, 0.0), uplink=np.where(early, 0.0, 3.0), decode=1.0)
+    table = explain(run_of(fakes, rows), intervals=10).tables["bottlenecks"]
+    assert table["bottleneck"].tolist()[:5] == ["queue at edge/0"] * 5
+    assert table["bottleneck"].tolist()[6:] == ["network, up to tier edge"] * 4
+    assert table["share"].iloc[1:5].to_numpy() == pytest.approx(0.75, abs=0.01)
+    assert table["in_system"].iloc[1:5].to_numpy() == pytest.approx(4.0, abs=0.05)
+    assert table["waiting_share"].iloc[7] == pytest.approx(0.75, abs=0.01)
+    sentences = [each for each in explain(run_of(fakes, rows)).sentences if "queue at edge/0" in each]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("0 s to ")
+
+
+def test_without_waiting_the_slowest_phase_is_named(fakes: ModuleType) -> None:
+    """Nothing queues: then the speed of what takes longest is what limits latency."""
+    rows = rows_of(fakes, 1000, queue=0.1, prefill=3.0, decode=1.0)
+    table = explain(run_of(fakes, rows)).tables["bottlenecks"]
+    assert set(table["bottleneck"]) == {"prefill speed of edge/0"}
+    assert 10 <= len(table) <= 20
+
+
+def test_recorded_resources_name_the_link_and_the_full_cache(fakes: ModuleType) -> None:
+    """With time series the busiest link, and a full KV cache, are part of the answer."""
+    import pandas as pd
+
+    times = np.arange(0.0, 1000.0, 10.0)
+    resources = pd.concat(
+        [
+            pd.DataFrame({"t": times, "kind": "link", "name": "wifi", "tier": "", "utilisation": 0.97}),
+            pd.DataFrame({"t": times, "kind": "link", "name": "fibre", "tier": "", "utilisation": 0.2}),
+            pd.DataFrame(
+                {
+                    "t": times[:1],  # rows that would repeat the one before are left out
+                    "kind": "replica",
+                    "name": "edge/0",
+                    "tier": "edge",
+                    "utilisation": 1.0,
+                    "waiting": 7.0,
+                    "kv_share": 1.0,
+                }
+            ),
+        ]
+    )
+    early = np.arange(1000) < 500
+    run = run_of(
+        fakes, rows_of(fakes, 1000, queue=np.where(early, 3.0, 0.0), uplink=np.where(early, 0.0, 3.0))
+    )
+    run.__dict__["resources"] = resources
+    table = explain(run, intervals=10).tables["bottlenecks"]
+    assert table["bottleneck"].iloc[2] == "queue at edge/0, its KV cache full"
+    assert table["queue_length"].iloc[2] == 7.0
+    assert table["bottleneck"].iloc[8] == "network, up to tier edge over wifi"
+
+
+def test_the_phase_that_makes_the_difference_is_named(fakes: ModuleType) -> None:
+    """Every tenth request waits 2 s longer: the queue explains the misses, not the longer prefill of all."""
+    slow = np.arange(1000) % 10 == 0
+    rows = rows_of(fakes, 1000, queue=np.where(slow, 2.0, 0.1), prefill=0.5, decode=1.0)
+    found = explain(run_of(fakes, rows))
+    table = found.tables["miss_phases"].set_index("phase")
+    assert table.loc["queue", "share"] == pytest.approx(1.0)
+    assert table.loc["queue", "difference_s"] == pytest.approx(1.9)
+    assert table.loc["prefill", "difference_s"] == pytest.approx(0.0)
+    counts = found.tables["misses"].iloc[0]
+    assert (counts["requests"], counts["missed"]) == (1000, 100)
+    assert any(sentence.startswith("The difference is queue: 2 s") for sentence in found.sentences)
+
+
+@pytest.mark.parametrize("slo", ["tpot: {p95: 80 ms}", "e2e: {p95: 1.5 s}"])
+def test_slow_decoding_is_told_from_the_rest(fakes: ModuleType, slo: str) -> None:
+    """Per-token time and end-to-end time are divided into their own phases."""
+    slow = np.arange(1000) % 5 == 0
+    rows = rows_of(fakes, 1000, queue=0.1, decode=np.where(slow, 2.0, 0.5))
+    table = explain(run_of(fakes, rows, slo=slo)).tables["miss_phases"].set_index("phase")
+    assert table.loc["decode", "share"] == pytest.approx(1.0)
+
+
+def test_the_worst_requests_come_with_their_bars(fakes: ModuleType) -> None:
+    """They are sorted by how far they are beyond a limit, and the longest bar has the full width."""
+    queue = np.full(1000, 0.1)
+    queue[[17, 600]] = [6.0, 12.0]
+    table = explain(run_of(fakes, rows_of(fakes, 1000, queue=queue, decode=4.0))).tables["worst"]
+    assert table["request"].tolist()[:2] == [600, 17]
+    assert table["times_limit"].iloc[0] == pytest.approx(12.0)
+    assert table["timeline"].iloc[0] == "." * (WIDTH * 12 // 16) + "=" * (WIDTH * 4 // 16)
+    assert len(table) == 10
+
+
+def test_waiting_without_end_counts_as_bad(fakes: ModuleType) -> None:
+    """A request that still waits when the run ends is among the worst, with the time that has passed."""
+    rows = rows_of(fakes, 1000, queue=0.1, decode=1.0)
+    rows["status"][500] = 4
+    rows["queue"][500] = 480 * S
+    rows["decode"][500] = 0
+    for name in ("first_scheduled", "first_token_server", "first_token", "finished"):
+        rows[name][500] = -1
+    worst = explain(run_of(fakes, rows)).tables["worst"].iloc[0]
+    assert (worst["request"], worst["status"]) == (500, "unfinished")
+    assert worst["e2e_s"] == pytest.approx(480)
+
+
+def test_time_energy_and_dollars_add_up(fakes: ModuleType) -> None:
+    """Shares sum to one by tier, joules and dollars to what the summary says."""
+    run = run_of(fakes, fakes.requests(2000))
+    found = explain(run)
+    time, joules, dollars = (found.tables[name] for name in ("time", "energy", "cost"))
+    assert time.groupby("tier")["share"].sum().to_numpy() == pytest.approx(1.0)
+    assert set(time["tier"]) == {"all", "edge", "cloud"}
+    done = run.requests[run.requests["status"] == "completed"]
+    whole = time.loc[time["tier"] == "all", "mean_s"].sum()
+    assert whole == pytest.approx((done["finished_at"] - done["arrived_at"]).mean())
+    assert joules["total_j"].sum() == pytest.approx(run.summary["energy_j"]["total"])
+    assert joules["share"].sum() == pytest.approx(1.0)
+    assert dollars["cost_usd"].sum() == pytest.approx(run.summary["cost_usd"])
+    assert "(idle)" in dollars["tier"].tolist()
+
+
+def test_too_little_data_is_said(fakes: ModuleType) -> None:
+    """With ten requests there is no bottleneck, no comparison, and a warning."""
+    found = explain(run_of(fakes, rows_of(fakes, 10, queue=np.arange(10) * 0.3)))
+    assert "bottlenecks" not in found.tables
+    text = str(found)
+    assert "too few to tell a bottleneck" in text
+    assert "Too few requests keep it" in text or "Too few requests exceed it" in text
+    assert "mostly chance" in text
+
+
+def test_a_run_without_answers_is_explained(fakes: ModuleType) -> None:
+    """Everything was turned away: no division by zero, and the reason is told."""
+    rows = fakes.requests(100)
+    rows["status"], rows["reason"] = 1, 1
+    for name in ("replica", "first_scheduled", "first_token_server", "first_token"):
+        rows[name] = -1
+    text = str(explain(run_of(fakes, rows)))
+    assert "100 of 100 requests got no answer (100 no-replica)" in text
+    assert "No request was completed" in text
+
+
+def test_without_objectives_nothing_is_missed(fakes: ModuleType) -> None:
+    """Then the worst are those that took longest."""
+    found = explain(run_of(fakes, fakes.requests(500), slo=""))
+    assert any("no objectives" in sentence for sentence in found.sentences)
+    worst = found.tables["worst"]
+    assert worst["e2e_s"].is_monotonic_decreasing
+    assert "times_limit" not in worst.columns
+
+
+def test_lacking_columns_are_named(fakes: ModuleType) -> None:
+    """A table of another version gives a sentence, not a KeyError."""
+    run = run_of(fakes, fakes.requests(100))
+    run.__dict__["requests"] = run.requests.drop(columns=["stall", "queue"])
+    with pytest.raises(ResultsError, match="lack queue, stall"):
+        explain(run)
+    with pytest.raises(ResultsError, match="holds many runs"):
+        explain(SimpleNamespace(table=None))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two replications of the quickstart, stored."""
+    folder = tmp_path_factory.mktemp("runs") / "quickstart"
+    sets = ["scenario.duration=30 s", "scenario.warmup=5 s", "workloads.chat.arrivals.rate=15/s"]
+    edgesim.simulate("quickstart", sets=sets, replications=2, out=folder)
+    return folder
+
+
+def test_replications_are_taken_together(stored: Path) -> None:
+    """The set counts the requests of both, and joules agree with the mean of the summaries."""
+    both = edgesim.load(stored)
+    found = explain(both)
+    assert found.subject == "quickstart, 2 replications"
+    assert found.tables["bottlenecks"]["arrived"].sum() == len(both.requests)
+    assert found.tables["energy"]["total_j"].sum() == pytest.approx(both.summary["energy_j"]["total"])
+    singles = [explain(run).tables["bottlenecks"]["in_system"].mean() for run in both]
+    assert found.tables["bottlenecks"]["in_system"].mean() == pytest.approx(np.mean(singles))
+    assert "replication" in found.tables["worst"].columns
+    assert "<h4>" in found._repr_html_()
+
+
+def test_the_command_prints_sentences_or_json(stored: Path) -> None:
+    """Sentences for people, everything for machines, and exit code 2 for what is no run."""
+    runner = CliRunner()
+    shown = runner.invoke(main, ["explain", str(stored)])
+    assert shown.exit_code == 0, shown.output
+    assert "What held requests up, and when" in shown.stdout
+    assert max(map(len, shown.stdout.splitlines())) <= 100
+    found = json.loads(runner.invoke(main, ["explain", str(stored), "--json", "--worst", "3"]).stdout)
+    assert len(found["tables"]["worst"]) == 3
+    assert found["sentences"]
+    wrong = runner.invoke(main, ["explain", str(stored / "nowhere")])
+    assert (wrong.exit_code, "is no folder" in wrong.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_unfinished_and_damaged_folders_are_refused(stored: Path, tmp_path: Path, command: str) -> None:
+    """No summary, no table, a table of another version: a sentence that names the file, and exit code 2."""
+    import pandas as pd
+
+    runner = CliRunner()
+    whole = tmp_path / "rep-000"
+    shutil.copytree(stored / "rep-000", whole)
+    for name in ("manifest.json", "scenario.yaml"):
+        shutil.copy(stored / name, whole)
+    assert runner.invoke(main, [command, str(whole)]).exit_code == 0
+    table = pd.read_parquet(whole / "requests.parquet")
+    table.drop(columns="stall").to_parquet(whole / "requests.parquet")
+    lacking = runner.invoke(main, [command, str(whole)])
+    assert (lacking.exit_code, "lack stall" in lacking.stderr) == (2, True)
+    for name in ("summary.json", "requests.parquet"):
+        for kept in ("requests.parquet", "summary.json"):
+            shutil.copy(stored / "rep-000" / kept, whole)
+        (whole / name).unlink()
+        found = runner.invoke(main, [command, str(whole)])
+        assert (found.exit_code, name.split(".")[0] in found.stderr) == (2, True), found.output
