@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.results.certainty import CONFIDENCE
 from edgesim.results.slo import is_met
 from edgesim.stats import t_interval
 
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-CONFIDENCE: Final = 0.95
-
 _EXTREME: Final = {"min": min, "max": max, "peak_kv_share": max}
 """Keys whose number is the least or the greatest of all replications instead of a mean."""
 
 _ADDED: Final = frozenset({"requests", "reasons", "count", "events", "wall_s", "cpu_s", "steps"})
 """Keys whose numbers, and all numbers below them, are added up over the replications instead of averaged."""
+
+
+_OF_ONE: Final = frozenset({"slo", "notes", "intervals"})
+"""What is not averaged: verdicts and notes are merged by their own rules, intervals come from the replications."""
 
 
 def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> Json:
@@ -39,7 +42,7 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
         planned: How many replications there should have been; by default as many as there are.
     """
     last = summaries[-1]
-    combined: Json = _merge([{k: v for k, v in s.items() if k not in ("slo", "notes")} for s in summaries])
+    combined: Json = _merge([{k: v for k, v in s.items() if k not in _OF_ONE} for s in summaries])
     combined["stable"] = all(summary["stable"] for summary in summaries)
     combined["stability"] = next((s["stability"] for s in summaries if not s["stable"]), "stable")
     combined["slo"] = [_judge(row, summaries, index, slo) for index, row in enumerate(last["slo"])]

@@ -71,14 +71,26 @@ class Batches:
         self.sums[first : last + 1] += sums
         self.counts[first : last + 1] += counts
 
-    @property
-    def full(self) -> slice:
-        """The batches without the last one if it is not full."""
-        return slice(0, self.rows // self.size)
+    def put(self, values: NDArray[np.float64], batches: NDArray[np.intp], counts: NDArray[np.intp]) -> None:
+        """Take values in any order.
+
+        Args:
+            values: The values; NaN where one is missing.
+            batches: The batch of each: its place // `size`.
+            counts: How many of these fall into each batch.
+        """
+        sums = np.bincount(batches, values, len(self.sums))
+        if np.isnan(sums).any():
+            known = ~np.isnan(values)
+            sums = np.bincount(batches[known], values[known], len(self.sums))
+            counts = np.bincount(batches[known], minlength=len(self.sums))
+        self.sums += sums
+        self.counts += counts
 
     def transient(self) -> Transient:
         """Find the initial transient, in short batches (MSER-5, with longer batches where the series is long)."""
-        full, known = self.full, self.counts[self.full] > 0
+        full = slice(0, self.rows // self.size)
+        known = self.counts[full] > 0
         return cut_of(self.sums[full][known] / self.counts[full][known])
 
     def interval(self, confidence: float = 0.95, cut: int = 0) -> Interval:
@@ -90,10 +102,13 @@ class Batches:
 
         Args:
             confidence: Of the interval.
-            cut: How many short batches at the start are left out.
+            cut: How many short batches at the start are left out; empty ones at the ends are anyway.
         """
         sums, counts = self.sums[cut:], self.counts[cut:]
         total = float(counts.sum())
+        filled = np.flatnonzero(counts)
+        if len(filled):
+            sums, counts = (each[filled[0] : filled[-1] + 1] for each in (sums, counts))
         mean = float(sums.sum()) / total if total else math.nan
         if total < FEWEST:
             return Interval(mean, math.nan, int(total), f"none: fewer than {FEWEST} values")
@@ -102,10 +117,10 @@ class Batches:
             if len(sums) < number:
                 continue
             edges = np.arange(number) * len(sums) // number
-            filled = np.add.reduceat(counts, edges)
-            if not filled.all():
+            known = np.add.reduceat(counts, edges)
+            if not known.all():
                 continue
-            means = np.add.reduceat(sums, edges) / filled
+            means = np.add.reduceat(sums, edges) / known
             alike = lag_1(means)
             if alike * math.sqrt(number) < _ALIKE:
                 half = _half_width(means, alike, confidence)
