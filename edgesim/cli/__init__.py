@@ -8,6 +8,7 @@ from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
+from edgesim.cli.compare import compare
 from edgesim.cli.policies import policies
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
@@ -29,6 +30,7 @@ def show_version() -> None:
 
 for command in (
     run,
+    compare,
     validate,
     show,
     init,

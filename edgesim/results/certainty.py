@@ -32,6 +32,7 @@ UNSETTLED: Final = (
     "no steady state was found (the cut of MSER-5 lies beyond the middle): the run is too short, or what is"
     " asked of it keeps changing; run it longer, or take more replications"
 )
+DOUBTS: Final = (TOO_FEW, UNSETTLED)
 
 
 class Series:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.results.certainty import CONFIDENCE
+from edgesim.results.certainty import CONFIDENCE, DOUBTS
 from edgesim.results.slo import is_met
 from edgesim.stats import t_interval
 
@@ -46,7 +47,7 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
     combined["stable"] = all(summary["stable"] for summary in summaries)
     combined["stability"] = next((s["stability"] for s in summaries if not s["stable"]), "stable")
     combined["slo"] = [_judge(row, summaries, index, slo) for index, row in enumerate(last["slo"])]
-    combined["notes"] = list(dict.fromkeys(note for summary in summaries for note in summary["notes"]))
+    combined["notes"] = _notes(summaries)
     combined["listed"] |= {"replicas": len(combined["by"]["replica"]), "links": len(combined["links"])}
     engine = combined["engine"]
     engine["peak_rss_mib"] = max(s["engine"]["peak_rss_mib"] for s in summaries)
@@ -70,6 +71,12 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
         "carbon_g": _interval([s["carbon_g"] for s in summaries]),
     }
     return combined
+
+
+def _notes(summaries: Sequence[Json]) -> list[str]:
+    """Notes of all replications; a doubt that only a minority raises is chance."""
+    raised = Counter(note for summary in summaries for note in dict.fromkeys(summary["notes"]))
+    return [note for note, times in raised.items() if note not in DOUBTS or 2 * times >= len(summaries)]
 
 
 def _merge(values: Sequence[Any], name: str = "", *, added: bool = False) -> Any:

@@ -13,7 +13,7 @@ from edgesim.stats.intervals import Interval, quantile_of_t
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,16 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Dif
         return Difference(mean, math.nan, len(a), "none: no spread is known")
     differences = b - a
     error = float(differences.std(ddof=1)) / math.sqrt(len(a))
-    noise = 1e-13 * float(
-        np.abs(np.concatenate([a, b])).max()
-    )  # what is lost in adding floats up is no spread
-    return difference(
-        float(differences.mean()), error if error > noise else 0.0, len(a) - 1, confidence, len(a), kind
-    )
+    mean, error = _without_noise(float(differences.mean()), error, a, b)
+    return difference(mean, error, len(a) - 1, confidence, len(a), kind)
+
+
+def _without_noise(
+    mean: float, error: float, a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Take what is lost in adding floats up neither for a difference nor for a spread."""
+    noise = 1e-12 * max(float(np.abs(a).max()), float(np.abs(b).max()))
+    return (mean if abs(mean) > noise else 0.0), (error if error > noise else 0.0)
 
 
 def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:
@@ -58,9 +62,8 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Diff
         return Difference(mean, math.nan, min(len(a), len(b)), "none: no spread is known")
     u, v = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     freedom = (u + v) ** 2 / (u * u / (len(a) - 1) + v * v / (len(b) - 1)) if u + v else 1.0
-    return difference(
-        float(b.mean() - a.mean()), math.sqrt(u + v), freedom, confidence, len(a) + len(b), kind
-    )
+    mean, error = _without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), a, b)
+    return difference(mean, error, freedom, confidence, len(a) + len(b), kind)
 
 
 def difference(

@@ -30,7 +30,8 @@ def transient(values: ArrayLike) -> Transient:
 
     White, Cobb, Spratt: A comparison of five steady-state truncation heuristics for simulation, WSC 2000: over
     means of five values, cut where the standard error of the rest is smallest. A cut beyond the middle says
-    that the series is too short; the last five means are no cuts, for the spread of so few is chance.
+    that the series is too short; the last tenth is no place to cut, for the spread of so few is chance, and at
+    the end of a run long requests are missing.
     """
     series = np.asarray(values, float)
     means = series[: len(series) // FIVE * FIVE].reshape(-1, FIVE).mean(axis=1)
@@ -49,7 +50,7 @@ def cut_of(means: NDArray[np.float64]) -> Transient:
     error = (squares - total**2 / rest) / rest.astype(float) ** 2
     half = len(means) // 2
     cut = int(np.argmin(error[: half + 1]))
-    later = error[half + 1 : -FIVE]
+    later = error[half + 1 : len(means) * 9 // 10]
     return Transient(cut, settled=not len(later) or bool(later.min() >= error[cut]))
 
 

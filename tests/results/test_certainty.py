@@ -82,3 +82,5 @@ def test_a_run_that_never_settles_is_told(fakes: ModuleType) -> None:
     together = combine([found, found], {})
     assert together["notes"] == [UNSETTLED]
     assert "intervals" not in together
+    steady = summary(fakes, fakes.requests(1000, 1))
+    assert combine([steady, found, steady], {})["notes"] == []
