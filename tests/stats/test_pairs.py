@@ -39,6 +39,8 @@ def test_equal_values_and_constant_shifts() -> None:
     assert (paired(a, a).p, paired(a, a).half_width) == (1.0, 0.0)
     shifted = paired(a, [x + 0.1 for x in a])
     assert (shifted.p, shifted.half_width) == (0.0, 0.0)
+    assert (paired([0.1, 0.1], [0.1 + 1e-17, 0.1 + 1.5e-17]).p) == 1.0
+    assert paired(a, [x * (1 + 2e-16) for x in a]).mean == 0.0
     assert (welch([1.0, 1.0], [1.0, 1.0]).p, welch([1.0, 1.0], [2.0, 2.0]).p) == (1.0, 0.0)
 
 

@@ -77,7 +77,7 @@ def test_other_seeds_are_compared_unpaired() -> None:
     found = compare({"a": a, "b": b}, ["e2e_mean"])
     values = [[run.summary["metrics"]["e2e"]["mean"] for run in one] for one in (a, b)]  # type: ignore[union-attr]
     assert row(found, "e2e_mean").p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
-    assert found.notes == ["a and b are compared unpaired: different seeds (11 and 12)"]
+    assert found.notes[0] == "a and b are compared unpaired: different seeds (11 and 12)"
 
 
 def test_other_workloads_and_counts() -> None:
