@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from edgesim.outcome import Outcome, Progress, Replication, RunInfo, Sink, Totals
 from edgesim.results import MemoryRun, Run, RunSet, StoredRun
 from edgesim.results import folder as folders
+from edgesim.results.certainty import warmup
 from edgesim.results.combine import combine
 from edgesim.results.folder import MANIFEST, SCENARIO, SUMMARY
 from edgesim.results.quantity import quantity
@@ -236,8 +237,14 @@ class Plan:
         info, totals = self._told(outcome.info), outcome.totals
         if totals.network_nj is None:
             totals = replace(totals, network_nj=sink.network_nj)
+        source = (
+            MemorySource(sink.chunks("requests"), info)
+            if isinstance(sink, MemorySink)
+            else FileSource(cast("Path", place) / "requests.parquet")
+        )
+        if self.scenario.scenario.find_warmup:
+            info = replace(info, warmup_s=warmup(source, info))
         if isinstance(sink, MemorySink):
-            source = MemorySource(sink.chunks("requests"), info)
             run: Run = MemoryRun(
                 self.scenario,
                 manifest,
@@ -248,7 +255,7 @@ class Plan:
             )
         else:
             assert place is not None
-            found = summarise(FileSource(place / "requests.parquet"), info, totals, _with_peak(effort))
+            found = summarise(source, info, totals, _with_peak(effort))
             if state != "finished":
                 found["notes"].append(f"{state} at {format_seconds(info.duration_s)}: not finished")
             folders.write_json(place / SUMMARY, found)

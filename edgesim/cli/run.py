@@ -127,8 +127,10 @@ def _title(scenario: Scenario, found: Run | RunSet) -> str:
         of = "" if spread["count"] == spread["planned"] else f"{spread['count']} of "
         parts.append(f"{of}{spread['planned']} replications")
     parts.append(f"{format_seconds(found.summary['engine']['simulated_s'])} simulated")
-    if settings.warmup:
-        parts.append(f"the first {format_seconds(settings.warmup)} not measured")
+    if warm := found.summary["warmup"]["seconds"]:
+        parts.append(
+            f"the first {format_seconds(warm)}{' (MSER-5)' if settings.find_warmup else ''} not measured"
+        )
     return " · ".join(parts)
 
 

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesim.stats import Batches, Interval
+from edgesim.stats import Batches, Interval, transient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from edgesim.outcome import RunInfo
+    from edgesim.results.source import Source
 
 Json = dict[str, Any]
 
@@ -76,6 +79,27 @@ class Series:
         if any(not self._batches[name].transient().settled for name in MAIN):
             return [UNSETTLED]
         return []
+
+
+def warmup(source: Source, info: RunInfo) -> float:
+    """Find the time before which a run is still on its way to its steady state [s], by MSER-5.
+
+    The later of two cuts counts: that of the time to first token and that of the end-to-end latency, over
+    completed requests in the order of their arrival. It is never before the warm-up that was asked for. Where
+    the run never settles, the middle is the latest cut; the summary doubts such a run anyway.
+    """
+    rows = source.rows
+    arrived = np.full(rows, np.nan)
+    latency = {name: np.full(rows, np.nan) for name in MAIN}
+    for block in source.numbers(("request", "arrived_at", "first_token_at", "finished_at")):
+        places = block["request"].astype(np.intp)
+        arrived[places] = block["arrived_at"]
+        for name, end in zip(MAIN, ("first_token_at", "finished_at"), strict=True):
+            latency[name][places] = block[end] - block["arrived_at"]
+    known = ~np.isnan(latency[MAIN[0]]) & ~np.isnan(latency[MAIN[1]]) & (arrived >= info.warmup_s)
+    times = arrived[known]
+    cut = max((transient(latency[name][known]).cut for name in MAIN), default=0)
+    return float(times[cut]) if 0 < cut < len(times) else info.warmup_s
 
 
 def told(found: Interval) -> Json:

@@ -57,6 +57,13 @@ class Precision(Section):
         return self
 
 
+class _OrAuto:
+    """Tells editors that `auto` may stand for a time."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"enum": ["auto"]}, handler(schema)]}
+
+
 class Settings(Section):
     """What is run: name, seed, length, repetitions."""
 
@@ -70,13 +77,25 @@ class Settings(Section):
         description="Number of requests, of all workloads together, after which no more are asked.",
         examples=[10_000],
     )
-    warmup: Seconds = Field(
-        default=0.0, description="Requests that arrive before this are left out of the metrics."
+    warmup: Annotated[Seconds, _OrAuto()] = Field(
+        default=0.0,
+        description="Requests that arrive before this are left out of the metrics; 'auto' finds the time (MSER-5).",
+    )
+    find_warmup: bool | None = Field(
+        default=None,
+        description="Find the end of the initial transient after the run, not before 'warmup'; what 'auto' stands for.",
     )
     replications: Count = Field(default=1, description="Repetitions with other random numbers.")
     precision: Annotated[Precision, *short({"type": "string", "examples": ["2 %"]}, "within")] | None = Field(
         default=None, description="Adds replications until intervals are narrow enough."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("warmup") == "auto":
+            return {"find_warmup": True} | data | {"warmup": "0 s"}
+        return data
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:

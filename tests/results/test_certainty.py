@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgesim.results.certainty import TOO_FEW, UNSETTLED
+from edgesim.results.certainty import TOO_FEW, UNSETTLED, warmup
 from edgesim.results.combine import combine
 from edgesim.results.source import FileSource, MemorySource
 from edgesim.results.summary import summarise
@@ -84,3 +84,20 @@ def test_a_run_that_never_settles_is_told(fakes: ModuleType) -> None:
     assert "intervals" not in together
     steady = summary(fakes, fakes.requests(1000, 1))
     assert combine([steady, found, steady], {})["notes"] == []
+
+
+def test_the_warm_up_is_found_where_the_start_differs(fakes: ModuleType) -> None:
+    """The first 20 s are slow: about there the warm-up ends; an even run needs none to speak of."""
+    rows = fakes.requests(3000)
+    slow = (np.arange(3000) < 200) & (rows["finished"] > 0)
+    rows["finished"][slow] += 30 * fakes.S
+    info = fakes.info()
+    assert (
+        19.9 <= warmup(MemorySource([rows[::-1]], info), info) <= 30.0
+    )  # chance carries it a little further
+    even = fakes.requests(3000)
+    assert warmup(MemorySource([even], info), info) < 20.0
+    later = fakes.info(warmup_s=100.0)
+    assert warmup(MemorySource([rows], later), later) >= 100.0
+    nothing = fakes.requests(0)
+    assert warmup(MemorySource([nothing], info), info) == 0.0

@@ -375,3 +375,22 @@ def test_settings_given_beside_a_loaded_scenario() -> None:
     assert (found.replications, found.precision.within) == (1, 0.05)
     with pytest.raises(TypeError, match="leave replications out"):
         _prepared(loaded, (), (), replications=3, precision="5 %")
+
+
+def test_warmup_auto_deletes_the_transient(tmp_path: Path, fakes: ModuleType) -> None:
+    """`warmup: auto` is found after the run, in memory and in a folder alike, and written down as found."""
+    rows = fakes.requests(2000)
+    rows["finished"][:200] += 30 * fakes.S * (rows["finished"][:200] > 0)
+    summaries = []
+    for folder in (None, tmp_path / "run"):
+        found = Plan(scenario(warmup="auto"), folder, build=lambda *_: fakes.FakeSimulation(rows)).run()
+        summaries.append(found.summary)
+    memory, stored = summaries
+    assert memory["warmup"] == stored["warmup"]
+    assert 19.9 <= memory["warmup"]["seconds"] <= 30.0  # means of five, and chance, carry it a little further
+    assert memory["metrics"]["e2e"]["max"] < 10
+    loaded = edgesim.load(tmp_path / "run").scenario.scenario  # type: ignore[union-attr]
+    assert (loaded.warmup, loaded.find_warmup) == (0.0, True)
+    assert scenario(warmup="auto") == edgesim.load_scenario(
+        SCENARIO | {"scenario": SCENARIO["scenario"] | {"warmup": "0 s", "find_warmup": True}}
+    )
