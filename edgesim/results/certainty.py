@@ -71,12 +71,17 @@ class Series:
             "metrics": {name: told(each) for name, each in found.items() if not math.isnan(each.mean)},
         }
 
-    def doubts(self, metrics: Mapping[str, Any]) -> list[str]:
-        """Say why the run as a whole may not tell what it seems to; nothing if all is well."""
+    def doubts(self, metrics: Mapping[str, Any], *, stable: bool = True) -> list[str]:
+        """Say why the run as a whole may not tell what it seems to; nothing if all is well.
+
+        Args:
+            metrics: Of all requests, described.
+            stable: Whether its backlog stays bounded; if not, that is said already.
+        """
         count = metrics["e2e"]["count"]
         if count < FEW:
             return [TOO_FEW] if count else []
-        if any(not self._batches[name].transient().settled for name in MAIN):
+        if stable and any(not self._batches[name].transient().settled for name in MAIN):
             return [UNSETTLED]
         return []
 

@@ -94,7 +94,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
             "of_links": len(info.link_names),
         },
         **_heat(info, totals),
-        "notes": [*info.notes, *series.doubts(metrics)],
+        "notes": [*info.notes, *series.doubts(metrics, stable=not reason)],
         "engine": _engine(info, totals, effort or Effort(), requests.rows),
     }
 

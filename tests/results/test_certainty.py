@@ -79,6 +79,9 @@ def test_a_run_that_never_settles_is_told(fakes: ModuleType) -> None:
     rows["finished"][later] += (np.linspace(30, 0, 1000) * fakes.S).astype(np.int64)[later]
     found = summary(fakes, rows)
     assert found["notes"] == [UNSETTLED]
+    info = fakes.info()
+    backed_up = fakes.totals(rows, stable=False, backlog="it grows")
+    assert summarise(MemorySource([rows], info), info, backed_up)["notes"] == []  # said already
     together = combine([found, found], {})
     assert together["notes"] == [UNSETTLED]
     assert "intervals" not in together
