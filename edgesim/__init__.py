@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from edgesim.results import Run, RunSet, load
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
+    from edgesim.studies.comparison import Comparison, compare
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Comparison",
     "EdgesimError",
     "Run",
     "RunSet",
     "Scenario",
     "__version__",
+    "compare",
     "compiled",
     "load",
     "load_scenario",
@@ -39,10 +42,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Comparison": ("edgesim.results.comparison", "Comparison"),
     "EdgesimError": ("edgesim.errors", "EdgesimError"),
     "Run": ("edgesim.results", "Run"),
     "RunSet": ("edgesim.results", "RunSet"),
     "Scenario": ("edgesim.scenario", "Scenario"),
+    "compare": ("edgesim.studies.comparison", "compare"),
     "compiled": ("edgesim.policies", "compiled"),
     "load": ("edgesim.results", "load"),
     "load_scenario": ("edgesim.scenario", "load"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -13,18 +14,22 @@ from typing import TYPE_CHECKING, Any, cast
 from edgesim.outcome import Outcome, Progress, Replication, RunInfo, Sink, Totals
 from edgesim.results import MemoryRun, Run, RunSet, StoredRun
 from edgesim.results import folder as folders
+from edgesim.results.certainty import warmup
 from edgesim.results.combine import combine
 from edgesim.results.folder import MANIFEST, SCENARIO, SUMMARY
+from edgesim.results.quantity import quantity
 from edgesim.results.source import FileSource, MemorySource
 from edgesim.results.summary import Effort, summarise
 from edgesim.results.writer import MemorySink, RecordWriter
-from edgesim.units import format_seconds
+from edgesim.stats import narrow_enough
+from edgesim.units import format_percent, format_seconds
 
 if TYPE_CHECKING:
     import os
 
     from edgesim.results.slo import Slo
     from edgesim.scenario import Scenario
+    from edgesim.scenario.settings import Precision
     from edgesim.simulation import Simulation
 
 Build = Callable[["Scenario", int], Replication]
@@ -42,6 +47,7 @@ def simulate(
     plugins: Sequence[str] = (),
     seed: int | None = None,
     replications: int | None = None,
+    precision: str | None = None,
     engine: str | None = None,
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
@@ -56,6 +62,7 @@ def simulate(
         plugins: Python files with policies.
         seed: Seed, instead of the scenario's.
         replications: Number of repetitions with other random numbers, instead of the scenario's.
+        precision: Add replications until intervals are so narrow, e.g. "2 %", instead of the scenario's.
         engine: "kernel", "reference" or "auto", instead of the scenario's.
         out: Folder to write; by default nothing is written and records stay in memory.
         force: Replace an earlier run in that folder.
@@ -69,7 +76,9 @@ def simulate(
         EdgesimError: Something is wrong; what was finished until then is kept in `out`.
         KeyboardInterrupt: As usual; what was finished until then is kept in `out`.
     """
-    loaded = _prepared(scenario, sets, plugins, seed=seed, replications=replications, engine=engine)
+    loaded = _prepared(
+        scenario, sets, plugins, seed=seed, replications=replications, precision=precision, engine=engine
+    )
     plan = Plan(
         loaded,
         None if out is None else Path(out),
@@ -93,13 +102,25 @@ def _prepared(
     from edgesim.scenario import load  # noqa: PLC0415
 
     given = {name: value for name, value in settings.items() if value is not None}
+    if "precision" in given and "replications" in given:
+        raise TypeError("a precision decides how many replications there are; leave replications out")
     if not isinstance(scenario, Loaded):
-        keys = {"seed": "scenario.seed", "replications": "scenario.replications", "engine": "engine"}
-        return load(scenario, [*sets, *(f"{keys[name]}={value}" for name, value in given.items())], plugins)
+        texts = [
+            *sets,
+            *(f"{'' if name == 'engine' else 'scenario.'}{name}={value}" for name, value in given.items()),
+        ]
+        for one, other in (("precision", "replications=1"), ("replications", "precision=null")):
+            texts += [f"scenario.{other}"] if one in given else []
+        return load(scenario, texts, plugins)
     if sets or plugins:
         raise TypeError("sets and plugins belong to load_scenario() when the scenario is loaded already")
     engine = given.pop("engine", scenario.engine)
-    changed = scenario.scenario.model_copy(update=given)
+    values = {**scenario.scenario.model_dump(mode="json"), **given}
+    if "precision" in given:
+        values["replications"] = 1
+    if "replications" in given:
+        values["precision"] = None
+    changed = type(scenario.scenario).model_validate(values)
     return scenario.model_copy(update={"scenario": changed, "engine": engine})
 
 
@@ -135,8 +156,8 @@ class Plan:
 
     @property
     def replications(self) -> int:
-        """How many there are."""
-        return self.scenario.scenario.replications
+        """How many there are; with a precision, at most."""
+        return self.scenario.scenario.most_replications
 
     def run(self, watch: Watch = lambda _: nullcontext()) -> Run | RunSet:
         """Run all replications.
@@ -168,12 +189,12 @@ class Plan:
                 runs.append(ended.run)
                 ended.run.manifest = manifest | {"exit_state": ended.state}
             state, failure = ended.state, ended.failure
-            if state != "finished":
+            if state != "finished" or enough(self.scenario, runs):
                 break
         manifest |= {
             "exit_state": state,
             "error": None if failure is None else str(failure),
-            "finished_replications": number if state != "finished" else self.replications,
+            "finished_replications": number if state != "finished" else number + 1,
             "wall_s": time.perf_counter() - started,
             "peak_rss_mib": folders.peak_rss_mib(),
         }
@@ -192,7 +213,7 @@ class Plan:
             scenario=settings.name,
             digest=self.scenario.digest(),
             seed=settings.seed,
-            replications=settings.replications,
+            replications=settings.most_replications,
             command=self.command or folders.command_line(),
             engine=self.scenario.engine,
         )
@@ -216,8 +237,14 @@ class Plan:
         info, totals = self._told(outcome.info), outcome.totals
         if totals.network_nj is None:
             totals = replace(totals, network_nj=sink.network_nj)
+        source = (
+            MemorySource(sink.chunks("requests"), info)
+            if isinstance(sink, MemorySink)
+            else FileSource(cast("Path", place) / "requests.parquet")
+        )
+        if self.scenario.scenario.find_warmup:
+            info = replace(info, warmup_s=warmup(source, info))
         if isinstance(sink, MemorySink):
-            source = MemorySource(sink.chunks("requests"), info)
             run: Run = MemoryRun(
                 self.scenario,
                 manifest,
@@ -228,7 +255,7 @@ class Plan:
             )
         else:
             assert place is not None
-            found = summarise(FileSource(place / "requests.parquet"), info, totals, _with_peak(effort))
+            found = summarise(source, info, totals, _with_peak(effort))
             if state != "finished":
                 found["notes"].append(f"{state} at {format_seconds(info.duration_s)}: not finished")
             folders.write_json(place / SUMMARY, found)
@@ -267,13 +294,18 @@ class Plan:
 
     def _combined(self, finished: Sequence[Run], runs: Sequence[Run], slo: Slo) -> Json:
         """Combine the finished replications; without any, show how far the first one came."""
-        found = combine([run.summary for run in finished or runs], slo, self.replications)
+        asked = self.scenario.scenario.precision
+        reached = None if asked is None else precision(asked, finished)
+        planned = len(finished) if reached and reached["enough"] else self.replications
+        found = combine([run.summary for run in finished or runs], slo, planned)
         done = found["replications"]["count"] = len(finished)
-        if done < self.replications:
+        if reached is not None:
+            found["replications"]["precision"] = reached
+            if not reached["enough"] and done == self.replications:
+                found["notes"].append(_short_of(reached, done))
+        if done < planned:
             numbers = "of these" if done else "of the first one, as far as it came"
-            text = (
-                f"{done} of {self.replications} replications were finished; the numbers are those {numbers}"
-            )
+            text = f"{done} of {planned} replications were finished; the numbers are those {numbers}"
             found["notes"].append(text)
         return found
 
@@ -325,6 +357,36 @@ def _salvaged(simulation: Replication, sink: Sink, seen: float) -> Outcome:
 
 def _with_peak(effort: Effort) -> Effort:
     return replace(effort, peak_rss_mib=folders.peak_rss_mib())
+
+
+def precision(asked: Precision, runs: Sequence[Run]) -> Json:
+    """Say how near the truth some replications have come, number by number, and whether that is near enough."""
+    found = {
+        name: narrow_enough([quantity(name).of(run.summary) for run in runs], asked.within)
+        for name in asked.of
+    }
+    return {
+        "within": asked.within,
+        "reached": {name: None if math.isnan(one.reached) else one.reached for name, one in found.items()},
+        "enough": all(one.enough for one in found.values()),
+    }
+
+
+def enough(scenario: Scenario, runs: Sequence[Run]) -> bool:
+    """Whether no further replication is needed, since those finished come as near the truth as was asked."""
+    asked = scenario.scenario.precision
+    return asked is not None and len(runs) >= asked.at_least and bool(precision(asked, runs)["enough"])
+
+
+def _short_of(reached: Json, count: int) -> str:
+    """Say which numbers did not come as near the truth as was asked."""
+    wanted = reached["within"]
+    parts = [
+        f"{name} is {'not known at all' if each is None else f'known within {format_percent(each)}'}"
+        for name, each in reached["reached"].items()
+        if each is None or each > wanted / (1 + wanted)
+    ]
+    return f"{format_percent(wanted)} was not reached in {count} replications: {', '.join(parts)}"
 
 
 def slo_of(scenario: Scenario) -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
 from edgesim.cli.catalog import catalog, metrics
+from edgesim.cli.compare import compare
 from edgesim.cli.explain import explain
 from edgesim.cli.plot import plot, trace
 from edgesim.cli.policies import policies
@@ -34,6 +35,7 @@ for command in (
     run,
     explain,
     report,
+    compare,
     validate,
     show,
     init,

@@ -52,10 +52,10 @@ WIDEST: Final = 30
 @debug_option
 def explain(run: Path, *, intervals: int | None, worst: int, as_json: bool) -> None:
     """Explain the run in folder RUN: missed objectives, bottlenecks, where time, joules and dollars go."""
-    from edgesim.results import load  # noqa: PLC0415 - not for --help
+    from edgesim.results import load_run  # noqa: PLC0415 - not for --help
     from edgesim.studies.explanation import explain as explained  # noqa: PLC0415
 
-    found = explained(load(run), intervals=intervals, count=worst)
+    found = explained(load_run(run), intervals=intervals, count=worst)
     if as_json:
         click.echo(json.dumps(found.plain(), indent=1, allow_nan=False))
         return

@@ -112,7 +112,7 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
 
     path = out or folder / "trace.json.gz"
     window = (seconds(begin) if begin else 0.0, seconds(end) if end else float("inf"))
-    told = timeline.write(results.load(folder), path, window)
+    told = timeline.write(results.load_run(folder), path, window)
     click.echo(path)
     click.echo(
         f"{told.requests:,} requests, {told.events:,} events; open it at https://ui.perfetto.dev", err=True

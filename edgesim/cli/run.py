@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @click.option(
     "-n", "--replications", type=click.IntRange(min=1), help="Repetitions with other random numbers."
 )
+@click.option(
+    "--precision", metavar="SHARE", help='Add replications until intervals are so narrow, e.g. "2 %".'
+)
 @click.option("--engine", type=click.Choice(["auto", "kernel", "reference"]), help="What simulates.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
@@ -40,6 +43,7 @@ def run(
     out: Path | None,
     seed: int | None,
     replications: int | None,
+    precision: str | None,
     engine: str | None,
     quiet: bool,
     as_json: bool,
@@ -47,7 +51,8 @@ def run(
     force: bool,
 ) -> None:
     """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
-    given = {"scenario.seed": seed, "scenario.replications": replications, "engine": engine}
+    given: dict[str, int | str | None] = {"scenario.seed": seed, "engine": engine}
+    given |= {f"scenario.{key}": value for key, value in repeated(replications, precision).items()}
     loaded = load_scenario(
         scenario, [*sets, *(f"{key}={value}" for key, value in given.items() if value is not None)], plugins
     )
@@ -58,7 +63,7 @@ def run(
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
     if loaded.engine != "reference" and not quiet:
-        _announce_compilation()
+        announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except (Exception, KeyboardInterrupt):
@@ -79,7 +84,16 @@ def run(
         ctx.exit(EXIT_SLO)
 
 
-def _announce_compilation() -> None:
+def repeated(replications: int | None, precision: str | None) -> dict[str, int | str | None]:
+    """Settings that say how often to run; what is given on the command line replaces both of the scenario's."""
+    if replications is not None and precision is not None:
+        raise click.UsageError("--precision decides how many replications there are; leave -n out")
+    if replications is not None:
+        return {"replications": replications, "precision": "null"}
+    return {"replications": 1, "precision": precision} if precision is not None else {}
+
+
+def announce_compilation() -> None:
     """Say why the very first run takes longer."""
     from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
 
@@ -95,8 +109,8 @@ def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:
     settings = scenario.scenario
     label = (
         settings.name
-        if settings.replications == 1
-        else f"{settings.name} {number + 1}/{settings.replications}"
+        if settings.most_replications == 1
+        else f"{settings.name} {number + 1}/{settings.most_replications}"
     )
     out = console.console(stderr=True)
     out.quiet = quiet
@@ -108,13 +122,15 @@ def _title(scenario: Scenario, found: Run | RunSet) -> str:
 
     settings = scenario.scenario
     parts = [settings.name, f"seed {settings.seed}"]
-    if settings.replications > 1:
-        done = found.summary["replications"]["count"]
-        of = "" if done == settings.replications else f"{done} of "
-        parts.append(f"{of}{settings.replications} replications")
+    if settings.most_replications > 1:
+        spread = found.summary["replications"]
+        of = "" if spread["count"] == spread["planned"] else f"{spread['count']} of "
+        parts.append(f"{of}{spread['planned']} replications")
     parts.append(f"{format_seconds(found.summary['engine']['simulated_s'])} simulated")
-    if settings.warmup:
-        parts.append(f"the first {format_seconds(settings.warmup)} not measured")
+    if warm := found.summary["warmup"]["seconds"]:
+        parts.append(
+            f"the first {format_seconds(warm)}{' (MSER-5)' if settings.find_warmup else ''} not measured"
+        )
     return " · ".join(parts)
 
 

@@ -32,3 +32,13 @@ def verify_costs(arguments: tuple[str, ...]) -> None:
     from edgesim.verify import costs  # noqa: PLC0415 - not for --help
 
     sys.exit(costs.main(list(arguments)))
+
+
+@verify.command("intervals", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@debug_option
+def verify_intervals(arguments: tuple[str, ...]) -> None:
+    """Count how often intervals contain the true mean, and how often equals are called equal."""
+    from edgesim.verify import intervals  # noqa: PLC0415 - not for --help
+
+    sys.exit(intervals.main(list(arguments)))

@@ -176,7 +176,8 @@ def _labelled(rows: Sequence[tuple[str, Text]]) -> Table:
 
 def _metrics(summary: Json, *, plain: bool) -> Table:
     """Metrics x statistics; those that are nothing but zeros are left out."""
-    intervals = summary.get("replications", {}).get("metrics", {})
+    several = summary.get("replications")
+    intervals = several["metrics"] if several else summary.get("intervals", {}).get("metrics", {})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("metric", no_wrap=True)
     for name in COLUMNS:
@@ -188,7 +189,8 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
             continue
         size, unit = scale(values)
         cells = [_number(values[column], size) for column in COLUMNS]
-        half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
+        interval = intervals.get(name) or {}
+        half = ((interval.get("mean") or {}) if several else interval).get("half_width")
         if half is not None:
             cells[0] += f" {'+-' if plain else '±'} {_number(half, size, like=values['mean'])}"
         label = Text(f"{name} [{unit}]" if unit and not name.endswith(unit) else name)
@@ -285,11 +287,43 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     if spread := summary.get("replications"):
         count, planned = spread["count"], spread["planned"]
         of = "" if count == planned else f" of {planned}"
-        rows.append(("spread", Text(f"{count}{of} replications, 95 % t-intervals", "dim")))
+        text = f"{count}{of} replications, 95 % t-intervals" + _reached(spread.get("precision"))
+        rows.append(("spread", Text(text, "dim")))
+    elif text := _single(summary):
+        rows.append(("spread", Text(text, "dim")))
     if cut := _cut(summary["listed"]):
         rows.append(("lists", Text(cut, "dim")))
     rows.append(("basis", Text("; ".join(part for part in basis if part), "dim")))
     return _labelled(rows)
+
+
+def _single(summary: Json) -> str:
+    """Say what the intervals of a single run are."""
+    found = {
+        name: each["kind"]
+        for name, each in summary.get("intervals", {}).get("metrics", {}).items()
+        if name in _ALWAYS
+    }
+    if not found:
+        return ""
+    lacking = [name for name, kind in found.items() if kind.startswith("none")]
+    text = "" if len(lacking) == len(found) else "one run, 95 % intervals of the means by batch means"
+    if lacking:
+        reason = found[lacking[0]].removeprefix("none: ")
+        text = f"{text}; none of {', '.join(lacking)} ({reason})".removeprefix("; ")
+    return text
+
+
+def _reached(precision: Json | None) -> str:
+    """Say how near the truth replications came that were added for that purpose."""
+    if not precision:
+        return ""
+    parts = [
+        f"{name} {'unknown' if each is None else f'within {format_percent(each)}'}"
+        for name, each in precision["reached"].items()
+    ]
+    asked = f"{format_percent(precision['within'])} asked"
+    return f"; {', '.join(parts)} ({asked}{'' if precision['enough'] else ', not reached'})"
 
 
 def _cut(listed: Json) -> str:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgesim.results.run import MemoryRun, Result, Run, RunSet, StoredRun, load
+from edgesim.results.run import MemoryRun, Result, Run, RunSet, StoredRun, load, load_run
 
-__all__ = ["MemoryRun", "Result", "Run", "RunSet", "StoredRun", "load"]
+__all__ = ["MemoryRun", "Result", "Run", "RunSet", "StoredRun", "load", "load_run"]

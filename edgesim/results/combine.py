@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.results.certainty import CONFIDENCE, DOUBTS
 from edgesim.results.slo import is_met
 from edgesim.stats import t_interval
 
@@ -15,13 +17,15 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-CONFIDENCE: Final = 0.95
-
 _EXTREME: Final = {"min": min, "max": max, "peak_kv_share": max}
 """Keys whose number is the least or the greatest of all replications instead of a mean."""
 
 _ADDED: Final = frozenset({"requests", "reasons", "count", "events", "wall_s", "cpu_s", "steps"})
 """Keys whose numbers, and all numbers below them, are added up over the replications instead of averaged."""
+
+
+_OF_ONE: Final = frozenset({"slo", "notes", "intervals"})
+"""What is not averaged: verdicts and notes are merged by their own rules, intervals come from the replications."""
 
 
 def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> Json:
@@ -39,11 +43,11 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
         planned: How many replications there should have been; by default as many as there are.
     """
     last = summaries[-1]
-    combined: Json = _merge([{k: v for k, v in s.items() if k not in ("slo", "notes")} for s in summaries])
+    combined: Json = _merge([{k: v for k, v in s.items() if k not in _OF_ONE} for s in summaries])
     combined["stable"] = all(summary["stable"] for summary in summaries)
     combined["stability"] = next((s["stability"] for s in summaries if not s["stable"]), "stable")
     combined["slo"] = [_judge(row, summaries, index, slo) for index, row in enumerate(last["slo"])]
-    combined["notes"] = list(dict.fromkeys(note for summary in summaries for note in summary["notes"]))
+    combined["notes"] = _notes(summaries)
     combined["listed"] |= {"replicas": len(combined["by"]["replica"]), "links": len(combined["links"])}
     engine = combined["engine"]
     engine["peak_rss_mib"] = max(s["engine"]["peak_rss_mib"] for s in summaries)
@@ -67,6 +71,12 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
         "carbon_g": _interval([s["carbon_g"] for s in summaries]),
     }
     return combined
+
+
+def _notes(summaries: Sequence[Json]) -> list[str]:
+    """Notes of all replications; a doubt that only a minority raises is chance."""
+    raised = Counter(note for summary in summaries for note in dict.fromkeys(summary["notes"]))
+    return [note for note, times in raised.items() if note not in DOUBTS or 2 * times >= len(summaries)]
 
 
 def _merge(values: Sequence[Any], name: str = "", *, added: bool = False) -> Any:

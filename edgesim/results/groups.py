@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.metrics import Metric
+    from edgesim.results.certainty import Series
     from edgesim.results.source import Source
 
     Codes = NDArray[np.int8] | NDArray[np.int16] | NDArray[np.int32]
@@ -142,9 +143,21 @@ class Layout:
 
 
 def describe_groups(
-    source: Source, metrics: Mapping[str, Metric], selected: NDArray[np.bool_], layouts: Sequence[Layout]
+    source: Source,
+    metrics: Mapping[str, Metric],
+    selected: NDArray[np.bool_],
+    layouts: Sequence[Layout],
+    series: Series | None = None,
 ) -> dict[str, dict[tuple[str, str], Distribution]]:
-    """Describe metrics of the selected rows for all groups of all layouts: as many in a pass as fit in memory."""
+    """Describe metrics of the selected rows for all groups of all layouts: as many in a pass as fit in memory.
+
+    Args:
+        source: All requests.
+        metrics: What to describe.
+        selected: Rows that count.
+        layouts: Groups.
+        series: Takes the same values by the numbers of their requests.
+    """
     together = max(1, AT_ONCE // max(1, sum(layout.rows for layout in layouts)))
     found: dict[str, dict[tuple[str, str], Distribution]] = {}
     names = list(metrics)
@@ -153,11 +166,15 @@ def describe_groups(
         columns = {name: [np.empty(layout.rows) for layout in layouts] for name in part}
         row = start = 0
         for block in source.numbers(
-            sorted({column for metric in part.values() for column in metric.columns})
+            sorted({"request", *(column for metric in part.values() for column in metric.columns)})
         ):
-            chosen = selected[row : row + len(next(iter(block.values())))]
+            chosen = selected[row : row + len(block["request"])]
+            if series is not None:
+                series.begin(block["request"][chosen])
             for name, metric in part.items():
                 values = metric.formula(block)[chosen]
+                if series is not None:
+                    series.add(name, values)
                 for layout, column in zip(layouts, columns[name], strict=True):
                     layout.put(values, start, column)
             row += len(chosen)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo, Totals
+    from edgesim.results.comparison import Comparison
     from edgesim.results.writer import MemorySink
     from edgesim.scenario import Scenario
 
@@ -219,8 +220,22 @@ class RunSet(Result):
         return self._combined()
 
 
-def load(folder: str | Path) -> Run | RunSet:
-    """Open the folder of a run; its tables are read when they are first asked for.
+def load(folder: str | Path) -> Run | RunSet | Comparison:
+    """Open the folder of a run or a comparison; its tables are read when they are first asked for.
+
+    Raises:
+        ResultsError: There is neither, or one of another version.
+    """
+    path = Path(folder)
+    if is_run(path) and read_json(path / MANIFEST).get("kind") == "comparison":
+        from edgesim.results.comparison import Comparison as Found  # noqa: PLC0415 - most folders are runs
+
+        return Found.open(path)
+    return load_run(path)
+
+
+def load_run(folder: str | Path) -> Run | RunSet:
+    """Open the folder of a run, and of nothing else.
 
     Raises:
         ResultsError: There is no run there, or one of another version.
@@ -233,6 +248,9 @@ def load(folder: str | Path) -> Run | RunSet:
         below = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
         hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
+    kind = read_json(path / MANIFEST).get("kind", "run") if is_run(path) else "run"
+    if kind != "run":
+        raise ResultsError(f"'{path}' holds a {kind}, not a run; give the folder of one run")
     if not repetitions:
         return StoredRun(path)
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]

@@ -21,6 +21,7 @@ from edgesim.results.census import (
     reasons,
     sums,
 )
+from edgesim.results.certainty import Series
 from edgesim.results.columns import NJ_PER_J, PS_PER_S
 from edgesim.results.groups import describe_groups
 from edgesim.results.slo import verdicts
@@ -58,7 +59,8 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
     requests = census(source, info)
     orders = layouts(requests)
     selected = requests.selected
-    found = describe_groups(source, METRICS, selected, orders)
+    series = Series(requests.rows)
+    found = describe_groups(source, METRICS, selected, orders, series)
     if not info.carbon_stated:
         found["carbon"] = {}
     metrics = _metrics(found, "", "")
@@ -79,6 +81,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
         "stable": not reason,
         "stability": f"unstable: {reason}" if reason else "stable",
         "metrics": metrics,
+        "intervals": series.intervals(),
         "rates": rates(requests, added[""], "", window)[0],
         **_fleet(totals, added[""], carbon_stated=info.carbon_stated),
         "by": by,
@@ -91,7 +94,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
             "of_links": len(info.link_names),
         },
         **_heat(info, totals),
-        "notes": list(info.notes),
+        "notes": [*info.notes, *series.doubts(metrics, stable=not reason)],
         "engine": _engine(info, totals, effort or Effort(), requests.rows),
     }
 

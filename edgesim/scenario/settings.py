@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, Self, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault
+from edgesim.scenario.base import Count, Name, Section, WholeNumber, fault, short
 from edgesim.units import Joules, PositiveSeconds, Seconds, Share, Usd, shown
 
 if TYPE_CHECKING:
@@ -16,6 +16,52 @@ T = TypeVar("T")
 
 LONGEST = 50 * 86400.0
 """Longest run [s]: times are counted in 64-bit picoseconds."""
+
+
+ONCE: Final = ("throughput_rps", "goodput_rps", "energy_j", "cost_usd", "carbon_g")
+"""Numbers of a whole run that replications can be added for; beside them the statistics of metrics."""
+
+
+def _estimate(text: str) -> str:
+    """Check the name of a number: "ttft p95", "cost_usd"."""
+    metric, _, statistic = text.partition(" ")
+    if text in ONCE or (metric in Slo.model_fields and statistic in ("mean", "p50", "p90", "p95", "p99")):
+        return text
+    raise fault(
+        f"{shown(text)} is no number of a run",
+        f"write a metric and a statistic such as 'ttft p95' (metrics: {', '.join(Slo.model_fields)}),"
+        f" or one of {', '.join(ONCE)}",
+    )
+
+
+class Precision(Section):
+    """How near the truth the replications shall come; they are added until then."""
+
+    within: Share = Field(description="Largest relative error, at 95 % confidence.", examples=["2 %"])
+    of: Annotated[tuple[Annotated[str, AfterValidator(_estimate)], ...], Field(min_length=1)] = Field(
+        default=("ttft mean", "e2e mean"), description="Numbers that must come so near."
+    )
+    at_least: Count = Field(
+        default=10, description="Replications before the first look; few show too little of the spread."
+    )
+    at_most: Count = Field(default=100, description="Replications after which it is given up.")
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> Self:
+        if not self.within:
+            raise fault("no number of replications gives an error of 0; write e.g. 2 %", key="within")
+        if self.at_least < 2:
+            raise fault("one replication shows no spread; write at least 2", key="at_least")
+        if self.at_most < self.at_least:
+            raise fault("'at_most' is less than 'at_least'", key="at_most")
+        return self
+
+
+class _OrAuto:
+    """Tells editors that `auto` may stand for a time."""
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"enum": ["auto"]}, handler(schema)]}
 
 
 class Settings(Section):
@@ -31,10 +77,25 @@ class Settings(Section):
         description="Number of requests, of all workloads together, after which no more are asked.",
         examples=[10_000],
     )
-    warmup: Seconds = Field(
-        default=0.0, description="Requests that arrive before this are left out of the metrics."
+    warmup: Annotated[Seconds, _OrAuto()] = Field(
+        default=0.0,
+        description="Requests that arrive before this are left out of the metrics; 'auto' finds the time (MSER-5).",
+    )
+    find_warmup: bool | None = Field(
+        default=None,
+        description="Find the end of the initial transient after the run, not before 'warmup'; what 'auto' stands for.",
     )
     replications: Count = Field(default=1, description="Repetitions with other random numbers.")
+    precision: Annotated[Precision, *short({"type": "string", "examples": ["2 %"]}, "within")] | None = Field(
+        default=None, description="Adds replications until intervals are narrow enough."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _auto(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("warmup") == "auto":
+            return {"find_warmup": True} | data | {"warmup": "0 s"}
+        return data
 
     @model_validator(mode="after")
     def _within_limits(self) -> Self:
@@ -44,7 +105,18 @@ class Settings(Section):
             raise fault("the warm-up is not shorter than the run", key="warmup")
         if self.warmup > LONGEST:
             raise fault("a run lasts at most 50 days", key="warmup")
+        if self.precision is not None and self.replications > 1:
+            raise fault(
+                "'precision' decides how many replications there are",
+                "leave 'replications' out; {at_least: 20, at_most: 50} in 'precision' bounds their number",
+                key="replications",
+            )
         return self
+
+    @property
+    def most_replications(self) -> int:
+        """How many there may be."""
+        return self.replications if self.precision is None else self.precision.at_most
 
 
 def _policy(value: Any) -> Any:

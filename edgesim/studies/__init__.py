@@ -1,1 +1,1 @@
-"""Studies: from runs to answers."""
+"""Studies: many runs, one answer."""

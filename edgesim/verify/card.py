@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     if given.json:
         sys.stdout.write(json.dumps([check._asdict() for check in found], indent=1) + "\n")
     else:
-        _print(found)
+        print_table(found)
         note = ", compilation included" if cold else ""
         sys.stdout.write(
             f"{sum(check.passed for check in found)} of {len(found)} passed in "
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     return 0 if all(check.passed for check in found) else 1
 
 
-def _print(found: Sequence[Check]) -> None:
+def print_table(found: Sequence[Check]) -> None:
     """A table of plain text."""
     head = ("", "check", "expected", "measured", "tolerance")
     lines = [

@@ -358,3 +358,19 @@ def test_import_edgesim_imports_nothing_else() -> None:
     """Public names are imported when they are used."""
     code = "import sys, edgesim; print([m for m in sys.modules if m.startswith(('edgesim.', 'click'))])"
     assert python("-c", code).strip() == "[]"
+
+
+def test_precision_decides_how_many_replications(engine: SimpleNamespace) -> None:
+    """It replaces the scenario's number, is shown with what was reached, and does not go with -n."""
+    found = run("run", "tiny.yaml", "-s", "scenario.replications=3", "--precision", "5 %", "-o", "out")
+    assert found.exit_code == 0, found.output
+    text = " ".join(found.stdout.split())
+    assert "tiny · seed 7 · 10 replications" in text
+    assert "10 replications, 95 % t-intervals; ttft mean within" in text
+    assert "(5 % asked)" in text
+    both = run("run", "tiny.yaml", "--precision", "5 %", "-n", "3")
+    assert both.exit_code == 2
+    assert "leave -n out" in both.stderr
+    wrong = run("run", "tiny.yaml", "--precision", "5 s")
+    assert wrong.exit_code == 2
+    assert "'5 s' is not a share" in wrong.stderr

@@ -53,7 +53,9 @@ def test_metrics_have_their_units_and_numbers(fakes: ModuleType) -> None:
     cells = row.split()
     assert cells[:2] == ["queue_time", "[ms]"]
     expected = [found["metrics"]["queue_time"][name] * 1e3 for name in console.COLUMNS]
-    assert [float(cell.replace(",", "")) for cell in cells[2:]] == pytest.approx(expected, rel=1e-3)
+    half = found["intervals"]["metrics"]["queue_time"]["half_width"] * 1e3
+    numbers = [float(cell.replace(",", "")) for cell in cells[2:] if cell != "±"]
+    assert numbers == pytest.approx([expected[0], half, *expected[1:]], rel=2e-3)
     assert "stall_time" not in shown(found)
 
 
@@ -76,6 +78,15 @@ def test_replications_show_the_interval_beside_the_mean(fakes: ModuleType) -> No
     row = next(line for line in shown(found).splitlines() if line.strip().startswith("queue_time"))
     interval = found["replications"]["metrics"]["queue_time"]["mean"]
     assert f"{interval['mean'] * 1e3:.1f} ± {interval['half_width'] * 1e3:.1f}" in row
+
+
+def test_one_run_says_what_its_intervals_are(fakes: ModuleType) -> None:
+    """Their kind stands below; where there is none, the reason does, and no half-width beside the mean."""
+    found = summary(fakes)
+    assert "spread  one run, 95 % intervals of the means by batch means" in shown(found)
+    found["intervals"]["metrics"]["e2e"] |= {"half_width": None, "kind": "none: too alike"}
+    assert "by batch means; none of e2e (too alike)" in " ".join(shown(found).split())
+    assert "±" not in next(line for line in shown(found).splitlines() if line.strip().startswith("e2e ["))
 
 
 def test_an_unstable_run_says_so(fakes: ModuleType) -> None:

@@ -12,10 +12,13 @@ import pandas as pd
 import pytest
 
 import edgesim
-from edgesim.errors import PolicyError, ResultsError
-from edgesim.experiment import Plan
+from edgesim.errors import PolicyError, ResultsError, ScenarioError
+from edgesim.experiment import Plan, _prepared
 from edgesim.outcome import Outcome
 from edgesim.results import Run, RunSet
+from edgesim.results.quantity import quantity
+from edgesim.scenario.settings import ONCE, Slo
+from edgesim.stats import t_interval
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -299,3 +302,95 @@ def test_groups_by_tier_in_pandas(fakes: ModuleType) -> None:
     means = plan(fakes).run().requests.groupby("tier", observed=True).energy_j.mean()
     assert isinstance(means, pd.Series)
     assert set(means.index) == {"edge", "cloud"}
+
+
+def test_replications_are_added_until_the_interval_is_narrow(tmp_path: Path, fakes: ModuleType) -> None:
+    """It stops at the first number that is enough, writes as many folders, and says how near it came."""
+    precision = {"within": "1 %", "of": ["e2e mean"], "at_least": 4, "at_most": 60}
+    runs = plan(fakes, tmp_path / "run", precision=precision).run()
+    assert isinstance(runs, RunSet)
+    count = len(runs)
+    assert 4 < count < 60
+    values = [run.summary["metrics"]["e2e"]["mean"] for run in runs]
+    assert t_interval(values).relative <= 0.01 / 1.01 < t_interval(values[:-1]).relative
+    spread = runs.summary["replications"]
+    assert (spread["count"], spread["planned"]) == (count, count)
+    assert spread["precision"] == {
+        "within": 0.01,
+        "reached": {"e2e mean": pytest.approx(t_interval(values).relative)},
+        "enough": True,
+    }
+    assert not any("not reached" in note for note in runs.summary["notes"])
+    assert runs.manifest["finished_replications"] == count == len(list((tmp_path / "run").glob("rep-*")))
+    loaded = edgesim.load(tmp_path / "run")
+    assert isinstance(loaded, RunSet)
+    assert len(loaded) == count
+    assert loaded.summary == runs.summary
+    assert loaded.scenario.scenario.precision == scenario(precision=precision).scenario.precision
+
+
+def test_a_precision_out_of_reach_is_told(fakes: ModuleType) -> None:
+    """After `at_most` replications it says how near it came."""
+    runs = plan(fakes, precision={"within": "0.01 %", "of": ["ttft p99"], "at_least": 2, "at_most": 5}).run()
+    assert isinstance(runs, RunSet)
+    assert len(runs) == 5
+    assert runs.summary["replications"]["precision"]["enough"] is False
+    note = runs.summary["notes"][-1]
+    assert note.startswith("0.01 % was not reached in 5 replications: ttft p99 is known within ")
+
+
+def test_precision_in_short_and_its_mistakes() -> None:
+    """`2 %` alone will do; what cannot be meant is refused with advice."""
+    short = scenario(precision="2 %").scenario
+    assert short.precision is not None
+    assert (short.precision.within, short.precision.of) == (0.02, ("ttft mean", "e2e mean"))
+    assert short.most_replications == 100
+    for wrong, text in (
+        ({"precision": "0 %"}, "no number of replications gives an error of 0"),
+        ({"precision": "2 s"}, "is not a share"),
+        ({"precision": {"within": "2 %", "of": ["ttft p42"]}}, "'ttft p42' is no number of a run"),
+        ({"precision": {"within": "2 %", "at_least": 9, "at_most": 8}}, "'at_most' is less than 'at_least'"),
+        ({"precision": {"within": "2 %", "at_least": 1}}, "one replication shows no spread"),
+        ({"precision": "2 %", "replications": 3}, "'precision' decides how many replications"),
+    ):
+        with pytest.raises(ScenarioError, match=text):
+            scenario(**wrong)
+
+
+def test_every_number_that_precision_takes_is_a_quantity() -> None:
+    """What the scenario may name, a summary has."""
+    for name in ONCE:
+        assert quantity(name).name == name
+    for metric in Slo.model_fields:
+        assert quantity(f"{metric} p95").path == ("metrics", metric, "p95")
+
+
+def test_settings_given_beside_a_loaded_scenario() -> None:
+    """Replications replace a precision, and the other way round; both at once are a mistake."""
+    loaded = scenario(precision="2 %")
+    assert _prepared(loaded, (), (), replications=3).scenario.precision is None
+    assert _prepared(SCENARIO, (), (), precision="5 %").scenario.most_replications == 100
+    found = _prepared(scenario(replications=4), (), (), precision="5 %").scenario
+    assert found.precision is not None
+    assert (found.replications, found.precision.within) == (1, 0.05)
+    with pytest.raises(TypeError, match="leave replications out"):
+        _prepared(loaded, (), (), replications=3, precision="5 %")
+
+
+def test_warmup_auto_deletes_the_transient(tmp_path: Path, fakes: ModuleType) -> None:
+    """`warmup: auto` is found after the run, in memory and in a folder alike, and written down as found."""
+    rows = fakes.requests(2000)
+    rows["finished"][:200] += 30 * fakes.S * (rows["finished"][:200] > 0)
+    summaries = []
+    for folder in (None, tmp_path / "run"):
+        found = Plan(scenario(warmup="auto"), folder, build=lambda *_: fakes.FakeSimulation(rows)).run()
+        summaries.append(found.summary)
+    memory, stored = summaries
+    assert memory["warmup"] == stored["warmup"]
+    assert 19.9 <= memory["warmup"]["seconds"] <= 30.0  # means of five, and chance, carry it a little further
+    assert memory["metrics"]["e2e"]["max"] < 10
+    loaded = edgesim.load(tmp_path / "run").scenario.scenario  # type: ignore[union-attr]
+    assert (loaded.warmup, loaded.find_warmup) == (0.0, True)
+    assert scenario(warmup="auto") == edgesim.load_scenario(
+        SCENARIO | {"scenario": SCENARIO["scenario"] | {"warmup": "0 s", "find_warmup": True}}
+    )

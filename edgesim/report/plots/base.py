@@ -146,7 +146,8 @@ def measured(result: Run | RunSet) -> pd.DataFrame:
         ResultsError: There is none.
     """
     requests = result.requests
-    kept = (requests["status"] == "completed") & (requests["arrived_at"] >= result.scenario.scenario.warmup)
+    warmup = float(result.summary["warmup"]["seconds"])
+    kept = (requests["status"] == "completed") & (requests["arrived_at"] >= warmup)
     found = requests[kept]
     if not len(found):
         raise ResultsError("no request was completed after the warm-up; there is nothing to draw")

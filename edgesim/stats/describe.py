@@ -1,4 +1,4 @@
-"""Statistics of simulation output: exact percentiles, moments, confidence intervals, initial transients."""
+"""Descriptions of sets of values: exact percentiles, moments."""
 
 from __future__ import annotations
 
@@ -11,33 +11,13 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 PERCENTILES: Final = (50.0, 90.0, 95.0, 99.0)
 """Percentiles that every distribution is described by."""
 
 _BLOCK: Final = 1 << 16
 """Values handled at a time where a second column of full length can be avoided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A mean, and how far the true one may lie from it."""
-
-    mean: float
-    half_width: float
-    """NaN where a single value tells nothing about the spread."""
-    count: int
-
-    @property
-    def low(self) -> float:
-        """Lower end."""
-        return self.mean - self.half_width
-
-    @property
-    def high(self) -> float:
-        """Upper end."""
-        return self.mean + self.half_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,21 +102,6 @@ def _squares(values: NDArray[np.float64], mean: float) -> float:
     return total
 
 
-def t_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
-    """Answer the mean of independent values with its Student t confidence interval."""
-    sample = np.asarray(values, float)
-    count = len(sample)
-    if not count:
-        return Interval(math.nan, math.nan, 0)
-    mean = float(sample.mean())
-    if count == 1:
-        return Interval(mean, math.nan, 1)
-    from scipy.special import stdtrit  # noqa: PLC0415 - scipy takes longer to import than most runs to report
-
-    error = float(sample.std(ddof=1)) / math.sqrt(count)
-    return Interval(mean, float(stdtrit(count - 1, (1 + confidence) / 2)) * error, count)
-
-
 class Moments:
     """Running mean and variance of a stream of values (Welford, Technometrics 4(3), 1962)."""
 
@@ -160,34 +125,3 @@ class Moments:
     def variance(self) -> float:
         """Of the sample (n - 1); NaN below two values."""
         return self._squares / (self.count - 1) if self.count > 1 else math.nan
-
-
-def batch_means(values: ArrayLike, batches: int = 20, confidence: float = 0.95) -> Interval:
-    """Answer the mean of a correlated series, its interval from the means of long batches.
-
-    Values that do not fill the last batch are left out.
-    """
-    series = np.asarray(values, float)
-    size = len(series) // batches
-    if size == 0:
-        raise ValueError(f"{len(series)} values do not fill {batches} batches")
-    return t_interval(series[: size * batches].reshape(batches, size).mean(axis=1), confidence)
-
-
-def mser5(values: ArrayLike) -> int:
-    """Answer how many values at the start of a series belong to its initial transient.
-
-    MSER-5 (White, Cobb, Spratt: A comparison of five steady-state truncation heuristics, WSC 2000): over
-    means of five values, cut where the standard error of the rest is smallest. Only cuts in the first half
-    are considered; one at its very end says that the series is too short.
-    """
-    series = np.asarray(values, float)
-    means = series[: len(series) // 5 * 5].reshape(-1, 5).mean(axis=1)
-    if len(means) < 4:
-        return 0
-    rest = np.arange(len(means), 0, -1)
-    centred = means - means.mean()
-    total = np.cumsum(centred[::-1])[::-1]
-    squares = np.cumsum(centred[::-1] ** 2)[::-1]
-    error = (squares - total**2 / rest) / rest.astype(float) ** 2
-    return 5 * int(np.argmin(error[: len(means) // 2 + 1]))

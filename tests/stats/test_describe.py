@@ -1,4 +1,4 @@
-"""Tests of the output statistics."""
+"""Tests of descriptions of values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgesim.stats import Moments, batch_means, describe, mser5, percentiles, t_interval
+from edgesim.stats import Moments, describe, percentiles
 
 samples = arrays(float, st.integers(1, 60), elements=st.floats(-1e6, 1e6, allow_subnormal=False))
 
@@ -48,31 +48,6 @@ def test_one_value_has_no_spread() -> None:
     assert (found.count, found.mean, found.std, found.p50) == (1, 2.0, None, 2.0)
 
 
-def test_t_interval_of_three_values() -> None:
-    """Of 1, 2, 3 the half-width is t(0.975, 2) / sqrt(3), with t = 4.302653 from the tables."""
-    found = t_interval([1.0, 2.0, 3.0])
-    assert found.mean == 2.0
-    assert found.half_width == pytest.approx(4.302653 / math.sqrt(3), rel=1e-6)
-    assert (found.low, found.high) == (2.0 - found.half_width, 2.0 + found.half_width)
-
-
-def test_t_interval_of_one_value_has_no_width() -> None:
-    """A single replication says nothing about the spread."""
-    found = t_interval([5.0])
-    assert found.mean == 5.0
-    assert math.isnan(found.half_width)
-
-
-def test_t_interval_covers_the_mean_as_often_as_it_says() -> None:
-    """Of 2000 intervals at 90 %, about 90 % contain the true mean."""
-    draw = np.random.default_rng(7)
-    covered = 0
-    for _ in range(2000):
-        found = t_interval(draw.normal(3.0, 2.0, 5), confidence=0.9)
-        covered += found.low <= 3.0 <= found.high
-    assert covered / 2000 == pytest.approx(0.9, abs=0.02)
-
-
 @given(samples)
 def test_running_moments_are_those_of_the_whole(values: np.ndarray) -> None:
     """One value at a time gives the mean and variance of all."""
@@ -83,27 +58,3 @@ def test_running_moments_are_those_of_the_whole(values: np.ndarray) -> None:
         assert found.variance == pytest.approx(values.var(ddof=1), rel=1e-6, abs=1e-3)
     else:
         assert math.isnan(found.variance)
-
-
-def test_batch_means_widen_the_interval_of_a_correlated_series() -> None:
-    """Neighbours that resemble each other carry less information than their number suggests."""
-    noise = np.random.default_rng(1).normal(size=20_000)
-    series = np.empty_like(noise)
-    level = 0.0
-    for place, step in enumerate(noise):
-        level = 0.95 * level + step
-        series[place] = level
-    assert batch_means(series).half_width > 3 * t_interval(series).half_width
-    with pytest.raises(ValueError, match="3 values do not fill 20 batches"):
-        batch_means([1.0, 2.0, 3.0])
-
-
-def test_mser5_cuts_the_initial_transient() -> None:
-    """A start far from the steady state is cut about where it ends, and a steady series hardly at all."""
-    draw = np.random.default_rng(3)
-    steady = draw.normal(10.0, 1.0, 2000)
-    biased = steady.copy()
-    biased[:200] += np.linspace(30.0, 0.0, 200)
-    assert 150 <= mser5(biased) <= 300
-    assert mser5(steady) < 200
-    assert mser5([1.0, 2.0]) == 0

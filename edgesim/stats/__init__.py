@@ -1,0 +1,35 @@
+"""Statistics of simulation output: descriptions, confidence intervals, initial transients, differences."""
+
+from edgesim.stats.batches import Batches, batch_means, run_interval, section_interval
+from edgesim.stats.describe import PERCENTILES, Distribution, Moments, describe, numbers_of, percentiles
+from edgesim.stats.intervals import Interval, quantile_interval, ratio_interval, t_interval
+from edgesim.stats.pairs import Difference, holm, paired, welch
+from edgesim.stats.stopping import Precision, narrow_enough
+from edgesim.stats.transients import Transient, lag_1, mser5, transient
+
+__all__ = [
+    "PERCENTILES",
+    "Batches",
+    "Difference",
+    "Distribution",
+    "Interval",
+    "Moments",
+    "Precision",
+    "Transient",
+    "batch_means",
+    "describe",
+    "holm",
+    "lag_1",
+    "mser5",
+    "narrow_enough",
+    "numbers_of",
+    "paired",
+    "percentiles",
+    "quantile_interval",
+    "ratio_interval",
+    "run_interval",
+    "section_interval",
+    "t_interval",
+    "transient",
+    "welch",
+]

@@ -1,0 +1,127 @@
+"""Tests of intervals and transients of one run, on queues and series whose means are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from edgesim.stats import (
+    Batches,
+    batch_means,
+    lag_1,
+    mser5,
+    quantile_interval,
+    run_interval,
+    section_interval,
+    t_interval,
+    transient,
+)
+
+
+def sojourns(seed: int, load: float, count: int) -> np.ndarray:
+    """Sojourn times of M/M/1 with a mean service of 1 (Lindley's recursion), without the start."""
+    draw = np.random.default_rng(seed)
+    gaps, services = draw.exponential(1 / load, count), draw.exponential(1.0, count)
+    walk = np.concatenate([[0.0], np.cumsum(services[:-1] - gaps[1:])])
+    return (walk - np.minimum.accumulate(walk) + services)[count // 20 :]
+
+
+def wandering(count: int, keep: float = 0.95, seed: int = 1) -> np.ndarray:
+    """A first-order autoregression around 0."""
+    series = np.random.default_rng(seed).normal(size=count)
+    for place in range(1, count):
+        series[place] += keep * series[place - 1]
+    return series
+
+
+def test_batch_means_widen_the_interval_of_a_correlated_series() -> None:
+    """Neighbours that resemble each other carry less information than their number suggests."""
+    series = wandering(20_000)
+    assert batch_means(series).half_width > 3 * t_interval(series).half_width
+    with pytest.raises(ValueError, match="3 values do not fill 20 batches"):
+        batch_means([1.0, 2.0, 3.0])
+
+
+def test_the_interval_of_one_run_holds_the_mean_of_a_queue() -> None:
+    """95 % intervals of M/M/1 at a load of 0.5: a sojourn of 2."""
+    found = [run_interval(sojourns(seed, 0.5, 5000), delete=False) for seed in range(600)]
+    assert 0.92 <= sum(each.low <= 2.0 <= each.high for each in found) / 600 <= 0.98
+    assert {each.count for each in found if not math.isnan(each.half_width)} <= {10, 20, 40}
+
+
+def test_plain_intervals_would_not() -> None:
+    """The same series, taken for independent values, claims far too much."""
+    found = [t_interval(sojourns(seed, 0.5, 5000)) for seed in range(200)]
+    assert sum(each.low <= 2.0 <= each.high for each in found) / 200 < 0.75
+
+
+def test_batches_that_resemble_each_other_give_no_interval() -> None:
+    """A drift over the whole run is no steady state, however it is cut."""
+    series = np.arange(2000.0) + wandering(2000)
+    found = run_interval(series, delete=False)
+    assert math.isnan(found.half_width)
+    assert found.kind == "none: 10 batches still resemble their neighbours"
+    assert run_interval(series[::-1]).kind == "none: not steady, the cut of MSER-5 lies beyond the middle"
+    assert run_interval([1.0] * 99).kind == "none: fewer than 100 values"
+
+
+def test_blocks_do_not_matter() -> None:
+    """A series that comes in pieces, with gaps, has the batches of the whole."""
+    series = wandering(12_345)
+    series[100:130] = series[7000] = math.nan
+    whole, pieces = Batches(len(series)), Batches(len(series))
+    whole.add(series, 0)
+    for start in range(0, len(series), 777):
+        pieces.add(series[start : start + 777], start)
+    assert pieces.sums == pytest.approx(whole.sums)
+    assert (pieces.counts == whole.counts).all()
+    assert whole.counts.sum() == len(series) - 31
+    assert whole.interval().mean == pytest.approx(np.nanmean(series))
+
+
+def test_mser5_cuts_the_initial_transient() -> None:
+    """A start far from the steady state is cut about where it ends, and a steady series hardly at all."""
+    draw = np.random.default_rng(3)
+    steady = draw.normal(10.0, 1.0, 2000)
+    biased = steady.copy()
+    biased[:200] += np.linspace(30.0, 0.0, 200)
+    assert 150 <= mser5(biased) <= 300
+    assert mser5(steady) < 200
+    assert mser5([1.0, 2.0]) == 0
+    assert transient(biased).settled
+    assert not transient(np.linspace(30.0, 0.0, 500)).settled
+
+
+def test_deletion_removes_the_bias_of_the_start() -> None:
+    """The mean after deletion is that of the steady state; the mean of everything is not."""
+    series = np.random.default_rng(3).normal(10.0, 1.0, 2000)
+    series[:200] += 30.0
+    found = run_interval(series)
+    assert found.low <= 10.0 <= found.high
+    assert "the first 200 values left out" in found.kind
+    assert run_interval(series, delete=False).mean > 12.5
+
+
+def test_few_steady_runs_are_called_unsettled() -> None:
+    """A queue in its steady state is rarely taken for one that is not."""
+    wrong = sum(not transient(sojourns(seed, 0.5, 4000)).settled for seed in range(300))
+    assert wrong / 300 < 0.03
+
+
+def test_quantiles_of_one_run_by_sections() -> None:
+    """The 90th percentile of M/M/1 sojourns at a load of 0.5 is 2 ln 10 (they are exponential with mean 2)."""
+    truth = 2 * math.log(10)
+    found = [quantile_interval(sojourns(seed, 0.5, 6000), 0.9, kind="sections") for seed in range(300)]
+    assert 0.91 <= sum(each.low <= truth <= each.high for each in found) / 300 <= 0.985
+    assert found[0].mean == np.quantile(sojourns(0, 0.5, 6000), 0.9)
+    assert section_interval(np.arange(50.0), np.median).kind == "none: fewer than 100 values"  # type: ignore[arg-type]
+
+
+def test_correlation_of_neighbours() -> None:
+    """By hand: deviations -1, 0, 1 give 0 / 2; alternating ones are opposed; equal ones tell nothing."""
+    assert lag_1([1.0, 2.0, 3.0]) == 0.0
+    assert lag_1([1.0, -1.0, 1.0, -1.0]) == -0.75
+    assert lag_1([2.0, 2.0, 2.0]) == 0.0
+    assert lag_1(wandering(20_000)) == pytest.approx(0.95, abs=0.01)

@@ -1,0 +1,298 @@
+"""Tests of comparing: pairs, unpaired runs, single runs, folders, sentences, and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from scipy import stats
+
+import edgesim
+from edgesim.cli import main
+from edgesim.errors import EdgesimError, ResultsError
+from edgesim.results import Run, RunSet
+from edgesim.results.comparison import Comparison, Row
+from edgesim.results.quantity import QUANTITIES, quantity
+from edgesim.scenario.text import dump
+from edgesim.studies.comparison import compare
+from edgesim.verify.queues import queue
+
+
+def scenario(step: float = 0.001, requests: int = 400, **settings: Any) -> dict[str, Any]:
+    """An M/M/1 queue at half its capacity; `step` makes its server slower."""
+    lengths = {"kind": "geometric", "mean": 400}
+    found = queue("mm1", 1.25, requests, slots=1, lengths=lengths, decode={"base": f"{step} s"})
+    found["scenario"] |= settings
+    return found
+
+
+def runs(step: float = 0.001, number: int = 5, **settings: Any) -> Run | RunSet:
+    """Replications of it, in memory."""
+    return edgesim.simulate(scenario(step, **settings), replications=number)
+
+
+def row(found: Comparison, name: str) -> Row:
+    """The row of a quantity."""
+    return next(each for each in found.rows if each.quantity == name)
+
+
+def test_common_random_numbers_are_paired() -> None:
+    """Intervals and p-values are those of scipy's paired test over replications; a slower server is worse."""
+    a, b = runs(), runs(0.00105)
+    found = compare({"fast": a, "slow": b})
+    each = row(found, "ttft_mean")
+    values = [[run.summary["metrics"]["ttft"]["mean"] for run in one] for one in (a, b)]  # type: ignore[union-attr]
+    test = stats.ttest_rel(values[1], values[0])
+    low, high = test.confidence_interval(0.95)
+    assert (each.low, each.high, each.p) == pytest.approx((low, high, test.pvalue))
+    assert (each.mean_a, each.mean_b) == pytest.approx(tuple(map(np.mean, values)))
+    assert each.relative == pytest.approx(each.difference / each.mean_a)
+    assert (each.real, each.better) == (True, "fast")
+    assert each.kind == "paired t over 5 replications"
+    assert each.p_adjusted is not None
+    assert each.p is not None
+    assert each.p_adjusted > each.p
+    assert found.notes == []
+    assert found.table.loc[0, "quantity"] == "ttft_mean"
+    assert len(found.table) == len(found.rows)
+    assert "fast" in found._repr_html_()
+
+
+def test_energy_that_does_not_differ_equals() -> None:
+    """A system compared with itself: nothing is real, and it says equal."""
+    found = compare({"a": runs(), "b": runs()})
+    assert not any(each.real for each in found.rows)
+    assert row(found, "e2e_mean").sentence() == "b's e2e mean equals a's"
+
+
+def test_other_seeds_are_compared_unpaired() -> None:
+    """Welch's test, and a note that says why."""
+    a, b = runs(), runs(seed=12)
+    found = compare({"a": a, "b": b}, ["e2e_mean"])
+    values = [[run.summary["metrics"]["e2e"]["mean"] for run in one] for one in (a, b)]  # type: ignore[union-attr]
+    assert row(found, "e2e_mean").p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
+    assert found.notes[0] == "a and b are compared unpaired: different seeds (11 and 12)"
+
+
+def test_other_workloads_and_counts() -> None:
+    """Other workloads are unpaired; of other numbers of replications the common ones are paired."""
+    other = scenario()
+    other["workloads"]["load"]["arrivals"]["rate"] = "1/s"
+    found = compare({"a": runs(), "b": edgesim.simulate(other, replications=5)}, ["e2e"])
+    assert found.notes == ["a and b are compared unpaired: different workloads"]
+    found = compare({"a": runs(), "b": runs(number=4)}, ["e2e"])
+    assert found.rows[0].kind == "paired t over 4 replications"
+    assert found.notes == ["a has 5 replications, b 4: the first 4 of each are compared, pair by pair"]
+
+
+def test_single_runs_are_compared_stretch_by_stretch() -> None:
+    """Means and quantiles have intervals of paired stretches; totals have none, and a note tells."""
+    a, b = runs(number=1, requests=3000), runs(0.0011, number=1, requests=3000)
+    found = compare({"a": a, "b": b})
+    each = row(found, "ttft_mean")
+    assert each.kind.endswith("paired stretches of one run")
+    assert each.difference == pytest.approx(
+        b.summary["metrics"]["ttft"]["mean"] - a.summary["metrics"]["ttft"]["mean"]
+    )
+    assert each.real
+    assert row(found, "e2e_p95").low is not None
+    assert row(found, "energy_j").p is None
+    assert row(found, "energy_j").sentence().endswith("one run each does not tell whether that is real")
+    assert any("-n 10" in note for note in found.notes)
+    apart = compare({"a": a, "b": runs(number=1, requests=3000, seed=3)}, ["ttft"])
+    assert apart.rows[0].kind.startswith("Welch t over")
+    assert not apart.rows[0].real
+
+
+def test_holm_is_over_all_pairs_and_quantities() -> None:
+    """The smallest p of a family is multiplied by the size of the family."""
+    found = compare({"a": runs(), "b": runs(0.00101), "c": runs(0.00105)}, ["ttft", "e2e", "cost_usd"])
+    known = sorted(each.p for each in found.rows if each.p is not None)
+    first = min((each for each in found.rows if each.p is not None), key=lambda each: each.p)  # type: ignore[arg-type, return-value]
+    assert len(known) == 9
+    assert first.p_adjusted == pytest.approx(9 * known[0])
+
+
+def test_the_front_is_over_the_means() -> None:
+    """Slower at the same power loses in both; quantities that were not compared come from the runs."""
+    found = compare({"fast": runs(), "slow": runs(0.0011)}, ["ttft"])
+    front = found.pareto("e2e_mean", "ttft_p95")
+    assert front.loc["fast", "front"]
+    assert front.loc["slow", "dominated_by"] == "fast"
+    assert list(found.pareto("e2e", "ttft", "throughput_rps").columns[:3]) == [
+        "e2e_mean",
+        "ttft_mean",
+        "throughput_rps",
+    ]
+
+
+SHOWN = Row(
+    "A",
+    "B",
+    "ttft_p95",
+    "ttft",
+    "p95",
+    "s",
+    2.0,
+    1.76,
+    -0.24,
+    -0.3,
+    -0.18,
+    -0.12,
+    0.001,
+    0.002,
+    True,
+    "B",
+    "t",
+)
+
+
+def test_sentences() -> None:
+    """Each kind of verdict in words."""
+    assert SHOWN.sentence() == "B's ttft p95 is 12 % lower than A's (9 to 15 %), real"
+    doubtful = replace(SHOWN, real=False, high=0.02)
+    assert doubtful.sentence() == "B's ttft p95 is 12 % lower than A's (-1 to 15 %), which may be chance"
+    single = replace(SHOWN, low=None, high=None, p=None, p_adjusted=None, real=False)
+    assert single.sentence() == (
+        "B's ttft p95 is 12 % lower than A's; one run each does not tell whether that is real"
+    )
+    from_zero = replace(SHOWN, mean_a=0.0, difference=0.5, low=0.25, high=0.75, relative=None)
+    assert from_zero.sentence() == "B's ttft p95 is 500 ms higher than A's (250 ms to 750 ms), real"
+
+
+def test_a_stored_comparison_is_loaded_again(tmp_path: Path) -> None:
+    """Runs that were made for it lie in it; it answers the same, even after its folder has moved."""
+    out = tmp_path / "first"
+    found = compare({"near by": scenario(), "far": scenario(0.0011)}, replications=3, out=out)
+    assert json.loads((out / "manifest.json").read_text())["kind"] == "comparison"
+    out.rename(tmp_path / "second")
+    loaded = edgesim.load(tmp_path / "second")
+    assert isinstance(loaded, Comparison)
+    assert loaded.rows == found.rows
+    assert loaded.as_json() == found.as_json()
+    assert [len(run) for run in loaded.runs.values()] == [3, 3]  # type: ignore[arg-type]
+    assert loaded.pareto("ttft", "tpot_p50").equals(found.pareto("ttft", "tpot_p50"))
+    with pytest.raises(ResultsError, match="--force replaces it"):
+        compare({"a": scenario(), "b": scenario()}, replications=2, out=tmp_path / "second")
+    again = compare({"a": scenario(), "b": scenario()}, replications=2, out=tmp_path / "second", force=True)
+    assert again.names == ["a", "b"]
+    assert sorted(p.name for p in (tmp_path / "second" / "runs").iterdir()) == ["00-a", "01-b"]
+
+
+def test_processes_give_the_same(tmp_path: Path) -> None:
+    """Two processes instead of one change nothing."""
+    candidates = {"a": scenario(), "b": scenario(0.0011)}
+    one = compare(candidates, replications=3)
+    two = compare(candidates, replications=3, jobs=2)
+    assert one.rows == two.rows
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    """Located, friendly, and with a next step."""
+    with pytest.raises(ResultsError, match="at least two"):
+        compare({"a": runs(number=1)})
+    with pytest.raises(EdgesimError, match="no quantity named 'ttft_p42'"):
+        compare({"a": runs(number=1), "b": runs(number=1)}, ["ttft_p42"])
+    with pytest.raises(ResultsError, match="a, b has no goodput_rps"):
+        compare({"a": runs(number=1), "b": runs(number=1)}, ["goodput_rps"])
+    with pytest.raises(ResultsError, match="cannot be stored"):
+        compare({"a": runs(number=2), "b": runs(number=2)}, out=tmp_path / "x")
+    broken = runs(number=1)
+    broken.manifest = broken.manifest | {"exit_state": "interrupted"}
+    with pytest.raises(ResultsError, match=r"b was not finished \(interrupted\)"):
+        compare({"a": runs(number=1), "b": broken})
+    lacking = edgesim.simulate(scenario(), out=tmp_path / "run")
+    lacking.requests.drop(columns="first_token_at").to_parquet(tmp_path / "run" / "requests.parquet")
+    with pytest.raises(ResultsError, match="lack the column 'first_token_at'"):
+        compare({"a": runs(number=1), "b": edgesim.load(tmp_path / "run")}, ["ttft"])
+
+
+def test_every_quantity_is_found_in_a_summary() -> None:
+    """Their paths lead somewhere, and names may be written as people do."""
+    summary = runs(number=1).summary
+    lacking = [name for name, each in QUANTITIES.items() if each.of(summary) is None]
+    assert set(lacking) == {
+        "goodput_rps",
+        "carbon_g",
+        *(f"carbon_{statistic}" for statistic in ("mean", "p50", "p90", "p95", "p99", "min", "max", "std")),
+    }
+    assert quantity("ttft p95") is quantity("ttft.p95") is QUANTITIES["ttft_p95"]
+    assert quantity("e2e").name == "e2e_mean"
+    assert quantity("e2e").label == "e2e mean"
+    assert math.isclose(quantity("completed").of(summary) or 0, 400)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a scenario in it."""
+    monkeypatch.chdir(tmp_path)
+    Path("slow.yaml").write_text(dump(scenario(0.0011)), encoding="utf-8")
+    Path("fast.yaml").write_text(dump(scenario()), encoding="utf-8")
+    return tmp_path
+
+
+def command(*arguments: str) -> Result:
+    """Run `edgesim compare`."""
+    return CliRunner().invoke(main, ["compare", *arguments])
+
+
+def test_the_command_runs_scenarios_and_says_what_is_real(here: Path) -> None:
+    """Names come from files; tables and sentences go to stdout, the folder to stderr."""
+    found = command("fast.yaml", "late=slow.yaml", "-n", "3", "-o", "out", "--pareto", "ttft_p95,e2e")
+    assert found.exit_code == 0, found.output
+    text = " ".join(found.stdout.split())
+    assert "fast, late · 3 replications each" in text
+    assert "late against fast (paired t over 3 replications)" in text
+    assert "late's tpot mean is 10 % higher than fast's (10 to 10 %), real" in text
+    assert "beaten by fast" in text
+    assert found.stderr.endswith("comparison in out\n")
+    again = command("out/runs/00-fast", "out/runs/01-late", "--json")
+    content = json.loads(again.stdout)
+    assert content["differences"][0]["a"] == "00-fast"
+    assert [each["mean_b"] for each in content["differences"]] == [
+        each.mean_b
+        for each in edgesim.load("out").rows  # type: ignore[union-attr]
+    ]
+
+
+def test_the_command_varies_a_key(here: Path) -> None:
+    """Values are YAML, and combinations of several keys are candidates."""
+    found = command(
+        "fast.yaml", "--vary", "policies.scheduler=fcfs,{kind: fcfs}", "-n", "2", "-m", "ttft", "--json"
+    )
+    assert found.exit_code == 2
+    assert "--vary says fcfs twice" in found.stderr
+    found = command(
+        "fast.yaml", "--vary", "scenario.seed=1,2", "--vary", "workloads.load.prompt_tokens=1,3", "-n", "2",
+        "-m", "ttft", "--json", "-q",
+    )  # fmt: skip
+    content = json.loads(found.stdout)
+    assert [each["name"] for each in content["candidates"]] == ["1, 1", "1, 3", "2, 1", "2, 3"]
+    assert len(content["differences"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["fast.yaml"], "at least two candidates"),
+        (["fast.yaml", "nowhere.yaml"], "no such file"),
+        (["fast.yaml", "fast.yaml"], "two candidates are called 'fast.yaml'"),
+        (["fast.yaml", "--vary", "scenario.seed=1"], "--vary names one value"),
+        (["fast.yaml", "--vary", "scenario.seed"], "cannot read '--vary scenario.seed'"),
+        (["fast.yaml", "slow.yaml", "--vary", "scenario.seed=1,2"], "give a single one"),
+        (["fast.yaml", "slow.yaml", "--pareto", "ttft"], "two or three quantities"),
+        (["fast.yaml", "slow.yaml", "--confidence", "10 %"], "makes no interval"),
+        (["fast.yaml", "slow.yaml", "-m", "ttft_p42"], "no quantity named 'ttft_p42'"),
+    ],
+)
+def test_wrong_input_is_told(here: Path, arguments: list[str], text: str) -> None:
+    """A sentence with the next step, and exit code 2."""
+    found = command(*arguments)
+    assert found.exit_code == 2
+    assert text in found.stderr
