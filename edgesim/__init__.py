@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     from edgesim.results import Run, RunSet, load
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
+    from edgesim.studies.capacity import Capacity, capacity
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capacity",
     "EdgesimError",
     "Run",
     "RunSet",
     "Scenario",
     "__version__",
+    "capacity",
     "compiled",
     "load",
     "load_scenario",
@@ -39,10 +42,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Capacity": ("edgesim.studies.capacity", "Capacity"),
     "EdgesimError": ("edgesim.errors", "EdgesimError"),
     "Run": ("edgesim.results", "Run"),
     "RunSet": ("edgesim.results", "RunSet"),
     "Scenario": ("edgesim.scenario", "Scenario"),
+    "capacity": ("edgesim.studies.capacity", "capacity"),
     "compiled": ("edgesim.policies", "compiled"),
     "load": ("edgesim.results", "load"),
     "load_scenario": ("edgesim.scenario", "load"),
