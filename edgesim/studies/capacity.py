@@ -254,7 +254,9 @@ def with_slo(
     given = [f"{key}={value}" for key, value in slo.items()] if hasattr(slo, "items") else list(slo)
     if isinstance(scenario, Loaded):
         if sets or plugins or given:
-            raise TypeError("sets, slo and plugins belong to load_scenario() when the scenario is loaded already")
+            raise TypeError(
+                "sets, slo and plugins belong to load_scenario() when the scenario is loaded already"
+            )
         return scenario
     instead = ["slo={}", *(f"slo.{one.strip()}" for one in given)] if given else []
     return load(scenario, [*sets, *instead], plugins)
@@ -320,7 +322,9 @@ def _rate(scenario: Scenario, load: Load, asked: Asked, points: Points) -> Capac
         )
     else:
         sentence = _nowhere(order, "the lowest load that can be judged", "load")
-    return _capacity(scenario, asked, points, found, order, sentence, answer=answer, estimate=estimate, limit=limit)
+    return _capacity(
+        scenario, asked, points, found, order, sentence, answer=answer, estimate=estimate, limit=limit
+    )
 
 
 def _nowhere(order: list[Point], where: str, key: str) -> str:
@@ -385,10 +389,8 @@ def _tested(scenario: Scenario) -> tuple[Scenario, dict[str, float], str]:
 def _mix(scenario: Scenario, lever: Mix, asked: Asked, points: Points) -> Capacity:
     """The cheapest mix."""
     search = MixSearch(lever, points, asked.objective)
-    if lever.size <= MOST:
-        best = search.enumerate()
-    else:
-        best = search.optimise(asked.trials, scenario.scenario.seed)
+    few = lever.size <= MOST
+    best = search.enumerate() if few else search.optimise(asked.trials, scenario.scenario.seed)
     surely = f"with {_percent(asked.confidence)} confidence"
     answer: Json | None = None
     if best is None:
@@ -402,7 +404,9 @@ def _mix(scenario: Scenario, lever: Mix, asked: Asked, points: Points) -> Capaci
             else f"at {best.interval('power_w').mean:.4g} W on average"
         )
         least = "cheapest" if asked.objective == "cost" else "most frugal"
-        sentence = f"{' and '.join(parts)}, {worth}: the {least} of the mixes that meet the objectives {surely}."
+        sentence = (
+            f"{' and '.join(parts)}, {worth}: the {least} of the mixes that meet the objectives {surely}."
+        )
         sentence = sentence[0].upper() + sentence[1:]
     found = searches.Found(None, None, "missed" if best is None else "found", {}, search.notes)
     return _capacity(scenario, asked, points, found, search.tried, sentence, answer=answer)

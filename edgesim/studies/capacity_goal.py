@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgesim.scenario import Scenario
 
 ATTAINMENT: Final = "attainment"
-"""Share of the requests that arrived after the warm-up which were completed within every limit."""
+"""Share of the requests after the warm-up, as far as their outcome is known, that were completed within every limit."""
 
 _NOTHING: Final = "there is nothing to meet: no objective demands anything"
 _HELP: Final = "write e.g. `slo: {ttft: {p95: 1 s}}`, or give --slo 'ttft.p95=1 s'"
@@ -129,9 +129,7 @@ def judged(criterion: Criterion, values: Sequence[float], met: float, missed: fl
         return Judged(criterion, math.inf, min(finite, default=math.inf), math.inf, verdict)
     surely = t_interval(values, 1 - 2 * met)
     strictly = t_interval(values, 1 - 2 * missed)
-    inside, outside = (
-        (surely.low, strictly.high) if criterion.at_least else (surely.high, strictly.low)
-    )
+    inside, outside = (surely.low, strictly.high) if criterion.at_least else (surely.high, strictly.low)
     verdict = "open"
     if criterion.keeps(inside) and (not criterion.name.endswith("_max") or all(map(criterion.keeps, values))):
         verdict = "met"
@@ -161,9 +159,7 @@ def criteria(scenario: Scenario, attainment: float | None = None) -> tuple[Crite
                 found.append(Criterion(f"{name}_{statistic}", bound, METRICS[name].unit))
     if attainment is not None:
         if not limits(slo):
-            raise ScenarioError(
-                [Problem(("slo",), "an attainment needs a limit for single requests", _HELP)]
-            )
+            raise ScenarioError([Problem(("slo",), "an attainment needs a limit for single requests", _HELP)])
         found = [one for one in found if one.name.endswith("_mean")]
         found.append(Criterion(ATTAINMENT, attainment, "", at_least=True))
     if not found:

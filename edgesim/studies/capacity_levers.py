@@ -52,9 +52,7 @@ class Load:
 
     def at(self, factor: float) -> Scenario:
         """The scenario under that many times the load."""
-        workloads = {
-            name: _scaled(workload, factor) for name, workload in self._scenario.workloads.items()
-        }
+        workloads = {name: _scaled(workload, factor) for name, workload in self._scenario.workloads.items()}
         return self._scenario.model_copy(update={"workloads": workloads})
 
     def rate(self, factor: float = 1.0) -> float | None:
@@ -210,9 +208,7 @@ def checked(choice: Choice, scenario: Scenario) -> Iterator[Problem]:
         help_ = f"known: {', '.join(nodes)}"
         yield Problem((), f"no node group named {choice.group!r}{near}", help_, file="--mix")
     if not 1 <= choice.least <= choice.most:
-        yield Problem(
-            (), f"{choice.least}..{choice.most} is no range of at least one node", file="--mix"
-        )
+        yield Problem((), f"{choice.least}..{choice.most} is no range of at least one node", file="--mix")
     for name in choice.accelerators:
         try:
             scenario.accelerator(name)
@@ -239,9 +235,9 @@ class Mix:
 
     def all(self) -> Iterator[dict[str, str | int]]:
         """Every mix, as the key of its point."""
-        each = [
+        each: list[list[dict[str, str | int]]] = [
             [
-                {f"{one.group}": name, f"{one.group} x": count}
+                {one.group: name, f"{one.group} x": count}
                 for name in one.accelerators
                 for count in range(one.least, one.most + 1)
             ]

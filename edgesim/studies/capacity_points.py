@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
@@ -21,8 +20,12 @@ from edgesim.stats import Interval, t_interval
 from edgesim.studies.capacity_goal import ATTAINMENT, Goal, Judged
 
 if TYPE_CHECKING:
-    from edgesim.outcome import Replication
+    from pathlib import Path
+
+    from edgesim.outcome import Replication, RunInfo
+    from edgesim.results.census import Census
     from edgesim.results.run import MemoryRun
+    from edgesim.results.source import Source
     from edgesim.scenario import Scenario
 
 Row = dict[str, Any]
@@ -83,10 +86,9 @@ def _row(run: MemoryRun) -> Row:
     arrived = int(found.measured.sum())
     last = max((float(chunk["arrived"].max()) for chunk in run.sink.chunks("requests")), default=0.0) / PS
     hours, rates = summary["engine"]["simulated_s"] / 3600, summary["rates"]
-    good = None if found.good is None else int((found.good & found.selected).sum())
     row: Row = {
         "rate_rps": found.rows / last if last else None,
-        ATTAINMENT: good / arrived if good is not None and arrived else None,
+        ATTAINMENT: _attainment(source, found, run.info),
         "ttft_p95": summary["metrics"]["ttft"]["p95"],
         "tpot_p95": summary["metrics"]["tpot"]["p95"],
         **{name: rates[name] for name in ("throughput_rps", "goodput_rps", "output_tokens_per_s")},
@@ -100,11 +102,37 @@ def _row(run: MemoryRun) -> Row:
     }
     for verdict in summary["slo"]:
         name, statistic = verdict["metric"], verdict["statistic"]
-        row[f"{name}_{statistic}"] = _value(verdict, run, source, found)
+        row[f"{name}_{statistic}"] = _value(verdict, source, found)
     return row
 
 
-def _value(verdict: Mapping[str, Any], run: MemoryRun, source: Any, found: Any) -> float | None:
+def _attainment(source: Source, found: Census, info: RunInfo) -> float | None:
+    """Share of the requests that kept every limit, of those after the warm-up whose outcome is known; None without.
+
+    A request that is still under way at the end counts as one that did not once it has exceeded a limit on ttft
+    or e2e; before that, nothing is known of it. (The attainment of a run's summary counts it in any case.)
+    """
+    import numpy as np  # noqa: PLC0415 - not for stored answers
+
+    from edgesim.results.slo import limits  # noqa: PLC0415
+
+    if found.good is None:
+        return None
+    bounds = limits(info.slo)
+    under_way = ~found.completed & ~found.turned_away & found.measured
+    late = np.zeros(found.rows, bool)
+    row = 0
+    for columns in source.numbers(["arrived_at", "first_token_at"]):
+        rows = slice(row, row + len(columns["arrived_at"]))
+        age = info.duration_s - columns["arrived_at"]
+        first = np.fmin(columns["first_token_at"] - columns["arrived_at"], age)  # NaN: none so far
+        late[rows] = (first > bounds.get("ttft", math.inf)) | (age > bounds.get("e2e", math.inf))
+        row = rows.stop
+    known = int((found.measured & (~under_way | late)).sum())
+    return int((found.good & found.selected).sum()) / known if known else None
+
+
+def _value(verdict: Mapping[str, Any], source: Source, found: Census) -> float | None:
     """The number behind an objective; requests that were turned away count as ones that took for ever.
 
     Of a percentile they move the rank; a mean or maximum is infinite where more than half were turned away, and
@@ -338,5 +366,6 @@ class Journal:
 
 def _words(key: Key) -> str:
     return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in key.items()
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in key.items()
     )

@@ -75,7 +75,10 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
         good = _bisected(line, good, bad, precision)
     notes = []
     if reversed_ := reversals(line.points):
-        notes += [*reversed_, "not monotone: scanned instead, and the answer is where all lower loads tried are good"]
+        notes += [
+            *reversed_,
+            "not monotone: scanned instead, and the answer is where all lower loads tried are good",
+        ]
         places = sorted(line.points)
         for place in _geometric(places[0], places[-1], SCAN):
             line.good(place)
@@ -84,7 +87,9 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
             good = _bisected(line, good, bad, precision)
             good, _ = _first_change(line)
         if good is not None and (islands := [p for p in line.points if p > good and line.points[p].met]):
-            notes.append(f"good again at {', '.join(f'{place:.4g}' for place in sorted(islands))} times the load")
+            notes.append(
+                f"good again at {', '.join(f'{place:.4g}' for place in sorted(islands))} times the load"
+            )
     return _found(line, good, notes, harder_above=True)
 
 
@@ -144,9 +149,14 @@ def smallest(at: At, *, start: int, most: int) -> Found:
     notes: list[str] = []
     answer: float | None = good if line.points[good].met else None
     if reversed_ := reversals({-place: point for place, point in line.points.items()}):
-        notes += [*reversed_, "not monotone: scanned instead, and the answer is the smallest number that is good"]
+        notes += [
+            *reversed_,
+            "not monotone: scanned instead, and the answer is the smallest number that is good",
+        ]
         reach = max(line.points)
-        for place in sorted({round(p) for p in _geometric(1, reach, SCAN)} | set(range(1, min(int(reach), 16) + 1))):
+        for place in sorted(
+            {round(p) for p in _geometric(1, reach, SCAN)} | set(range(1, min(int(reach), 16) + 1))
+        ):
             line.good(place)
         answer = min((place for place, point in line.points.items() if point.met), default=None)
     return _found(line, answer, notes, harder_above=False)

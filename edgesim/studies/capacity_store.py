@@ -21,7 +21,9 @@ CSV: Final = "points.csv"
 _OURS: Final = (ANSWER, TABLE, CSV, JOURNAL)
 
 
-def opened(folder: Path, scenario: Scenario, asked: Asked, goal: Goal, *, resume: bool, force: bool) -> Journal:
+def opened(
+    folder: Path, scenario: Scenario, asked: Asked, goal: Goal, *, resume: bool, force: bool
+) -> Journal:
     """Make a folder ready for a search, or go on with the one that is there.
 
     Raises:
@@ -30,7 +32,8 @@ def opened(folder: Path, scenario: Scenario, asked: Asked, goal: Goal, *, resume
     earlier = _earlier(folder)
     if earlier is not None and not (resume or force):
         raise ResultsError(
-            f"'{folder}' holds an earlier search ({earlier['exit_state']}); --resume goes on with it, --force replaces it"
+            f"'{folder}' holds an earlier search ({earlier['exit_state']});"
+            " --resume goes on with it, --force replaces it"
         )
     if earlier is None:
         folders.prepare(folder, force=False)
