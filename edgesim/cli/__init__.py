@@ -7,6 +7,7 @@ import click
 from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
+from edgesim.cli.capacity import capacity
 from edgesim.cli.catalog import catalog, metrics
 from edgesim.cli.explain import explain
 from edgesim.cli.plot import plot, trace
@@ -32,6 +33,7 @@ def show_version() -> None:
 
 for command in (
     run,
+    capacity,
     explain,
     report,
     validate,

@@ -32,3 +32,13 @@ def verify_costs(arguments: tuple[str, ...]) -> None:
     from edgesim.verify import costs  # noqa: PLC0415 - not for --help
 
     sys.exit(costs.main(list(arguments)))
+
+
+@verify.command("capacity", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@debug_option
+def verify_capacity(arguments: tuple[str, ...]) -> None:
+    """Compare capacity searches with queueing theory."""
+    from edgesim.verify import capacity  # noqa: PLC0415 - not for --help
+
+    sys.exit(capacity.main(list(arguments)))

@@ -231,17 +231,27 @@ def capacity(
 
         journal = opened(Path(out), loaded, asked, goal, resume=resume, force=force)
     points = Points(goal, jobs=jobs, tell=progress, journal=journal)
-    if isinstance(lever, Load):
-        found = _rate(loaded, lever, asked, points)
-    elif isinstance(lever, Replicas):
-        found = _replicas(loaded, lever, asked, points)
-    else:
-        found = _mix(loaded, lever, asked, points)
+    try:
+        found = _found(loaded, lever, asked, points)
+    except BaseException as error:
+        if out is not None:
+            from edgesim.studies.capacity_store import ended  # noqa: PLC0415
+
+            ended(Path(out), "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        raise
     if out is not None:
         from edgesim.studies.capacity_store import stored  # noqa: PLC0415
 
         stored(found, Path(out))
     return found
+
+
+def _found(scenario: Scenario, lever: Load | Replicas | Mix, asked: Asked, points: Points) -> Capacity:
+    if isinstance(lever, Load):
+        return _rate(scenario, lever, asked, points)
+    if isinstance(lever, Replicas):
+        return _replicas(scenario, lever, asked, points)
+    return _mix(scenario, lever, asked, points)
 
 
 def with_slo(
@@ -272,6 +282,8 @@ def _asked(scenario: Scenario, replicas: str | None, mix: str | None, settings: 
         given |= {"search": "replicas", "of": replicas}
     elif mix is not None:
         given |= {"search": "mix", "of": mix}
+    elif settings.get("search") == "rate":
+        given["of"] = ""
     given |= {name: value for name, value in settings.items() if value is not None}
     if "looks" in given:
         given["looks"] = tuple(given["looks"])

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 ATTAINMENT: Final = "attainment"
 """Share of the requests after the warm-up, as far as their outcome is known, that were completed within every limit."""
 
+FEW: Final = 20
+"""Fewer measured requests in a replication than this say nothing about a load."""
+BEYOND: Final = 2
+"""Requests of a replication that must be expected beyond a percentile for it to say anything."""
+
 _NOTHING: Final = "there is nothing to meet: no objective demands anything"
 _HELP: Final = "write e.g. `slo: {ttft: {p95: 1 s}}`, or give --slo 'ttft.p95=1 s'"
 
@@ -50,6 +55,13 @@ class Criterion:
     def worst(self) -> float:
         """The value of a replication in which nothing can be measured, because nothing was answered."""
         return 0.0 if self.at_least else math.inf
+
+    @property
+    def needed(self) -> int:
+        """Requests that a replication must measure for this number to say anything."""
+        statistic = self.name.rpartition("_")[2]
+        share = self.bound if self.at_least else float(statistic[1:]) / 100 if statistic[0] == "p" else 0.0
+        return max(FEW, round(BEYOND / max(1 - share, 1e-9)))
 
     def keeps(self, value: float) -> bool:
         """Whether a value is within the bound, up to rounding."""
@@ -94,6 +106,11 @@ class Goal:
     criteria: tuple[Criterion, ...]
     confidence: float = 0.95
     looks: tuple[int, ...] = (4, 8, 16, 32)
+
+    @property
+    def needed(self) -> int:
+        """Requests that a replication must measure to be judged."""
+        return max(one.needed for one in self.criteria)
 
     @property
     def error(self) -> float:

@@ -34,8 +34,6 @@ Tell = Callable[[str], None]
 """Takes a line about how far the search is."""
 
 JOURNAL: Final = "replications.jsonl"
-FEW: Final = 20
-"""Fewer measured requests in a replication than this say nothing about a load."""
 PS: Final = 1e12
 
 MEASURED: Final = {
@@ -185,7 +183,7 @@ class Point:
         """met, missed, unstable, empty (too few requests), impossible, or open: neither met nor missed so far."""
         if self.problem:
             return "impossible"
-        if not any(row["measured"] >= FEW for row in self.rows):
+        if not self.rows or sum(row["measured"] for row in self.rows) < self.goal.needed * len(self.rows):
             return "empty"
         if 2 * sum(not row["stable"] for row in self.rows) > len(self.rows):
             return "unstable"
@@ -212,7 +210,7 @@ class Point:
         if self.verdict == "impossible":
             return self.problem
         if self.verdict == "empty":
-            return f"fewer than {FEW} requests a replication"
+            return f"fewer than {self.goal.needed} requests a replication"
         if self.verdict == "unstable":
             said = next(row["stability"] for row in self.rows if not row["stable"])
             return str(said).removeprefix("unstable: ")
@@ -233,11 +231,13 @@ class Point:
             if name not in row:
                 found = self.interval(name)
                 row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        for name in (name for name in row if name.endswith((f"{ATTAINMENT}_low", f"{ATTAINMENT}_high"))):
+            row[name] = min(max(row[name], 0.0), 1.0)
         share = [row["stable"] for row in self.rows]
         return row | {
             "replications": len(self.rows),
             "stable": sum(share) / len(share) if share else math.nan,
-            "verdict": "undecided" if self.verdict == "open" else self.verdict,
+            "verdict": {"open": "undecided", "empty": "too few"}.get(self.verdict, self.verdict),
             "reason": self.reason,
         }
 

@@ -77,5 +77,10 @@ def stored(found: Capacity, folder: Path) -> None:
     pq.write_table(table.replace_schema_metadata((table.schema.metadata or {}) | units), folder / TABLE)
     found.table.to_csv(folder / CSV, index=False)
     write_json(folder / ANSWER, found.as_json())
-    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "exit_state": "finished"})
+    ended(folder, "finished")
     found.folder = folder
+
+
+def ended(folder: Path, state: str) -> None:
+    """Say in the manifest how a search ended."""
+    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "exit_state": state})
