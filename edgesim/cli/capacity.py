@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -117,16 +118,25 @@ def _check(given: dict[str, Any]) -> None:
 
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """What of the options a search takes."""
-    from edgesim.units import parse_share  # noqa: PLC0415 - quantiphy is not for --help
-
     found = {name: given[name] for name in ("objective", "lowest", "highest", "most", "trials")}
     for name in ("attainment", "confidence", "precision"):
-        found[name] = None if given[name] is None else parse_share(given[name])
+        found[name] = None if given[name] is None else _share(given[name], f"--{name}")
     if given["replications"] is not None:
         most = given["replications"]
         found["looks"] = tuple(dict.fromkeys([*(n for n in (4, 8, 16, 32, 64, 128, 256) if n < most), most]))
     found |= {name: given[name] for name in ("slo", "sets", "plugins", "jobs", "resume", "force")}
     return found
+
+
+def _share(text: str, option: str) -> float:
+    """Read a share; an error names the option."""
+    from edgesim.errors import ScenarioError  # noqa: PLC0415 - not for --help
+    from edgesim.units import parse_share  # noqa: PLC0415
+
+    try:
+        return parse_share(text)
+    except ScenarioError as error:
+        raise ScenarioError([replace(problem, file=option) for problem in error.problems]) from None
 
 
 def _search(given: dict[str, Any], shown: _Shown) -> None:

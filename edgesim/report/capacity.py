@@ -12,6 +12,8 @@ from edgesim.studies.capacity_mix import PRICE
 from edgesim.units import format_percent, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from matplotlib.axes import Axes
     from rich.console import Console
 
@@ -37,7 +39,7 @@ def show(found: Capacity, out: Console | None = None) -> None:
     target.print(Text(found.sentence, style="bold"))
     if found.estimate is not None:
         target.print(f"The mean reaches its bound at about {found.estimate:.4g} requests/s.")
-    if found.limit is not None:
+    if found.limit is not None and found.answer is not None:
         unit = " requests/s" if found.asked.search == "rate" else ""
         target.print(f"Surely missed at {found.limit:.4g}{unit}, the nearest tried.")
     for note in found.notes:
@@ -52,18 +54,19 @@ def show(found: Capacity, out: Console | None = None) -> None:
 
 def _curve(found: Capacity) -> Any:
     """The points as a table."""
-    keys = [name for name in found.points[0] if name not in found.units and not _described(name, found)]
+    mixed = found.asked.search == "mix"
+    keys = ["mix"] if mixed else ["load" if found.asked.search == "rate" else "replicas"]
     names = [one.name for one in found.criteria]
     numbers = [
         *dict.fromkeys([*(["rate_rps"] if found.asked.search == "rate" else [PRICE]), *names, "ttft_p95"])
     ]
-    numbers += ["attainment"] if "attainment" not in names else []
-    numbers += ["power_w"] if found.asked.objective == "energy" and found.asked.search == "mix" else []
+    numbers += ["attainment"] if "attainment" not in names and not mixed else []
+    numbers += ["power_w"] if found.asked.objective == "energy" and mixed else []
     numbers = [name for name in numbers if any(_known(point.get(name)) for point in found.points)]
     head = [*keys, *(_title(name) for name in numbers), "runs", "verdict"]
     rows = [
         [
-            *(Text(_written(point[key])) for key in keys),
+            *(Text(mix_text(point) if mixed else _written(point[key])) for key in keys),
             *(Text(_number(point, name, found.units.get(name, ""))) for name in numbers),
             Text(str(point["replications"])),
             Text(_verdict(point), style=_STYLES.get(point["verdict"], "")),
@@ -76,9 +79,10 @@ def _curve(found: Capacity) -> Any:
     return table
 
 
-def _described(name: str, found: Capacity) -> bool:
-    criteria = {one.name + end for one in found.criteria for end in ("", "_low", "_high")}
-    return name in criteria or name in ("replications", "stable", "verdict", "reason")
+def mix_text(point: Mapping[str, Any]) -> str:
+    """A mix as text, a line a node group."""
+    groups = [name.removesuffix(" x") for name in point if name.endswith(" x")]
+    return "\n".join(f"{group}: {point[f'{group} x']} x {point[group]}" for group in groups)
 
 
 def _verdict(point: dict[str, Any]) -> str:
@@ -209,13 +213,13 @@ def _draw(ax: Axes, points: list[dict[str, Any]], column: str, name: str, scale:
         ax.scatter(x, y, marker=marker, color=colour, s=28, label=verdict, zorder=3)
         for at, point, mean in zip(x, some, y, strict=True):
             low, high = (point.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
-            if mean >= top:  # beyond the edge: say how far
+            if mean >= top and column in ("rate_rps", "replicas"):  # beyond the edge: say how far
                 value = point.get(name)
                 text = f"↑ {value * scale:.3g}" if value is not None and _known(value) else "↑"
                 ax.annotate(
                     text, (at, top), xytext=(0, -12), textcoords="offset points", ha="center", fontsize=7
                 )
-            elif _known(low) and _known(high):
+            elif mean < top and _known(low) and _known(high):
                 ax.plot([at, at], [low * scale, min(high * scale, top)], color=colour, linewidth=1, zorder=2)
 
 
@@ -227,7 +231,7 @@ def _mark(ax: Axes, found: Capacity, points: list[dict[str, Any]], column: str) 
         answer = found.answer
         best = next(point for point in points if all(point[key] == value for key, value in answer.items()))
         at = best[column]
-        text = ", ".join(f"{value}" for value in answer.values())
+        text = f"\n\n{mix_text(answer)}"  # below what is drawn at the edge
     else:
         at = found.answer
         text = f"{at:.4g}/s" if found.asked.search == "rate" else str(at)

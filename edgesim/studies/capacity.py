@@ -441,12 +441,12 @@ def _capacity(
     undecided = sum(point.verdict == "open" for point in order)
     if undecided:
         notes.append(
-            f"{undecided} points near the limit stayed undecided after {asked.looks[-1]} replications and count as"
-            " not met; longer runs or more replications would narrow the answer"
+            f"{undecided} near the limit stayed undecided after {asked.looks[-1]} replications and"
+            f" count{'' if undecided > 1 else 's'} as not met; longer runs or more replications would narrow the answer"
         )
     unstable = [point for point in order if point.verdict == "unstable"]
     if unstable and found.outcome != "missed":
-        notes.append(f"{len(unstable)} points were unstable: their backlog grew without end")
+        notes.append(f"{len(unstable)} of {len(order)} points were unstable: the backlog grew without end")
     return Capacity(
         asked=asked,
         scenario=scenario.scenario.name,

@@ -213,7 +213,7 @@ def checked(choice: Choice, scenario: Scenario) -> Iterator[Problem]:
         try:
             scenario.accelerator(name)
         except UnknownNameError as error:
-            yield Problem((), str(error), error.help, file="--mix")
+            yield Problem((), str(error), "`edgesim catalog list accelerator` lists them", file="--mix")
 
 
 class Mix:

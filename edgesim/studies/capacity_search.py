@@ -165,15 +165,21 @@ def smallest(at: At, *, start: int, most: int) -> Found:
 def reversals(points: dict[float, Point]) -> list[str]:
     """Say where a harder place does surely better than an easier one.
 
-    Places are compared with their next neighbour in order: a number that demands concern lies beyond the
-    intervals on the wrong side, or a surely bad place comes before a good one.
+    Places are compared with their next neighbour in order: a number that is not surely within its bound gets better
+    by more than the intervals, or a surely bad place comes before a good one. What a number does that stays within
+    its bound is its own affair.
     """
     found = []
     known = [(place, points[place]) for place in sorted(points) if points[place].judged]
     for (_, easy), (_, hard) in pairwise(known):
         for before, after in zip(easy.judged, hard.judged, strict=True):
             better = before.high < after.low if before.criterion.at_least else before.low > after.high
-            if better and math.isfinite(before.mean) and "unstable" not in (easy.verdict, hard.verdict):
+            if (
+                before.verdict != "met"
+                and better
+                and math.isfinite(before.mean)
+                and "unstable" not in (easy.verdict, hard.verdict)
+            ):
                 found.append(
                     f"{before.criterion.name} is {before.mean:.4g} at {_at(easy)}, but {after.mean:.4g} at {_at(hard)}"
                 )
