@@ -333,7 +333,7 @@ def _rate(scenario: Scenario, load: Load, asked: Asked, points: Points) -> Capac
             f" meet the objectives {surely}."
         )
     else:
-        sentence = _nowhere(order, "the lowest load that can be judged", "load")
+        sentence = _nowhere(order, "the lowest load tried", "load")
     return _capacity(
         scenario, asked, points, found, order, sentence, answer=answer, estimate=estimate, limit=limit
     )

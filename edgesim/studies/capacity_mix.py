@@ -43,6 +43,8 @@ class MixSearch:
     def enumerate(self) -> Point | None:
         """Try mixes until the best is known."""
         offers = [(key, *self._variant(key)) for key in self.mix.all()]
+        unfit = [offer for offer in offers if offer[3]]
+        offers = [offer for offer in offers if not offer[3]]
         if self.objective == "cost":
             offers.sort(key=lambda offer: offer[2])
         for number, (key, scenario, price, problem) in enumerate(offers):
@@ -52,6 +54,8 @@ class MixSearch:
                 if rest:
                     self.notes.append(f"{rest} mixes of at least the same price were not run")
                 break
+        for offer in unfit:
+            self._try(*offer)
         return self._best()
 
     def optimise(self, trials: int, seed: int) -> Point | None:

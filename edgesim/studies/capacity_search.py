@@ -20,6 +20,8 @@ At = Callable[[float], "Point"]
 
 SCAN: Final = 12
 """Points of a scan."""
+EASIER: Final = (0.25, 0.5)
+"""Shares of the load found that are tried as well, to see whether the line is monotone."""
 
 
 @dataclass
@@ -73,6 +75,9 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
     good, bad = _bracket(line, min(max(1.0, lowest), highest), lowest, highest)
     if good is not None and bad is not None:
         good = _bisected(line, good, bad, precision)
+    if good is not None:  # what is easier must be good, too
+        for share in EASIER:
+            line.good(max(share * good, lowest))
     notes = []
     if reversed_ := reversals(line.points):
         notes += [
@@ -82,6 +87,10 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
         places = sorted(line.points)
         for place in _geometric(places[0], places[-1], SCAN):
             line.good(place)
+        place = places[0]
+        while place > lowest and not (line.good(place) or line.empty(place)):
+            place = max(place / 2, lowest)
+        line.good(place)
         good, bad = _first_change(line)
         if good is not None and bad is not None:
             good = _bisected(line, good, bad, precision)
@@ -148,6 +157,8 @@ def smallest(at: At, *, start: int, most: int) -> Found:
         good, bad = (middle, bad) if line.good(middle) else (good, middle)
     notes: list[str] = []
     answer: float | None = good if line.points[good].met else None
+    if answer is not None:  # what is easier must be good, too
+        line.good(min(2 * good, most))
     if reversed_ := reversals({-place: point for place, point in line.points.items()}):
         notes += [
             *reversed_,

@@ -17,10 +17,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
-from edgesim.experiment import Plan, build, slo_of
+from edgesim.experiment import build, slo_of
 from edgesim.metrics import METRICS
 from edgesim.stats import t_interval
 from edgesim.studies.capacity import Capacity, capacity, with_slo
+from edgesim.studies.capacity_points import Unrecorded
 
 if TYPE_CHECKING:
     import os
@@ -340,15 +341,14 @@ def constraints(scenario: Scenario, name: str) -> tuple[tuple[float, float], lis
     llm = next(iter(llms))
     if len(llms) == 1 and llm in CONSTRAINTS:
         return CONSTRAINTS[llm], []
-    what = f"{llm} is" if len(llms) == 1 else "several LLMs are"
-    return CONSTRAINTS[OTHERWISE], [
-        f"{what} none of the benchmarks: the constraints are those of {OTHERWISE}"
-    ]
+    what = llm if len(llms) == 1 else "a system of several LLMs"
+    note = f"{what} is no benchmark of the rules: the constraints are those of {OTHERWISE}"
+    return CONSTRAINTS[OTHERWISE], [note]
 
 
 def _run(scenario: Scenario, number: int = 0) -> Run:
     """One replication, in memory."""
-    found = Plan(scenario, command="capacity", build=lambda it, _: build(it, number)).run()
+    found = Unrecorded(scenario, build=lambda it, _: build(it, number)).run()
     if not found.finished:
         raise KeyboardInterrupt
     return found  # type: ignore[return-value]  # there is one

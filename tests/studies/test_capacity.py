@@ -96,8 +96,8 @@ def test_requests_are_the_same_under_every_load_only_closer_together() -> None:
     lever = Load(loaded)
     first = next(iter(build(lever.at(1.0), Streams(3)).chunks()))
     twice = next(iter(build(lever.at(2.0), Streams(3)).chunks()))
-    assert np.abs(first["arrival"] - 2 * twice["arrival"]).max() < 2 * len(first)  # ps, rounded gap by gap
-    assert (first["output_tokens"] == twice["output_tokens"]).all()
+    assert np.abs(first["at"] - 2 * twice["at"]).max() < 2 * len(first)  # ps, rounded gap by gap
+    assert (first["output"] == twice["output"]).all()
 
 
 @pytest.mark.parametrize(
@@ -238,25 +238,26 @@ def test_erlangs_distribution_agrees_with_the_mean_wait() -> None:
 @pytest.mark.parametrize(
     ("slo", "expected"),
     [
-        ({"queue_time": {"mean": "0.4667 s"}}, rate_of_mean(0.4667)),
-        ({"queue_time": {"p95": "1 s"}}, rate_of_quantile(1.0, 0.95)),
+        ({"queue_time": {"mean": "0.25 s"}}, rate_of_mean(0.25)),
+        ({"queue_time": {"p95": "0.8 s"}}, rate_of_quantile(0.8, 0.95)),
     ],
     ids=["mean", "p95"],
 )
 def test_the_limit_of_md1_is_found_within_two_percent(slo: dict[str, Any], expected: float) -> None:
-    found = edgesim.capacity(scenario(slo, 20_000), precision=0.005)
+    found = edgesim.capacity(scenario(slo, 6000), looks=(4, 8, 16, 24))
     assert found.answer == pytest.approx(expected, rel=0.02)
     assert found.estimate == pytest.approx(expected, rel=0.015)
     assert found.limit is not None
     assert found.answer < expected < found.limit
-    assert found.table["verdict"].is_monotonic_increasing or set(found.table["verdict"]) >= {"met", "missed"}
+    assert not any("monotone" in note for note in found.notes)
 
 
 def test_an_objective_below_the_service_time_has_no_answer() -> None:
-    found = edgesim.capacity(small({"e2e": {"p95": "0.39 s"}}), looks=LOOKS)
+    found = edgesim.capacity(small({"e2e": {"p95": "0.39 s"}}, 500), looks=LOOKS, lowest=0.1)
     assert (found.answer, found.outcome) == (None, "missed")
     assert "missed even at the lowest load" in found.sentence
-    assert "e2e p95 is 400 ms, demanded <= 390 ms" in found.sentence
+    assert "e2e p95 is 40" in found.sentence
+    assert "demanded <= 390 ms" in found.sentence
 
 
 def test_a_system_may_meet_everything_that_is_tried() -> None:
@@ -291,7 +292,7 @@ def test_requests_that_are_turned_away_took_for_ever() -> None:
     made = small(
         {"ttft": {"p95": "5 s", "p50": "5 s"}},
         4000,
-        policies={"admission": {"kind": "queue-limit", "limit": 1}},
+        policies={"admission": {"kind": "queue-limit", "max_queue": 1}},
     )
     made["workloads"]["load"]["arrivals"]["rate"] = f"{1.4 / SERVICE}/s"
     row = measure(load(made), 0)
@@ -332,8 +333,9 @@ def test_the_cheapest_mix_is_the_first_good_one_by_price() -> None:
     assert len(best) == 1
     assert best.price_usd_per_h.iloc[0] == table.price_usd_per_h[np.isfinite(table.price_usd_per_h)].max()
     assert best[["box", "box x"]].iloc[0].to_dict() == found.answer
-    assert (table.verdict == "impossible").sum() == 3  # 16 GB of weights do not fit a T4
-    assert "fit" in table.reason[table.verdict == "impossible"].iloc[0] or "needs" in table.reason.iloc[-1]
+    unfit = table[table.verdict == "impossible"]
+    assert set(unfit.box) == {"nvidia-t4"}  # 16 GB of weights do not fit
+    assert unfit.reason.str.contains("needs").all()
 
 
 def test_many_mixes_are_tried_by_optuna_and_the_same_ones_each_time() -> None:
@@ -395,7 +397,7 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(
         edgesim.capacity(small(), out=tmp_path / "broken", **settings)
     manifest = json.loads((tmp_path / "broken" / "manifest.json").read_text())
     assert (manifest["kind"], manifest["exit_state"]) == ("capacity", "interrupted")
-    with pytest.raises(ResultsError, match="--resume finishes one"):
+    with pytest.raises(ResultsError, match="--resume` finishes one"):
         edgesim.Capacity.load(tmp_path / "broken")
     journal = tmp_path / "broken" / "replications.jsonl"
     lines = journal.read_text().splitlines()
@@ -514,7 +516,7 @@ def test_the_picture_shows_bound_answer_and_every_verdict() -> None:
 
 
 def test_a_notebook_shows_the_answer() -> None:
-    found = edgesim.capacity(small({"e2e": {"p95": "0.39 s"}}, 500), looks=(4,))
+    found = edgesim.capacity(small({"e2e": {"p95": "0.39 s"}}, 500), looks=(4,), lowest=0.5)
     found = dataclasses.replace(found, notes=["a < b"])
     shown = found._repr_html_()
     assert "No answer" in shown
