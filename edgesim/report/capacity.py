@@ -57,10 +57,9 @@ def _curve(found: Capacity) -> Any:
     mixed = found.asked.search == "mix"
     keys = ["mix"] if mixed else ["load" if found.asked.search == "rate" else "replicas"]
     names = [one.name for one in found.criteria]
-    numbers = [
-        *dict.fromkeys([*(["rate_rps"] if found.asked.search == "rate" else [PRICE]), *names, "ttft_p95"])
-    ]
-    numbers += ["attainment"] if "attainment" not in names and not mixed else []
+    numbers = ["rate_rps" if found.asked.search == "rate" else PRICE, *names]
+    numbers += [] if any(name.startswith("ttft") for name in names) else ["ttft_p95"]
+    numbers += ["attainment"] if "attainment" not in names and not mixed and len(names) < 3 else []
     numbers += ["power_w"] if found.asked.objective == "energy" and mixed else []
     numbers = [name for name in numbers if any(_known(point.get(name)) for point in found.points)]
     head = [*keys, *(_title(name) for name in numbers), "runs", "verdict"]
@@ -76,6 +75,7 @@ def _curve(found: Capacity) -> Any:
     table = plain_table(head, rows)
     for column in table.columns[:-1]:
         column.no_wrap = True
+    table.columns[-1].min_width = 10
     return table
 
 

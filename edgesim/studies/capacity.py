@@ -347,12 +347,16 @@ def _nowhere(order: list[Point], where: str, key: str) -> str:
             "No answer: nowhere came enough requests to judge anything;"
             " run longer (scenario.duration) or offer more load."
         )
+    place = f"{key} {_number(easiest.key[key])}"
+    if easiest.verdict == "open":
+        return (
+            f"No answer: even at {where} with enough requests ({place}), {len(easiest.rows)} replications do not tell"
+            " whether the objectives are met; run longer (scenario.duration), or more replications."
+        )
     verdict = {
         "unstable": f"the system does not keep up ({easiest.reason})",
-        "open": "more replications would be needed to tell",
         "impossible": easiest.reason,
-    }.get(easiest.verdict, f"{_values(easiest)}")
-    place = f"{key} {_number(easiest.key[key])}" if key in easiest.key else ""
+    }.get(easiest.verdict, _values(easiest))
     return f"No answer: the objectives are missed even at {where} ({place}): {verdict}."
 
 

@@ -287,6 +287,14 @@ def test_too_few_requests_are_no_evidence() -> None:
     assert set(found.table["verdict"]) == {"too few"}
 
 
+def test_an_open_question_stays_open() -> None:
+    """An objective at the very mean is neither met nor missed by four short runs."""
+    found = edgesim.capacity(small({"queue_time": {"mean": "0.132 s"}}, 400), looks=(4,), lowest=1, highest=1)
+    assert found.answer is None
+    assert "4 replications do not tell" in found.sentence
+    assert any("1 near the limit stayed undecided" in note for note in found.notes)
+
+
 def test_requests_that_are_turned_away_took_for_ever() -> None:
     """Where 30 % are refused, the 95th percentile of all is not that of the others."""
     made = small(
@@ -336,6 +344,18 @@ def test_the_cheapest_mix_is_the_first_good_one_by_price() -> None:
     unfit = table[table.verdict == "impossible"]
     assert set(unfit.box) == {"nvidia-t4"}  # 16 GB of weights do not fit
     assert unfit.reason.str.contains("needs").all()
+
+
+def test_the_most_frugal_mix_is_found_by_running_all() -> None:
+    made = small({"ttft": {"p95": "5 s"}}, 200)
+    made["deployments"] = [{"llm": "llama-3.2-1b", "on": "box"}]
+    found = edgesim.capacity(
+        made, mix="box: nvidia-l4|nvidia-h100-sxm x 1..2", looks=(4,), objective="energy"
+    )
+    assert len(found.table) == 4
+    met = found.table[found.table.verdict == "met"]
+    assert found.answer == met.loc[met.power_w.idxmin(), ["box", "box x"]].to_dict()
+    assert "most frugal" in found.sentence
 
 
 def test_many_mixes_are_tried_by_optuna_and_the_same_ones_each_time() -> None:
