@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from edgesim.cli.base import EXIT_INTERRUPTED, scenario_options
+from edgesim.cli.run import announce_compilation
 
 if TYPE_CHECKING:
     from edgesim.studies.capacity import Capacity
@@ -89,6 +90,8 @@ def capacity(ctx: click.Context, /, **given: Any) -> None:
     By default the load is varied: the arrivals of all open workloads by one factor.
     """
     _check(given)
+    if not given["quiet"]:
+        announce_compilation()
     shown = _Shown(quiet=given["quiet"])
     try:
         _card(given, shown) if given["preset"] else _search(given, shown)

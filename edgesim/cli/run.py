@@ -58,7 +58,7 @@ def run(
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
     if loaded.engine != "reference" and not quiet:
-        _announce_compilation()
+        announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except (Exception, KeyboardInterrupt):
@@ -79,7 +79,7 @@ def run(
         ctx.exit(EXIT_SLO)
 
 
-def _announce_compilation() -> None:
+def announce_compilation() -> None:
     """Say why the very first run takes longer."""
     from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
 

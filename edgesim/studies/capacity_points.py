@@ -315,6 +315,11 @@ def _measured(scenario: Scenario, numbers: Sequence[int], jobs: int) -> Iterator
         return
     from joblib import Parallel, delayed  # noqa: PLC0415 - not for one process
 
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
+
+    if is_cold():  # compile once, here, and not in every process at the same time
+        yield numbers[0], measure(scenario, numbers[0])
+        numbers = numbers[1:]
     yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(_with_number)(scenario, number) for number in numbers
     )

@@ -24,7 +24,7 @@ from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MixSearch
 from edgesim.studies.capacity_points import Point, measure
 from edgesim.studies.capacity_search import Found, crossing, largest, smallest
-from edgesim.verify.capacity import SERVICE, rate_of_mean, rate_of_quantile, scenario, wait_below
+from edgesim.verify.capacity import SERVICE, checks, rate_of_mean, rate_of_quantile, scenario, wait_below
 from edgesim.workload.source import build
 
 LOOKS = (4, 8, 16)
@@ -390,6 +390,12 @@ def test_many_mixes_are_tried_by_optuna_and_the_same_ones_each_time() -> None:
     every = [key for key in mix.all() if key["box x"] >= (6 if key["box"] == "nvidia-l4" else 3)]
     assert price <= sorted(mix.price(mix.at(key)) for key in every)[4]  # among the best few of 160
     assert count < 60
+
+
+@pytest.mark.verification
+def test_all_limits_of_md1_are_found() -> None:
+    failed = [check for check in checks() if not check.passed]
+    assert not failed
 
 
 # --- interruption, processes
