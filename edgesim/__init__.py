@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from edgesim.results import Run, RunSet, load
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
+    from edgesim.studies.capacity import Capacity, capacity
     from edgesim.studies.comparison import Comparison, compare
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Capacity",
     "Comparison",
     "EdgesimError",
     "Run",
     "RunSet",
     "Scenario",
     "__version__",
+    "capacity",
     "compare",
     "compiled",
     "load",
@@ -43,11 +46,13 @@ __all__ = [
 
 _HOMES = {
     "Comparison": ("edgesim.results.comparison", "Comparison"),
+    "Capacity": ("edgesim.studies.capacity", "Capacity"),
     "EdgesimError": ("edgesim.errors", "EdgesimError"),
     "Run": ("edgesim.results", "Run"),
     "RunSet": ("edgesim.results", "RunSet"),
     "Scenario": ("edgesim.scenario", "Scenario"),
     "compare": ("edgesim.studies.comparison", "compare"),
+    "capacity": ("edgesim.studies.capacity", "capacity"),
     "compiled": ("edgesim.policies", "compiled"),
     "load": ("edgesim.results", "load"),
     "load_scenario": ("edgesim.scenario", "load"),

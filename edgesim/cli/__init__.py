@@ -7,6 +7,7 @@ import click
 from edgesim import __version__
 from edgesim.cli.base import Commands, debug_option
 from edgesim.cli.calibrate import calibrate
+from edgesim.cli.capacity import capacity
 from edgesim.cli.catalog import catalog, metrics
 from edgesim.cli.compare import compare
 from edgesim.cli.explain import explain
@@ -33,6 +34,7 @@ def show_version() -> None:
 
 for command in (
     run,
+    capacity,
     explain,
     report,
     compare,

@@ -42,3 +42,13 @@ def verify_intervals(arguments: tuple[str, ...]) -> None:
     from edgesim.verify import intervals  # noqa: PLC0415 - not for --help
 
     sys.exit(intervals.main(list(arguments)))
+
+
+@verify.command("capacity", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@debug_option
+def verify_capacity(arguments: tuple[str, ...]) -> None:
+    """Compare capacity searches with queueing theory."""
+    from edgesim.verify import capacity  # noqa: PLC0415 - not for --help
+
+    sys.exit(capacity.main(list(arguments)))

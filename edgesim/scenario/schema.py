@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import Field, model_validator
 
 from edgesim.scenario.base import Name, Section
+from edgesim.scenario.capacity import CapacitySection
 from edgesim.scenario.deployment import Deployment
 from edgesim.scenario.settings import Energy, Output, Policies, Settings, Slo
 from edgesim.scenario.topology import Topology
@@ -50,6 +51,9 @@ class Scenario(Section):
         examples=[["my_router.py"]],
     )
     slo: Slo = Field(default=Slo(), description="Service-level objectives by metric.")
+    capacity: CapacitySection | None = Field(
+        default=None, description="What `edgesim capacity` looks for, unless the command line says it."
+    )
     energy: Energy = Field(default=Energy(), description="How energy is accounted.")
     output: Output = Field(default=Output(), description="What is written, and where.")
     engine: Literal["auto", "kernel", "reference"] = Field(

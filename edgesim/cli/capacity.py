@@ -1,0 +1,248 @@
+"""`edgesim capacity`: the largest rate, the fewest replicas or the cheapest hardware that meets the objectives."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from edgesim.cli.base import EXIT_INTERRUPTED, scenario_options
+from edgesim.cli.run import announce_compilation
+
+if TYPE_CHECKING:
+    from edgesim.studies.capacity import Capacity
+
+_PATIENCE: Final = 2.0
+"""Nothing is shown of searches that are done within this time [s]."""
+_CARD: Final = "report-card"
+_PRESETS: Final = ("single-stream", "server", "offline")
+
+
+@click.command()
+@scenario_options
+@click.option("--rate", is_flag=True, help="Find the largest rate of requests (default).")
+@click.option(
+    "--replicas", metavar="NAME", help="Find the fewest replicas of a deployment, or nodes of a group."
+)
+@click.option(
+    "--mix", metavar="CHOICES", help="Find the best hardware, e.g. 'edge: nvidia-l4|nvidia-a10 x 1..4; ...'."
+)
+@click.option(
+    "--preset",
+    type=click.Choice([*_PRESETS, "all"]),
+    help="Measure in the manner of MLPerf Inference instead; all: a report card.",
+)
+@click.option("--workload", metavar="NAME", help="Whose requests a preset asks, if there are several.")
+@click.option(
+    "--slo",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Objective instead of the scenario's, e.g. 'ttft.p95=1 s'.",
+)
+@click.option("--attainment", metavar="SHARE", help="Share of requests that must keep all limits, e.g. 99%.")
+@click.option("--confidence", metavar="SHARE", help="With which confidence objectives must be met [95 %].")
+@click.option(
+    "--precision", metavar="SHARE", help="Relative width at which the search for a rate ends [1 %]."
+)
+@click.option(
+    "--objective", type=click.Choice(["cost", "energy"]), help="What a mix should need least of [cost]."
+)
+@click.option(
+    "--lowest",
+    type=float,
+    metavar="FACTOR",
+    help="Lowest load to try, as a factor of the scenario's [1/1024].",
+)
+@click.option(
+    "--highest",
+    type=float,
+    metavar="FACTOR",
+    help="Highest load to try, as a factor of the scenario's [1024].",
+)
+@click.option("--most", type=click.IntRange(min=1), help="Most replicas to try [1024].")
+@click.option(
+    "--trials", type=click.IntRange(min=1), help="Mixes to try where there are too many for all [60]."
+)
+@click.option(
+    "-n",
+    "--replications",
+    type=click.IntRange(min=2),
+    help="Most replications of a point; a clear verdict ends earlier [32].",
+)
+@click.option("--duration", metavar="TIME", help="Length of the runs of a preset [600 s].")
+@click.option("--samples", type=click.IntRange(min=1), help="Requests of the preset offline [24576].")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(min=1), default=1, help="Replications to run side by side [1]."
+)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for table, answer and picture.")
+@click.option("--resume", is_flag=True, help="Go on with what was interrupted in that folder.")
+@click.option("--force", is_flag=True, help="Replace an earlier search in that folder.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def capacity(ctx: click.Context, /, **given: Any) -> None:
+    """Find how much SCENARIO can take, or how little it needs, with its objectives (`slo:`) still met.
+
+    By default the load is varied: the arrivals of all open workloads by one factor.
+    """
+    _check(given)
+    if not given["quiet"]:
+        announce_compilation()
+    shown = _Shown(quiet=given["quiet"])
+    try:
+        _card(given, shown) if given["preset"] else _search(given, shown)
+    except KeyboardInterrupt:
+        shown.close()
+        kept = f": --resume -o {given['out']} goes on where it was" if given["out"] else ""
+        click.echo(f"interrupted{kept}", err=True)
+        ctx.exit(EXIT_INTERRUPTED)
+    finally:
+        shown.close()
+
+
+def _check(given: dict[str, Any]) -> None:
+    """Refuse options that exclude each other."""
+    asked = [f"--{name}" for name in ("rate", "replicas", "mix", "preset") if given[name]]
+    if len(asked) > 1:
+        raise click.UsageError(f"{' and '.join(asked)} are different questions: give one of them")
+    if (given["resume"] or given["force"]) and given["out"] is None:
+        raise click.UsageError("--resume and --force belong to -o FOLDER")
+    if given["resume"] and given["force"]:
+        raise click.UsageError("--resume keeps what --force would replace: give one of them")
+    if not given["preset"] and (
+        lost := [n for n in ("workload", "duration", "samples") if given[n] is not None]
+    ):
+        raise click.UsageError(f"--{lost[0]} belongs to --preset")
+
+
+def _settings(given: dict[str, Any]) -> dict[str, Any]:
+    """What of the options a search takes."""
+    found = {name: given[name] for name in ("objective", "lowest", "highest", "most", "trials")}
+    for name in ("attainment", "confidence", "precision"):
+        found[name] = None if given[name] is None else _share(given[name], f"--{name}")
+    if given["replications"] is not None:
+        most = given["replications"]
+        found["looks"] = tuple(dict.fromkeys([*(n for n in (4, 8, 16, 32, 64, 128, 256) if n < most), most]))
+    found |= {name: given[name] for name in ("slo", "sets", "plugins", "jobs", "resume", "force")}
+    return found
+
+
+def _share(text: str, option: str) -> float:
+    """Read a share; an error names the option."""
+    from edgesim.errors import ScenarioError  # noqa: PLC0415 - not for --help
+    from edgesim.units import parse_share  # noqa: PLC0415
+
+    try:
+        return parse_share(text)
+    except ScenarioError as error:
+        raise ScenarioError([replace(problem, file=option) for problem in error.problems]) from None
+
+
+def _search(given: dict[str, Any], shown: _Shown) -> None:
+    """Search, print, draw."""
+    from edgesim.studies.capacity import capacity as search  # noqa: PLC0415 - numpy is not for --help
+
+    found = search(
+        given["scenario"],
+        replicas=given["replicas"],
+        mix=given["mix"],
+        out=given["out"],
+        progress=shown,
+        search="rate" if given["rate"] else None,
+        **_settings(given),
+    )
+    shown.close()
+    if given["out"] is not None:
+        _picture(found, given["out"])
+    if given["as_json"]:
+        click.echo(json.dumps(found.as_json(), indent=1, allow_nan=False))
+    elif not given["quiet"]:
+        from edgesim.report.capacity import show  # noqa: PLC0415 - rich is not for --help
+
+        show(found)
+    if given["out"] is not None and not given["quiet"]:
+        click.echo(f"table, answer and picture in {given['out']}", err=True)
+
+
+def _card(given: dict[str, Any], shown: _Shown) -> None:
+    """Measure presets, print."""
+    from edgesim.studies.presets import report_card  # noqa: PLC0415 - numpy is not for --help
+    from edgesim.units import seconds  # noqa: PLC0415
+
+    presets = _PRESETS if given["preset"] == "all" else (given["preset"],)
+    out: Path | None = given["out"]
+    card = report_card(
+        given["scenario"],
+        presets,
+        workload=given["workload"],
+        duration=None if given["duration"] is None else seconds(given["duration"]),
+        samples=given["samples"],
+        progress=shown,
+        out=None if out is None or "server" not in presets else out / "server",
+        **_settings(given),
+    )
+    shown.close()
+    text = json.dumps(card.as_json(), indent=1, allow_nan=False)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{_CARD}.json").write_text(text + "\n", encoding="utf-8")
+        card.table.to_csv(out / f"{_CARD}.csv", index=False)
+        if card.server is not None:
+            _picture(card.server, out / "server")
+    if given["as_json"]:
+        click.echo(text)
+    elif not given["quiet"]:
+        from edgesim.report.capacity import show_card  # noqa: PLC0415 - rich is not for --help
+
+        show_card(card)
+
+
+def _picture(found: Capacity, folder: Path) -> None:
+    """Draw the curve into the folder."""
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second to import
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    from edgesim.report.capacity import capacity_curve  # noqa: PLC0415
+
+    figure = capacity_curve(found).get_figure()
+    assert figure is not None
+    for ending in ("svg", "png"):
+        figure.savefig(folder / f"curve.{ending}", dpi=150)  # type: ignore[union-attr]  # a whole figure
+    plt.close("all")
+
+
+class _Shown:
+    """The progress of a search on a terminal; silent anywhere else, and for searches that are quickly done."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._begun = time.perf_counter()
+        self._quiet = quiet
+        self._status: Any = None
+        self._out: Any = None
+
+    def __call__(self, line: str) -> None:
+        """Show a line in place of the one before."""
+        if self._quiet or time.perf_counter() - self._begun < _PATIENCE:
+            return
+        if self._out is None:
+            from edgesim.report.console import console  # noqa: PLC0415 - rich is not for --help
+
+            self._out = console(stderr=True)
+        if not self._out.is_terminal:
+            return
+        if self._status is None:
+            self._status = self._out.status(line)
+            self._status.start()
+        self._status.update(line)
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None

@@ -1,0 +1,383 @@
+"""Points of a capacity search: replications of one variant of a scenario, run until the verdict is clear.
+
+Replication i of every point draws the same random numbers, so that points differ by what was varied alone. Each
+replication is written to a journal as soon as it is done; a search that is resumed finds it there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import ResultsError
+from edgesim.experiment import Plan, build
+from edgesim.stats import Interval, t_interval
+from edgesim.studies.capacity_goal import ATTAINMENT, Goal, Judged
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgesim.outcome import Replication, RunInfo
+    from edgesim.results.census import Census
+    from edgesim.results.run import MemoryRun
+    from edgesim.results.source import Source
+    from edgesim.scenario import Scenario
+
+Row = dict[str, Any]
+Key = Mapping[str, float | int | str]
+Tell = Callable[[str], None]
+"""Takes a line about how far the search is."""
+
+JOURNAL: Final = "replications.jsonl"
+PS: Final = 1e12
+
+MEASURED: Final = {
+    "rate_rps": "1/s",
+    ATTAINMENT: "",
+    "ttft_p95": "s",
+    "tpot_p95": "s",
+    "throughput_rps": "1/s",
+    "goodput_rps": "1/s",
+    "output_tokens_per_s": "tokens/s",
+    "cost_usd_per_h": "USD/h",
+    "power_w": "W",
+}
+"""Numbers of every replication, whatever is demanded: name -> unit."""
+
+
+class Unrecorded(Plan):
+    """A plan of a study: nobody reads how each of its runs came about, which takes longer to find out than many run."""
+
+    def _manifest(self) -> Row:
+        return {"exit_state": "running"}
+
+
+def _numbered(scenario: Scenario, _: int, *, number: int) -> Replication:
+    return build(scenario, number)
+
+
+def measure(scenario: Scenario, number: int) -> Row:
+    """Run one replication of a scenario and answer what a search wants to know of it.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+    """
+    from edgesim import registry  # noqa: PLC0415 - worker processes start without the plugins
+
+    for plugin in scenario.plugins:
+        registry.load_plugin(plugin)
+    settings = scenario.scenario.model_copy(update={"replications": 1})
+    output = scenario.output.model_copy(update={"tables": ("requests",)})
+    alone = scenario.model_copy(update={"scenario": settings, "output": output})
+    run = Unrecorded(alone, build=partial(_numbered, number=number)).run()
+    if not run.finished:
+        raise KeyboardInterrupt
+    return _row(run)  # type: ignore[arg-type]  # one replication in memory
+
+
+def _row(run: MemoryRun) -> Row:
+    """Pick the numbers of a replication; None where one cannot be measured."""
+    from edgesim.results.census import census  # noqa: PLC0415 - brings numpy
+    from edgesim.results.source import MemorySource  # noqa: PLC0415
+
+    summary = run.summary
+    source = MemorySource(run.sink.chunks("requests"), run.info)
+    found = census(source, run.info)
+    arrived = int(found.measured.sum())
+    last = max((float(chunk["arrived"].max()) for chunk in run.sink.chunks("requests")), default=0.0) / PS
+    hours, rates = summary["engine"]["simulated_s"] / 3600, summary["rates"]
+    row: Row = {
+        "rate_rps": found.rows / last if last else None,
+        ATTAINMENT: _attainment(source, found, run.info),
+        "ttft_p95": summary["metrics"]["ttft"]["p95"],
+        "tpot_p95": summary["metrics"]["tpot"]["p95"],
+        **{name: rates[name] for name in ("throughput_rps", "goodput_rps", "output_tokens_per_s")},
+        "cost_usd_per_h": summary["cost_usd"] / hours if hours else None,
+        "power_w": summary["energy_j"]["total"] / (hours * 3600) if hours else None,
+        "measured": arrived,
+        "completed": int(found.selected.sum()),
+        "turned_away": int((found.turned_away & found.measured).sum()),
+        "stable": summary["stable"],
+        "stability": summary["stability"],
+    }
+    for verdict in summary["slo"]:
+        name, statistic = verdict["metric"], verdict["statistic"]
+        row[f"{name}_{statistic}"] = _value(verdict, source, found)
+    return row
+
+
+def _attainment(source: Source, found: Census, info: RunInfo) -> float | None:
+    """Share of the requests that kept every limit, of those after the warm-up whose outcome is known; None without.
+
+    A request that is still under way at the end counts as one that did not once it has exceeded a limit on ttft
+    or e2e; before that, nothing is known of it. (The attainment of a run's summary counts it in any case.)
+    """
+    import numpy as np  # noqa: PLC0415 - not for stored answers
+
+    from edgesim.results.slo import limits  # noqa: PLC0415
+
+    if found.good is None:
+        return None
+    bounds = limits(info.slo)
+    under_way = ~found.completed & ~found.turned_away & found.measured
+    late = np.zeros(found.rows, bool)
+    row = 0
+    for columns in source.numbers(["arrived_at", "first_token_at"]):
+        rows = slice(row, row + len(columns["arrived_at"]))
+        age = info.duration_s - columns["arrived_at"]
+        first = np.fmin(columns["first_token_at"] - columns["arrived_at"], age)  # NaN: none so far
+        late[rows] = (first > bounds.get("ttft", math.inf)) | (age > bounds.get("e2e", math.inf))
+        row = rows.stop
+    known = int((found.measured & (~under_way | late)).sum())
+    return int((found.good & found.selected).sum()) / known if known else None
+
+
+def _value(verdict: Mapping[str, Any], source: Source, found: Census) -> float | None:
+    """The number behind an objective; requests that were turned away count as ones that took for ever.
+
+    Of a percentile they move the rank; a mean or maximum is infinite where more than half were turned away, and
+    else that of the others, as in the summary.
+    """
+    import numpy as np  # noqa: PLC0415 - not for stored answers
+
+    from edgesim.metrics import METRICS  # noqa: PLC0415
+    from edgesim.results.slo import MOST_TURNED_AWAY  # noqa: PLC0415
+
+    value, statistic = verdict["value"], str(verdict["statistic"])
+    away = verdict["turned_away"] or 0.0
+    if value is None or not away or statistic in (ATTAINMENT, "within"):
+        return None if value is None else float(value)
+    if not statistic.startswith("p"):
+        return None if away > MOST_TURNED_AWAY else float(value)
+    metric = METRICS[verdict["metric"]]
+    values = np.concatenate([metric.formula(columns) for columns in source.numbers(metric.columns)])
+    values = values[found.selected]
+    values = values[~np.isnan(values)]
+    share = float(statistic[1:]) / 100 / (1 - away)
+    return float(np.quantile(values, share)) if share <= 1 and len(values) else None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One variant of the scenario, and what its replications said.
+
+    Attributes:
+        key: What was varied: name -> value.
+        rows: What each replication measured.
+        goal: What is demanded.
+        problem: Why the variant cannot be run at all; "" if it can.
+        facts: What is known of it without running: name -> value.
+    """
+
+    key: Key
+    rows: Sequence[Row]
+    goal: Goal
+    problem: str = ""
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def judged(self) -> list[Judged]:
+        """Every criterion with its interval and verdict."""
+        return self.goal.judge(self.rows) if self.rows else []
+
+    @cached_property
+    def verdict(self) -> str:
+        """met, missed, unstable, empty (too few requests), impossible, or open: neither met nor missed so far."""
+        if self.problem:
+            return "impossible"
+        if not self.rows or sum(row["measured"] for row in self.rows) < self.goal.needed * len(self.rows):
+            return "empty"
+        if 2 * sum(not row["stable"] for row in self.rows) > len(self.rows):
+            return "unstable"
+        verdicts = {one.verdict for one in self.judged}
+        if "missed" in verdicts:
+            return "missed"
+        return "open" if "open" in verdicts else "met"
+
+    @property
+    def met(self) -> bool:
+        """Whether everything is met, with the confidence that was asked for."""
+        return self.verdict == "met"
+
+    @property
+    def excess(self) -> float:
+        """How far the worst mean lies beyond its bound, relative to it; negative within all bounds."""
+        if self.problem or not self.rows:
+            return math.inf
+        return max(one.criterion.excess(one.mean) for one in self.judged)
+
+    @cached_property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in words."""
+        if self.verdict == "impossible":
+            return self.problem
+        if self.verdict == "empty":
+            return f"fewer than {self.goal.needed} requests a replication"
+        if self.verdict == "unstable":
+            said = next(row["stability"] for row in self.rows if not row["stable"])
+            return str(said).removeprefix("unstable: ")
+        return ", ".join(one.criterion.name for one in self.judged if one.verdict == self.verdict != "met")
+
+    def interval(self, name: str) -> Interval:
+        """The mean of a number over the replications, one-sided limits at the goal's confidence on both sides."""
+        values = [row[name] for row in self.rows if row.get(name) is not None]
+        return t_interval(values, 1 - 2 * self.goal.error)
+
+    def flat(self) -> dict[str, Any]:
+        """The point as a row of the table."""
+        row: dict[str, Any] = {**self.key, **self.facts}
+        for one in self.judged:
+            name = one.criterion.name
+            row |= {name: one.mean, f"{name}_low": one.low, f"{name}_high": one.high}
+        for name in MEASURED:
+            if name not in row:
+                found = self.interval(name)
+                row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
+        for name in (name for name in row if name.endswith((f"{ATTAINMENT}_low", f"{ATTAINMENT}_high"))):
+            row[name] = min(max(row[name], 0.0), 1.0)
+        share = [row["stable"] for row in self.rows]
+        return row | {
+            "replications": len(self.rows),
+            "stable": sum(share) / len(share) if share else math.nan,
+            "verdict": {"open": "undecided", "empty": "too few"}.get(self.verdict, self.verdict),
+            "reason": self.reason,
+        }
+
+
+class Points:
+    """Evaluates points, each once, and remembers them.
+
+    Args:
+        goal: What is demanded.
+        jobs: Processes that run replications side by side.
+        tell: Hears about every point.
+        journal: What was run before, and where new replications go; None keeps them in memory alone.
+    """
+
+    def __init__(
+        self, goal: Goal, *, jobs: int = 1, tell: Tell | None = None, journal: Journal | None = None
+    ) -> None:
+        self.goal = goal
+        self._jobs = jobs
+        self._tell = tell or (lambda _: None)
+        self._journal = journal
+        self.evaluated: dict[str, Point] = {}
+
+    def at(
+        self, key: Key, scenario: Scenario | None, facts: Mapping[str, float] | None = None, problem: str = ""
+    ) -> Point:
+        """Evaluate a point: run replications until everything is met or something is missed, or as many as may be.
+
+        Args:
+            key: What was varied.
+            scenario: The variant; None if it cannot be built.
+            facts: What is known of it without running.
+            problem: Why it cannot be built.
+        """
+        name = json.dumps(dict(key))
+        if name in self.evaluated:
+            return self.evaluated[name]
+        rows: list[Row] = []
+        point = Point(key, rows, self.goal, problem, facts or {})
+        if scenario is not None and not problem:
+            for count in self.goal.looks:
+                self._tell(f"{_words(key)}: replications {len(rows) + 1} to {count}")
+                rows = [*rows, *self._run(name, scenario, range(len(rows), count))]
+                point = Point(key, rows, self.goal, "", facts or {})
+                if point.verdict != "open":
+                    break
+        self.evaluated[name] = point
+        self._tell(f"{_words(key)}: {point.flat()['verdict']}")
+        return point
+
+    def _run(self, name: str, scenario: Scenario, numbers: Iterable[int]) -> list[Row]:
+        """Run some replications; answers their rows in order."""
+        known = self._journal.rows.get(name, {}) if self._journal else {}
+        rows = {number: known[number] for number in numbers if number in known}
+        missing = [number for number in numbers if number not in rows]
+        for number, row in _measured(scenario, missing, self._jobs):
+            rows[number] = row
+            if self._journal:
+                self._journal.add(name, number, row)
+        return [rows[number] for number in sorted(rows)]
+
+
+def _measured(scenario: Scenario, numbers: Sequence[int], jobs: int) -> Iterator[tuple[int, Row]]:
+    """Run replications, in this process or side by side; yields each as it ends."""
+    if jobs == 1 or len(numbers) < 2:
+        for number in numbers:
+            yield number, measure(scenario, number)
+        return
+    from joblib import Parallel, delayed  # noqa: PLC0415 - not for one process
+
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
+
+    if is_cold():  # compile once, here, and not in every process at the same time
+        yield numbers[0], measure(scenario, numbers[0])
+        numbers = numbers[1:]
+    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        delayed(_with_number)(scenario, number) for number in numbers
+    )
+
+
+def _with_number(scenario: Scenario, number: int) -> tuple[int, Row]:
+    return number, measure(scenario, number)
+
+
+class Journal:
+    """Replications on disk, a line each, written as they end.
+
+    Args:
+        folder: Where it is.
+        question: What was asked, as text: a journal answers one question only.
+        resume: Keep what an earlier search has left there.
+
+    Raises:
+        ResultsError: There is a journal of another question, or one that was not to be kept.
+    """
+
+    def __init__(self, folder: Path, question: str, *, resume: bool = False) -> None:
+        self.path = folder / JOURNAL
+        self.rows: dict[str, dict[int, Row]] = {}
+        digest = hashlib.sha256(question.encode()).hexdigest()
+        lines = self._lines() if self.path.exists() and resume else []
+        if lines and lines[0].get("question") != digest:
+            raise ResultsError(
+                f"'{folder}' holds the search for another question; choose another folder, or ask the same again"
+            )
+        for line in lines[1:]:
+            self.rows.setdefault(line["point"], {})[line["replication"]] = line["row"]
+        self._write([{"question": digest}, *lines[1:]])
+
+    def _lines(self) -> list[Row]:
+        """Read what is whole; the last line of a search that was killed may not be."""
+        found = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
+
+    def _write(self, lines: Sequence[Row]) -> None:
+        scratch = self.path.with_suffix(".tmp")
+        scratch.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        scratch.replace(self.path)
+
+    def add(self, point: str, number: int, row: Row) -> None:
+        """Write a replication down."""
+        self.rows.setdefault(point, {})[number] = row
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"point": point, "replication": number, "row": row}) + "\n")
+
+
+def _words(key: Key) -> str:
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in key.items()
+    )
