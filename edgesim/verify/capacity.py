@@ -111,9 +111,9 @@ def main(arguments: Sequence[str] = ()) -> int:
     if given.json:
         sys.stdout.write(json.dumps([check._asdict() for check in made], indent=1) + "\n")
     else:
-        from edgesim.verify.card import _print
+        from edgesim.verify.card import print_table
 
-        _print(made)
+        print_table(made)
         passed = sum(check.passed for check in made)
         sys.stdout.write(f"{passed} of {len(made)} passed in {time.perf_counter() - started:.0f} s\n")
     return 0 if all(check.passed for check in made) else 1
