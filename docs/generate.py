@@ -129,7 +129,7 @@ def policies() -> Iterator[str]:
         rows = [
             (f"`{row.name}`", row.summary, ", ".join(f"`{p}`" for p in row.parameters))
             for row in registry.describe(role)
-            if row.source == "built in"
+            if row.source == "built-in"
         ]
         yield from table(("policy", "what it does", "parameters"), rows)
         common = registry.common_parameters(role)
