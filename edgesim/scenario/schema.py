@@ -180,6 +180,12 @@ class Scenario(Section):
 
         return dump(self.model_dump(mode="json", exclude_none=True))
 
+    def _repr_html_(self) -> str:
+        """Show the system as tables in a notebook."""
+        from edgesim.scenario.card import card  # noqa: PLC0415 - only notebooks ask
+
+        return card(self)
+
     def digest(self) -> str:
         """Answer the SHA-256 of the resolved text: equal for scenarios that mean the same."""
         return hashlib.sha256(self.resolved_yaml().encode()).hexdigest()
