@@ -1,0 +1,147 @@
+"""What the README and the documentation say works: every block of code runs, a document from top to bottom.
+
+Blocks ``bash`` are commands of edgesim (others are left out), ``python`` is executed, and a block with a file's name
+behind its language is written into that file. ``sh`` is for what cannot run here. What would take long is shortened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from edgesim.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+WRITTEN = ("reference", "_build")
+"""Folders below docs/ that are made from the code."""
+ELSEWHERE = {"served-run.md": "test_served_run.py"}
+"""Documents that have a test of their own, because they start from files that a reader brings."""
+DOCUMENTS = [README] + [
+    path
+    for path in sorted((ROOT / "docs").rglob("*.md"))
+    if path.relative_to(ROOT / "docs").parts[0] not in WRITTEN and path.name not in ELSEWHERE
+]
+SHORT = {
+    "run": ("scenario.duration=30 s", "scenario.warmup=5 s"),
+    "sweep": ("scenario.duration=30 s", "scenario.warmup=5 s"),
+    "compare": ("scenario.duration=30 s", "scenario.warmup=5 s"),
+}
+"""What is appended to commands that do not say themselves how long to simulate."""
+APART = ("--plugin", "policies new", "policies check")
+"""Commands with policies of the reader's run in a process of their own: here they would stay for all other tests."""
+
+
+class Block(NamedTuple):
+    """A block of code."""
+
+    kind: str
+    file: str
+    text: str
+
+
+def blocks(document: Path) -> list[Block]:
+    """All blocks of a document, in order."""
+    text = document.read_text(encoding="utf-8")
+    found = re.findall(r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(kind, file.strip(), body) for kind, file, body in found]
+
+
+def commands(block: Block) -> list[str]:
+    """The commands of edgesim in a block, continuation lines joined."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if line.startswith("edgesim ")]
+
+
+def shortened(command: str) -> list[str]:
+    """The arguments of a command, with what makes it short."""
+    arguments = shlex.split(command, comments=True)[1:]
+    told = any(part.partition("=")[0] in ("scenario.duration", "scenario.requests") for part in arguments)
+    sets = () if told else SHORT.get(arguments[0], ())
+    return [*arguments, *(part for one in sets for part in ("--set", one))]
+
+
+def run_command(command: str, name: str) -> None:
+    """Run a command; it must end well."""
+    arguments = shortened(command)
+    if any(word in command for word in APART):
+        done = subprocess.run(
+            [sys.executable, "-m", "edgesim", *arguments],
+            capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "COLUMNS": "100"},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{name}: {command}\n{done.stdout}{done.stderr}"
+        return
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, f"{name}: {command}\n{done.output}"
+
+
+@pytest.fixture(autouse=True)
+def at_home(monkeypatch, tmp_path):
+    """Run in an empty folder that has the scenarios; pictures are drawn, and shown to nobody."""
+    (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_blocks_run(document, tmp_path):
+    """In order, in one folder; the Python of a document shares its names."""
+    names = {"__name__": document.stem}
+    for number, block in enumerate(blocks(document)):
+        where = f"{document.relative_to(ROOT)}, block {number}"
+        if block.file:
+            (tmp_path / block.file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+        elif block.kind == "bash":
+            for command in commands(block):
+                run_command(command, where)
+        elif block.kind == "python":
+            exec(compile(block.text, where, "exec"), names)
+        elif block.kind == "yaml":
+            assert yaml.safe_load(block.text), where
+    close_figures()
+
+
+def close_figures():
+    """Forget the figures that a document drew."""
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+def test_two_lines_set_everything_up():
+    """One installs and runs the quickstart, one installs and runs the tests."""
+    shell = [line for block in blocks(README) if block.kind == "bash" for line in block.text.splitlines()]
+    setup = [line for line in shell if "venv" in line]
+    assert len(setup) == 2
+    assert "edgesim run scenarios/quickstart.yaml" in setup[0]
+    assert "pytest" in setup[1]
+
+
+def test_the_ci_runs_the_readme_s_test_line():
+    """It takes the line from the README itself."""
+    text = (ROOT / ".ci" / "run").read_text()
+    assert "grep 'pytest' README.md" in text
+    assert len([line for line in README.read_text().splitlines() if "pytest" in line]) == 1
+
+
+def test_documents_left_out_have_their_own_test():
+    """Nobody's blocks are forgotten."""
+    for name, test in ELSEWHERE.items():
+        assert (ROOT / "docs" / name).is_file()
+        assert f'"{name}"' in (ROOT / "tests" / test).read_text(encoding="utf-8")
+
+
+def test_every_block_says_what_it_is():
+    """A block without a language would never be run, nor looked at."""
+    for document in DOCUMENTS:
+        fences = re.findall(r"^```(.*)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert all(fences[::2]), f"{document}: a block without a language"
