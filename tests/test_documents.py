@@ -1,7 +1,8 @@
 """What the README and the documentation say works: every block of code runs, a document from top to bottom.
 
-Blocks ``bash`` are commands of edgesim (others are left out), ``python`` is executed, and a block with a file's name
-behind its language is written into that file. ``sh`` is for what cannot run here. What would take long is shortened.
+Blocks ``bash`` are commands of edgesim (others are left out), ``python`` is executed, ``yaml`` must be what the
+quickstart could say, and a block with a file's name behind its language is written into that file. ``sh`` is for what
+cannot run here. What would take long is shortened.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+import edgesim
 from edgesim.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -107,7 +109,7 @@ def test_the_blocks_run(document, tmp_path):
         elif block.kind == "python":
             exec(compile(block.text, where, "exec"), names)
         elif block.kind == "yaml":
-            assert yaml.safe_load(block.text), where
+            edgesim.load_scenario({"extends": "quickstart", **yaml.safe_load(block.text)})
     close_figures()
 
 
