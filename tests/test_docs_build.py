@@ -23,7 +23,18 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     source = folder / "docs"
     shutil.copytree(DOCS, source, ignore=shutil.ignore_patterns("_build", "reference", "__pycache__"))
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", source, folder / "html"]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        source,
+        folder / "html",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "html"
@@ -41,10 +52,12 @@ def test_the_reference_names_everything(built):
     from edgesim.metrics import METRICS
     from edgesim.scenario.schema import Scenario
 
-    keys, policies, commands = (page(built, f"reference/{name}") for name in ("scenario", "policies", "commands"))
+    keys, policies, commands = (
+        page(built, f"reference/{name}") for name in ("scenario", "policies", "commands")
+    )
     assert all(f">{key}<" in keys for key in Scenario.model_json_schema(by_alias=True)["properties"])
     assert all(f">{name}<" in page(built, "reference/metrics") for name in METRICS)
-    assert all(f"edgesim</span> <span class=\"pre\">{name}" in commands for name in main.commands)
+    assert all(f'edgesim</span> <span class="pre">{name}' in commands for name in main.commands)
     for role in registry.registries:
         built_in = [row.name for row in registry.describe(role) if row.source == "built-in"]
         assert built_in, role

@@ -30,7 +30,9 @@ def test_there_are_five():
 def test_it_is_kept_without_output(path):
     """Outputs belong to who runs it; in the repository they would only age."""
     cells = read(path).cells
-    assert all(not cell.outputs and cell.execution_count is None for cell in cells if cell.cell_type == "code")
+    assert all(
+        not cell.outputs and cell.execution_count is None for cell in cells if cell.cell_type == "code"
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
