@@ -19,6 +19,7 @@ html_theme = "furo"
 html_title = "edgesim"
 html_static_path: list[str] = []
 exclude_patterns = ["_build"]
+smartquotes = False  # an option is --log, not a dash and "log"
 
 
 def setup(app: object) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from edgesim.registry.listing import Parameter
+
 _PLAIN = {
     "string": "text",
     "boolean": "true or false",
@@ -27,6 +29,20 @@ _PLAIN = {
     "object": "keys and values",
 }
 """Types of JSON as people call them."""
+
+_PARAMETERS = {
+    "int": ("whole number", ""),
+    "NonNegativeInt": ("whole number", ""),
+    "PositiveInt": ("whole number", ""),
+    "float": ("number", ""),
+    "bool": ("true or false", ""),
+    "str": ("text", ""),
+    "Rate": ("rate", " /s"),
+    "Seconds": ("time", " s"),
+    "PositiveSeconds": ("time", " s"),
+    "Joules": ("energy", " J"),
+}
+"""Types of policies' parameters as people call them, and the unit of their defaults."""
 
 
 def write_reference(folder: Path) -> None:
@@ -139,12 +155,14 @@ def _keys(section: dict[str, Any], sections: dict[str, Any]) -> Iterator[str]:
     needed = set(section.get("required", ()))
     rows = []
     for key, field in section["properties"].items():
-        default = "required" if key in needed else _written(field.get("default"))
-        examples = " or ".join(filter(None, map(_written, field.get("examples", ())[:2])))
+        default = "required" if key in needed else "" if "$ref" in field else _written(field.get("default"))
         inner = sections.get(field.get("$ref", "").rpartition("/")[2], {})
         meaning = field.get("description") or inner.get("description", "")
-        rows.append((f"`{key}`", _type(field), default, examples, meaning))
-    yield from table(("key", "value", "by default", "for example", "meaning"), rows)
+        examples = " or ".join(filter(None, map(_written, field.get("examples", ())[:2])))
+        if examples and examples != default:
+            meaning = f"{meaning.removesuffix('.')}, e.g. {examples}."
+        rows.append((f"`{key}`", _type(field), default, meaning))
+    yield from table(("key", "value", "by default", "meaning"), rows)
 
 
 def _short(name: str, section: dict[str, Any]) -> str:
@@ -197,7 +215,7 @@ def _type(field: dict[str, Any]) -> str:
 
 def _spaced(name: str) -> str:
     """Write the name of a class as words."""
-    return re.sub("(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", name.removesuffix("Section")).lower()
 
 
 def metrics() -> Iterator[str]:
@@ -231,14 +249,21 @@ def policies() -> Iterator[str]:
         told = inspect.cleandoc(registry.registries[role].base.__doc__ or "").partition("\nAttributes:")[0]
         yield told.strip() + "\n"
         rows = [
-            (f"`{row.name}`", row.summary, ", ".join(f"`{p}`" for p in row.parameters))
+            (f"`{row.name}`", row.summary, "; ".join(map(_parameter, row.parameters)))
             for row in registry.describe(role)
             if row.source == "built-in"
         ]
         yield from table(("policy", "what it does", "parameters"), rows)
         common = registry.common_parameters(role)
         if common:
-            yield f"Every {role} takes, too: {', '.join(f'`{p}`' for p in common)}.\n"
+            yield f"Every {role} takes, too: {'; '.join(map(_parameter, common))}.\n"
+
+
+def _parameter(one: Parameter) -> str:
+    """Write a parameter of a policy as people read it."""
+    words, unit = _PARAMETERS.get(one.type, (one.type, ""))
+    default = f", by default `{one.default}{unit}`" if one.default else ", required"
+    return f"`{one.name}`: {words}{default}"
 
 
 def catalogue() -> Iterator[str]:
