@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from edgesim.errors import EdgesimError
     from edgesim.experiment import simulate
     from edgesim.policies import compiled
-    from edgesim.results import Run, RunSet, load
+    from edgesim.results import Run, RunSet, Sweep, load
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
+    from edgesim.studies.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -30,12 +31,14 @@ __all__ = [
     "Run",
     "RunSet",
     "Scenario",
+    "Sweep",
     "__version__",
     "compiled",
     "load",
     "load_scenario",
     "policies",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -43,10 +46,12 @@ _HOMES = {
     "Run": ("edgesim.results", "Run"),
     "RunSet": ("edgesim.results", "RunSet"),
     "Scenario": ("edgesim.scenario", "Scenario"),
+    "Sweep": ("edgesim.results", "Sweep"),
     "compiled": ("edgesim.policies", "compiled"),
     "load": ("edgesim.results", "load"),
     "load_scenario": ("edgesim.scenario", "load"),
     "simulate": ("edgesim.experiment", "simulate"),
+    "sweep": ("edgesim.studies.sweep", "sweep"),
 }
 
 

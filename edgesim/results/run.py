@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo, Totals
+    from edgesim.results.sweep import Sweep
     from edgesim.results.writer import MemorySink
     from edgesim.scenario import Scenario
 
@@ -211,8 +212,22 @@ class RunSet(Result):
         return self._combined()
 
 
-def load(folder: str | Path) -> Run | RunSet:
-    """Open the folder of a run; its tables are read when they are first asked for.
+def load(folder: str | Path) -> Run | RunSet | Sweep:
+    """Open the folder of a run or a sweep; its tables are read when they are first asked for.
+
+    Raises:
+        ResultsError: There is neither, or one of another version, or an unfinished sweep.
+    """
+    path = Path(folder)
+    if is_run(path) and _kind(path) == "sweep":
+        from edgesim.results.sweep import Sweep as Found  # noqa: PLC0415 - most folders are runs
+
+        return Found(path)
+    return load_run(path)
+
+
+def load_run(folder: str | Path) -> Run | RunSet:
+    """Open the folder of a run, and of nothing else.
 
     Raises:
         ResultsError: There is no run there, or one of another version.
@@ -225,6 +240,8 @@ def load(folder: str | Path) -> Run | RunSet:
         below = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
         hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
+    if is_run(path) and (kind := _kind(path)) != "run":
+        raise ResultsError(f"'{path}' holds a {kind}, not a run")
     if not repetitions:
         return StoredRun(path)
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
@@ -235,6 +252,11 @@ def load(folder: str | Path) -> Run | RunSet:
         _manifest(path),
         path,
     )
+
+
+def _kind(folder: Path) -> str:
+    """Answer what a folder holds: a run, a sweep ..."""
+    return str(read_json(folder / MANIFEST).get("kind", "run"))
 
 
 def _manifest(folder: Path, replication: Path | None = None) -> Json:

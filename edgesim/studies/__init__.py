@@ -1,0 +1,1 @@
+"""Many runs for one answer: sweeps, and what is made of them."""
