@@ -76,7 +76,7 @@ THERMAL_RESISTANCE: Final = Dimension("a thermal resistance", "K/W", "8 K/W", ((
 HEAT_CAPACITY: Final = Dimension("a heat capacity", "J/K", "60 J/K", (("J/degC J/°C", 1.0),))
 SHARE: Final = Dimension("a share", "%", "90 %")
 
-DIMENSIONS: Final = (
+_DIMENSIONS: Final = (
     TIME, SIZE, BANDWIDTH, RATE, POWER, ENERGY, TRANSFER_ENERGY, MONEY, HOURLY_PRICE, ENERGY_PRICE,
     TRANSFER_PRICE, INTENSITY, MASS, COMPUTE, TEMPERATURE, THERMAL_RESISTANCE, HEAT_CAPACITY,
 )  # fmt: skip
@@ -91,7 +91,7 @@ _Quantity.set_prefs(
     known_units="min minute minutes h hour hours d day days per_s per_min per_h per_d rps rpm "
     "kg/MWh kgCO2/MWh byte bytes bit bits byte/s K/W degC degC/W"
 )
-for _dimension in DIMENSIONS:
+for _dimension in _DIMENSIONS:
     for _names, _worth in _dimension.others:
         UnitConversion(_dimension.unit, _names, _worth)
 

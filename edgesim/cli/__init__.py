@@ -11,6 +11,7 @@ from edgesim.cli.catalog import catalog, metrics
 from edgesim.cli.policies import policies
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
+from edgesim.cli.sweep import sweep
 from edgesim.cli.verify import verify
 
 
@@ -29,6 +30,7 @@ def show_version() -> None:
 
 for command in (
     run,
+    sweep,
     validate,
     show,
     init,

@@ -6,13 +6,15 @@ a sweep that was interrupted and resumed gives the same bytes as one that was no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
 from edgesim.metrics import METRICS, RATES, STATISTICS
 from edgesim.results.folder import MANIFEST, SUMMARY, read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
 Json = dict[str, Any]
 
@@ -30,7 +32,9 @@ def units() -> dict[str, str]:
     found = dict.fromkeys((*FIRST, *LEADING, "stable", "slo_met", *_COUNTS), "")
     found |= {"simulated_s": "s"}
     for name, metric in METRICS.items():
-        found |= {f"{name}_{statistic}": "" if statistic == "count" else metric.unit for statistic in STATISTICS}
+        found |= {
+            f"{name}_{statistic}": "" if statistic == "count" else metric.unit for statistic in STATISTICS
+        }
     found |= {name: unit for name, (unit, _) in RATES.items()}
     found |= {"energy_j": "J", **{f"energy_{name}_j": "J" for name in _ENERGY}}
     return found | {"cost_usd": "USD", "carbon_g": "gCO2"}
@@ -59,7 +63,9 @@ def numbers(summary: Json) -> Json:
     try:
         return dict(_numbers(summary))
     except (KeyError, TypeError) as error:
-        raise ResultsError(f"a summary lacks {error}; it was written by another version of edgesim") from error
+        raise ResultsError(
+            f"a summary lacks {error}; it was written by another version of edgesim"
+        ) from error
 
 
 def _numbers(summary: Json) -> Iterator[tuple[str, Any]]:

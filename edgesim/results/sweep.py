@@ -77,7 +77,7 @@ class Sweep:
     def owning(cls, folder: TemporaryDirectory[str]) -> Self:
         """Open a sweep whose folder lives as long as it."""
         found = cls(folder.name, partial=True)
-        found._owned = folder  # noqa: SLF001 - its own
+        found._owned = folder
         return found
 
     @property
@@ -165,7 +165,9 @@ class Sweep:
             raise ResultsError(f"there is no point {point}; the sweep has {len(self)}, from 0")
         found = self.points[point]
         if found.status != "finished":
-            text = f"point {point} ({found.label}) {'failed: ' + found.error if found.error else 'has not run'}"
+            text = (
+                f"point {point} ({found.label}) {'failed: ' + found.error if found.error else 'has not run'}"
+            )
             raise ResultsError(text)
         return load_run(self.folder_of(point))
 
@@ -179,7 +181,9 @@ class Sweep:
     def _repr_html_(self) -> str:
         """Show the swept keys and the most asked-for columns in a notebook."""
         columns = [*self.keys, *(name for name in SHOWN if self.table[name].notna().any())]
-        table: str = self.table.groupby("point")[columns].first().to_html(max_rows=20, float_format="%.4g")
+        table: str = (
+            self.table.groupby("point")[columns].first().to_html(max_rows=20, float_format="{:.4g}".format)
+        )
         return f"<p>{html.escape(repr(self))}</p>{table}"
 
 

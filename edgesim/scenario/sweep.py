@@ -188,11 +188,10 @@ class Asked:
     def keys(self) -> dict[str, Place]:
         """The swept keys in order, each with where it stands first."""
         found: dict[str, Place] = {}
-        for each in (*self.grid, *self.zipped, *(one for point in self.listed for one in point)):
-            found.setdefault(each.key, each.place)
-        for sample in self.samples:
-            for axis in sample.axes:
-                found.setdefault(axis.key, axis.place)
+        parts: list[Sequence[Axis | Span | Assigned]] = [self.grid, self.zipped, *self.listed]
+        for part in (*parts, *(sample.axes for sample in self.samples)):
+            for each in part:
+                found.setdefault(each.key, each.place)
         return found
 
     @property
@@ -379,7 +378,7 @@ def _span(key: str, entry: Entry, path: tuple[str | int, ...], problems: list[Pr
             problems.append(spot.problem((*path, name), text, "give a list of values instead"))
     if ends[0] is None or ends[1] is None:
         return None
-    (low, tail), (high, other) = ends
+    (low, tail), (high, other) = ends[0], ends[1]
     logarithmic = checked.scale == "log"
     if (tail or "").strip() != (other or "").strip():
         text = f"write both ends in the same unit, not {shown(checked.from_)} and {shown(checked.to)}"

@@ -29,7 +29,7 @@ from edgesim.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
 
     from edgesim.scenario import Scenario
 
@@ -99,7 +99,9 @@ def _compute(job: Job) -> Done:
     from edgesim import __version__, registry  # noqa: PLC0415 - a worker imports it when it has work
 
     if job.version != __version__:
-        text = f"a worker runs edgesim {__version__}, the sweep {job.version}; install the same version on both"
+        text = (
+            f"a worker runs edgesim {__version__}, the sweep {job.version}; install the same version on both"
+        )
         raise ResultsError(text)
     started = time.perf_counter()
     scenario: Scenario = pickle.loads(job.scenario)  # noqa: S301 - from the process that leads the sweep
@@ -168,13 +170,22 @@ def sentence(error: Exception) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Pool(Protocol):
     """Workers that take batches of points."""
 
-    workers: int
-    """How many there are."""
     lost: tuple[type[Exception], ...]
     """What a batch raises whose worker died."""
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
 
     def submit(self, batch: list[Job]) -> Any:
         """Hand out a batch; answers a future."""
@@ -186,13 +197,13 @@ class Pool(Protocol):
         """End the workers; in a hurry, whatever they are doing."""
 
 
-def serial(jobs: Iterable[Job]) -> Iterator[Done]:
+def serial(jobs: Iterable[Job]) -> Generator[Done]:
     """Run points in this process."""
     for job in jobs:
         yield from compute([job])
 
 
-def pooled(pool: Pool, jobs: Iterable[Job]) -> Iterator[Done]:
+def pooled(pool: Pool, jobs: Iterable[Job]) -> Generator[Done]:
     """Run points on workers, short ones several at a time; those of a worker that died run again elsewhere."""
     waiting, running, losses = deque(jobs), dict[Any, list[Job]](), Counter[int]()
     spent, done, hurry = 0.0, 0, True
@@ -237,9 +248,14 @@ class Processes:
             BrokenProcessPool,
         )
 
-        self.workers = workers
-        self.lost = (BrokenProcessPool,)
+        self.lost: tuple[type[Exception], ...] = (BrokenProcessPool,)
+        self._count = workers
         self._pool: Any = None
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return self._count
 
     def submit(self, batch: list[Job]) -> Any:
         """Hand out a batch, to new workers if one of the old ones has died."""
@@ -251,7 +267,7 @@ class Processes:
         for _ in range(2):
             if self._pool is None:
                 self._pool = ProcessPoolExecutor(
-                    self.workers, initializer=prepare_worker, initargs=(os.getpid(),), env=ONE_THREAD
+                    self._count, initializer=prepare_worker, initargs=(os.getpid(),), env=ONE_THREAD
                 )
             try:
                 return self._pool.submit(compute, batch)
@@ -305,7 +321,7 @@ class Dask:
             raise MissingExtraError("distributed", "dask") from None
         from distributed.scheduler import KilledWorker  # noqa: PLC0415
 
-        self.lost = (KilledWorker,)
+        self.lost: tuple[type[Exception], ...] = (KilledWorker,)
         self._scheduler = scheduler
         self._seen, self._workers = 0.0, 1
         try:
@@ -334,7 +350,8 @@ class Dask:
         """Wait until some of the futures are done."""
         from distributed import wait  # noqa: PLC0415
 
-        return wait(list(futures), return_when="FIRST_COMPLETED").done
+        found: set[Any] = wait(list(futures), return_when="FIRST_COMPLETED").done
+        return found
 
     def close(self, *, hurry: bool) -> None:
         """Leave the scheduler; what it still runs of this sweep it forgets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim import units
 from edgesim.errors import UnitError
@@ -85,18 +85,24 @@ def column(values: Sequence[Any], *, names: bool) -> tuple[list[Any], str]:
     return [None if value is None else text(value) for value in values], ""
 
 
+READERS: Final = (
+    (units.seconds, "s"), (units.bytes_, "B"), (units.bytes_per_s, "B/s"), (units.per_s, "1/s"),
+    (units.watts, "W"), (units.joules, "J"), (units.joules_per_byte, "J/B"), (units.usd, "USD"),
+    (units.usd_per_hour, "USD/h"), (units.usd_per_kwh, "USD/kWh"), (units.usd_per_byte, "USD/B"),
+    (units.grams_per_kwh, "g/kWh"), (units.grams, "g"), (units.flop_per_s, "FLOP/s"), (units.celsius, "degC"),
+    (units.kelvin_per_watt, "K/W"), (units.joules_per_kelvin, "J/K"), (units.parse_share, ""),
+)  # fmt: skip
+"""Readers of all kinds of quantities, with the unit of what they answer."""
+
+
 def _quantities(values: Sequence[Any]) -> tuple[list[float], str] | None:
     """Read all values in the one kind of quantity that they have, if they have one."""
-    for dimension in units.DIMENSIONS:
+    for reader, unit in READERS:
         try:
-            found = [units.parse(value, dimension) for value in values]
+            return [float(reader(value)) for value in values], unit
         except UnitError:
             continue
-        return found, {"per_s": "1/s"}.get(dimension.unit, dimension.unit)
-    try:
-        return [units.parse_share(value) for value in values], ""
-    except UnitError:
-        return None
+    return None
 
 
 def text(value: Any) -> str:

@@ -14,13 +14,14 @@ from edgesim import __version__
 from edgesim.errors import EdgesimError
 from edgesim.results import folder as folders
 from edgesim.results.sweep import Point, Sweep
-from edgesim.studies.backends import Dask, Job, Processes, pooled, serial
+from edgesim.scenario import Scenario
+from edgesim.studies.backends import Dask, Job, Processes, pooled, processors, serial
 from edgesim.studies.sweep_folder import SweepFolder, default_folder, locked
 from edgesim.studies.sweep_points import Prepared, prepare
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from edgesim.studies.backends import Done
     from edgesim.studies.sweep_points import Source
@@ -102,7 +103,7 @@ def sweep(
         KeyboardInterrupt: As usual; the same holds.
     """
     counted = [] if replications is None else [f"scenario.replications={replications}"]
-    if counted and not isinstance(scenario, str | Path | Mapping) and hasattr(scenario, "scenario"):
+    if counted and isinstance(scenario, Scenario):
         changed = scenario.scenario.model_copy(update={"replications": replications})
         scenario, counted = scenario.model_copy(update={"scenario": changed}), []
     prepared = prepare(scenario, over=over, sets=[*sets, *counted], plugins=plugins, keep=keep)
@@ -194,16 +195,13 @@ class SweepPlan:
             scratch=scratch,
         )
 
-    def _results(self, jobs: Sequence[Job]) -> Iterator[Done]:
+    def _results(self, jobs: Sequence[Job]) -> Generator[Done]:
         """Run jobs where they are to run."""
         if not jobs or self.backend == "serial":
             return serial(jobs)
         if self.backend == "dask":
             return pooled(Dask(str(self.scheduler)), jobs)
-        import os  # noqa: PLC0415 - at run time only here
-
-        workers = self.jobs or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(1))
-        return pooled(Processes(min(workers, len(jobs))), jobs)
+        return pooled(Processes(min(self.jobs or processors(), len(jobs))), jobs)
 
 
 __all__ = ["BACKENDS", "Point", "Prepared", "Step", "Sweep", "SweepPlan", "prepare", "sweep"]

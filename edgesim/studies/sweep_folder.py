@@ -1,12 +1,13 @@
 """The folder of a sweep: who may write it, what of it is finished, and how a point gets into it.
 
-    sweep-<digest>/
-        sweep.yaml       what was asked, as a scenario that can be swept again
-        manifest.json    how it came about; `exit_state` is running, interrupted or finished
-        points/0000/     a run folder for each point; it appears when it is finished, as a whole
-        points.parquet   the table; it appears when all points are there
-        scratch/         what is unfinished
-        .lock            held by the process that runs the sweep
+Inside `sweep-<digest>/`:
+
+- `sweep.yaml`: what was asked, as a scenario that can be swept again,
+- `manifest.json`: how it came about; `exit_state` is running, interrupted or finished,
+- `points/0000/` ...: a run folder for each point; it appears when it is finished, as a whole,
+- `points.parquet`: the table; it appears when all points are there,
+- `scratch/`: what is unfinished,
+- `.lock`: held by the process that runs the sweep.
 """
 
 from __future__ import annotations
@@ -107,7 +108,11 @@ class SweepFolder:
         if found is not None and not (resume or force):
             state = "this sweep" if found.get("sweep_sha256") == self.sweep.digest else "another sweep"
             done = " already" if found.get("exit_state") == "finished" else ", unfinished"
-            help_ = "--resume continues it, --force replaces it" if state == "this sweep" else "--force replaces it"
+            help_ = (
+                "--resume continues it, --force replaces it"
+                if state == "this sweep"
+                else "--force replaces it"
+            )
             raise ResultsError(f"'{self.folder}' holds {state}{done}; {help_}")
         if found is not None and resume:
             self._check_same(found)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
-from edgesim.scenario import load as loading
+from edgesim.scenario.base import Section
+from edgesim.scenario.load import entry_of, in_order, opened, validated, with_absolute_paths
 from edgesim.scenario.merge import assigned, lookup
 from edgesim.scenario.schema import ROLES, Scenario
 from edgesim.scenario.sweep import SECTION, Assigned, asked, overs
@@ -103,27 +104,38 @@ def prepare(
     """
     if isinstance(source, Scenario):
         source = source.model_dump(mode="json", exclude_none=True)
-    opened = loading.opened(source, sets, plugins)
-    found = asked(_section(opened, over, keep))
+    read = opened(source, sets, plugins)
+    found = asked(_section(read, over, keep))
     points = design.points(found)
-    made = [_made(opened, point) for point in points]
-    settings, scenario = _validated(opened, points, made)
-    return _prepared(opened, found, points, settings, scenario)
+    settings, scenario = _validated(read, points)
+    return _prepared(read, found, points, settings, scenario)
 
 
-def _section(opened: Opened, over: Mapping[str, Sequence[Any]] | Sequence[str], keep: str | None) -> Entry:
+def check(source: Source, sets: Sequence[str] = (), plugins: Sequence[str] = ()) -> int:
+    """Check the section `sweep` of a scenario with all its points; answer how many there are, 0 without one.
+
+    Raises:
+        ScenarioError: What is wrong with the sweep, or with keys and values of points; all at once.
+    """
+    read = opened(source, sets, plugins)
+    if read.sweep is None:
+        return 0
+    return len(_validated(read, design.points(asked(read.sweep)))[0])
+
+
+def _section(read: Opened, over: Mapping[str, Sequence[Any]] | Sequence[str], keep: str | None) -> Entry:
     """Find what to sweep over."""
-    own, here = opened.sweep, Place(Text("", Path.cwd()))
+    own, here = read.sweep, Place(Text("", Path.cwd()))
     kept = own.child("keep") if own is not None else None
     if keep is not None:
         kept = Entry(keep, here)
     if isinstance(over, Mapping):
         section = {"grid": {key: list(values) for key, values in over.items()}} if over else None
-        own = own if section is None else loading.entry_of(section, here)
+        own = own if section is None else entry_of(section, here)
     elif over:
         own = overs(over, kept)
     if own is None:
-        name = opened.entry.place.text.name
+        name = read.entry.place.text.name
         help_ = "write a section 'sweep:', or give --over KEY=VALUE,VALUE,..."
         raise ScenarioError([Problem((), "nothing to sweep over", help_, file=name or None)])
     if kept is not None and isinstance(own.value, dict):
@@ -131,32 +143,28 @@ def _section(opened: Opened, over: Mapping[str, Sequence[Any]] | Sequence[str], 
     return own
 
 
-def _made(opened: Opened, point: Sequence[Assigned]) -> Entry | list[Problem]:
-    """Set what a point sets."""
-    entry, problems = opened.entry, []
+def _made(read: Opened, point: Sequence[Assigned]) -> tuple[Entry, list[Problem]]:
+    """Set what a point sets, as far as that leads somewhere."""
+    entry = read.entry
+    problems: list[Problem] = []
     for each in point:
         value = Entry(each.value.value, each.value.place, each.place)
         try:
             entry = assigned(entry, each.key, value, each.place)
         except ScenarioError as error:
             problems += error.problems
-    return problems or loading.with_absolute_paths(entry)
+    return with_absolute_paths(entry), problems
 
 
-def _validated(
-    opened: Opened, points: Sequence[Sequence[Assigned]], made: Sequence[Entry | list[Problem]]
-) -> tuple[list[Setting], Scenario]:
+def _validated(read: Opened, points: Sequence[Sequence[Assigned]]) -> tuple[list[Setting], Scenario]:
     """Validate every point; those that make no sense are kept, unless none does."""
     problems: dict[Problem, list[int]] = {}
     senseless: dict[Problem, list[int]] = {}
     settings: list[Setting] = []
     first: Scenario | None = None
-    for number, (point, entry) in enumerate(zip(points, made, strict=True)):
-        if isinstance(entry, list):
-            for problem in entry:
-                problems.setdefault(problem, []).append(number)
-            continue
-        found = loading.validated(entry, opened.problems, policies=not opened.broken_plugins)
+    for number, point in enumerate(points):
+        entry, lost = _made(read, point)
+        found = validated(entry, [*read.problems, *lost], policies=not read.broken_plugins)
         for problem in found.problems:
             problems.setdefault(problem, []).append(number)
         for problem in found.senseless:
@@ -167,13 +175,13 @@ def _validated(
             label = design.label({each.key: each.value.plain() for each in point})
             settings.append(Setting(label, pickle.dumps(found.scenario), fault))
     if problems or all(setting.fault for setting in settings):
-        raise ScenarioError(_told(problems or senseless, opened, points))
+        raise ScenarioError(_told(problems or senseless, read, points))
     assert first is not None
     return settings, first
 
 
 def _told(
-    problems: Mapping[Problem, Sequence[int]], opened: Opened, points: Sequence[Sequence[Assigned]]
+    problems: Mapping[Problem, Sequence[int]], read: Opened, points: Sequence[Sequence[Assigned]]
 ) -> list[Problem]:
     """Add to each problem which points have it, unless all have."""
     told = []
@@ -184,14 +192,14 @@ def _told(
             more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
             where = f"\nin point {numbers[0]} ({label}){more}"
         told.append(replace(problem, text=problem.text + where))
-    told = loading.in_order(told, opened.entry)
+    told = in_order(told, read.entry)
     if (rest := len(told) - MOST_PROBLEMS) > 0:
         told = [*told[:MOST_PROBLEMS], Problem((SECTION,), f"and {rest} more problems like these")]
     return told
 
 
 def _prepared(
-    opened: Opened,
+    read: Opened,
     found: Asked,
     points: Sequence[Sequence[Assigned]],
     settings: list[Setting],
@@ -200,7 +208,7 @@ def _prepared(
     """Write down what was found."""
     keys = list(found.keys)
     plain = [{each.key: each.value.plain() for each in point} for point in points]
-    base = {key: _plain(lookup(opened.entry, key)) for key in keys}
+    base = {key: _plain(lookup(read.entry, key)) for key in keys}
     values = [[point.get(key, base[key]) for key in keys] for point in plain]
     columns, units = {}, {}
     for index, key in enumerate(keys):
@@ -215,8 +223,8 @@ def _prepared(
         units=units,
         settings=settings,
         keep=found.keep,
-        text=dump({**opened.entry.plain(), SECTION: section}),
-        files=_files(opened, points),
+        text=dump({**read.entry.plain(), SECTION: section}),
+        files=_files(read, points),
         policies=_local_policies(settings),
     )
 
@@ -228,20 +236,27 @@ def _plain(entry: Entry | None) -> Any:
 def _holds_names(scenario: Scenario, key: str) -> bool:
     """Whether a key holds names, even where they look like quantities, as the link kind "5g" does."""
     place = Place(Text("", Path.cwd()))
-    data = loading.entry_of(scenario.model_dump(by_alias=True), place)
-    found = lookup(data, key)
-    return key.split(".")[0] not in _LOOSE and found is not None and isinstance(found.value, str)
+    found = lookup(entry_of(_bare(scenario), place), key)
+    return key.partition(".")[0] not in _LOOSE and found is not None and isinstance(found.value, str)
 
 
-def _files(opened: Opened, points: Sequence[Sequence[Assigned]]) -> dict[str, str]:
+def _bare(value: Any) -> Any:
+    """Strip a scenario to mappings, lists and values in SI units."""
+    if isinstance(value, Section):
+        return {key: _bare(getattr(value, name, None)) for key, name in type(value).keys().items()}
+    if isinstance(value, Mapping):
+        return {key: _bare(item) for key, item in value.items()}
+    return [_bare(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _files(read: Opened, points: Sequence[Sequence[Assigned]]) -> dict[str, str]:
     """Digest the files that the points read."""
-    entries = [opened.entry, *(each.value for point in points for each in point)]
     paths = {
-        item.value
-        for entry in entries
-        for path, item in walk(entry)
-        if isinstance(item.value, str) and (path[-1:] == ("path",) or path[:1] == ("plugins",) or path == ())
+        str(item.value)
+        for path, item in walk(read.entry)
+        if path[-1:] == ("path",) or path[:1] == ("plugins",)
     }
+    paths |= {str(each.value.value) for point in points for each in point if each.key.endswith("path")}
     return {path: _digest(path) for path in sorted(paths) if Path(path).is_file()}
 
 
