@@ -87,6 +87,10 @@ def sweep(
     except KeyboardInterrupt:
         click.echo(f"interrupted: finished points are kept in {folder}; --resume continues", err=True)
         ctx.exit(EXIT_INTERRUPTED)
+    except Exception:
+        if plan.begun:
+            click.echo(f"finished points are kept in {folder}; --resume continues", err=True)
+        raise
     if as_json:
         click.echo(found.table.to_json(orient="records", indent=1))
     elif not quiet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich import box
@@ -143,8 +144,11 @@ def _scale(values: Any, unit: str) -> tuple[float, str]:
 
 
 def _cell(value: float, size: float) -> Text:
-    """Write a number with four significant digits; a missing one is a dash."""
-    return Text("-" if value != value else f"{value / size:,.4g}")  # noqa: PLR0124 - NaN is what differs from itself
+    """Write a number with four significant digits or all before the point; a missing one is a dash."""
+    if math.isnan(value):
+        return Text("-")
+    number = value / size
+    return Text(f"{number:,.0f}" if 1000 <= abs(number) < 10**9 else f"{number:.4g}")
 
 
 def _text(value: Any) -> str:

@@ -223,6 +223,9 @@ def pooled(pool: Pool, jobs: Iterable[Job]) -> Generator[Done]:
                     _check_losses(losses, error)
                     waiting.extendleft(reversed(batch))
                     continue
+                except ImportError as error:
+                    text = f"a worker cannot import {error.name}; install the same edgesim on all of them"
+                    raise SimulationError(text) from error
                 spent, done = spent + sum(each.wall_s for each in found), done + len(found)
                 yield from found
         hurry = False
@@ -348,9 +351,14 @@ class Dask:
 
     def first(self, futures: Iterable[Any]) -> Iterable[Any]:
         """Wait until some of the futures are done."""
-        from distributed import wait  # noqa: PLC0415
+        from distributed import CancelledError, wait  # noqa: PLC0415
 
-        found: set[Any] = wait(list(futures), return_when="FIRST_COMPLETED").done
+        try:
+            with self._client.as_current():
+                found: set[Any] = wait(list(futures), return_when="FIRST_COMPLETED").done
+        except CancelledError as error:
+            text = f"the connection to the Dask scheduler at '{self._scheduler}' was lost"
+            raise SimulationError(f"{text}; start it again, then go on with --resume") from error
         return found
 
     def close(self, *, hurry: bool) -> None:

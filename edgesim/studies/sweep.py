@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -125,6 +125,7 @@ class SweepPlan:
         backend: Where points run; None to choose by `jobs`.
         scheduler: Address of the Dask scheduler.
         command: How it was asked for; by default the command line.
+        begun: Whether the folder holds this sweep, and no earlier one.
     """
 
     sweep: Prepared
@@ -132,6 +133,7 @@ class SweepPlan:
     backend: str | None = None
     scheduler: str | None = None
     command: str = ""
+    begun: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.backend is None:
@@ -156,13 +158,17 @@ class SweepPlan:
         with locked(folder):
             store = SweepFolder(folder, self.sweep)
             todo = store.begin(self.command or folders.command_line(), resume=resume, force=force)
+            self.begun = True
             started = time.perf_counter()
-            state = "interrupted"
+            ended: dict[str, Any] = {"state": "interrupted"}
             try:
                 self._run(store, todo, started, progress)
-                state = "finished"
+                ended = {"state": "finished"}
+            except Exception as error:
+                ended = {"state": "failed", "error": str(error)}
+                raise
             finally:
-                store.end(state, wall_s=time.perf_counter() - started)
+                store.end(**ended, wall_s=time.perf_counter() - started)
             return Sweep(folder)
 
     def _run(self, store: SweepFolder, todo: Sequence[int], started: float, progress: Watch | None) -> None:

@@ -111,7 +111,9 @@ def prepare(
     return _prepared(read, found, points, settings, scenario)
 
 
-def check(source: Source, sets: Sequence[str] = (), plugins: Sequence[str] = ()) -> int:
+def check(
+    source: str | Path | Mapping[str, Any], sets: Sequence[str] = (), plugins: Sequence[str] = ()
+) -> int:
     """Check the section `sweep` of a scenario with all its points; answer how many there are, 0 without one.
 
     Raises:
@@ -267,14 +269,13 @@ def _digest(path: str) -> str:
 
 def _local_policies(settings: Sequence[Setting]) -> tuple[tuple[str, str, type[Any]], ...]:
     """Find the policies that a notebook or the running script defines: they travel with the points."""
-    from edgesim.registry import registries  # noqa: PLC0415 - filled by the validation
+    from edgesim.registry import registries  # noqa: PLC0415 - filled by the validation, where a policy is named
 
     found = {}
     for setting in settings:
         policies = pickle.loads(setting.scenario).policies  # noqa: S301 - made above
-        for role in ROLES:
-            name = getattr(policies, role)["kind"]
-            policy = registries[role][name]
-            if not policy.__module__.startswith("edgesim"):
-                found[role, name] = (role, name, policy)
+        for role, registry in registries.items():
+            name = getattr(policies, role)["kind"] if role in ROLES else ""
+            if name in registry and not registry[name].__module__.startswith("edgesim"):
+                found[role, name] = (role, name, registry[name])
     return tuple(found.values())
