@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import shutil
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +17,6 @@ from edgesim.results.points import POINTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from tempfile import TemporaryDirectory
 
     import pandas as pd
 
@@ -66,7 +67,6 @@ class Sweep:
     def __init__(self, folder: str | Path, *, partial: bool = False) -> None:
         self.folder = Path(folder)
         self.manifest = manifest_of(self.folder)
-        self._owned: TemporaryDirectory[str] | None = None
         if not self.finished and not partial:
             raise ResultsError(
                 f"'{folder}' holds {self._done()} of {len(self)} points: the sweep was not finished; run the"
@@ -74,10 +74,10 @@ class Sweep:
             )
 
     @classmethod
-    def owning(cls, folder: TemporaryDirectory[str]) -> Self:
-        """Open a sweep whose folder lives as long as it."""
-        found = cls(folder.name, partial=True)
-        found._owned = folder
+    def owning(cls, folder: Path) -> Self:
+        """Open a sweep in a temporary folder, which goes when the sweep is no longer used."""
+        found = cls(folder)
+        weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
         return found
 
     @property

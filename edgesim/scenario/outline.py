@@ -30,7 +30,7 @@ def plain_schema() -> dict[str, Any]:
     schema = Scenario.model_json_schema(by_alias=True, schema_generator=_Written)
     sweep = SweepSection.model_json_schema(by_alias=True, schema_generator=_Written)
     schema["$defs"] |= sweep.pop("$defs", {})
-    schema["$defs"]["Sweep"] = sweep
+    schema["$defs"]["Sweep"] = sweep | {"title": "Sweep"}
     schema["properties"][SECTION] = {"$ref": "#/$defs/Sweep", "description": sweep.pop("description")}
     return schema
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -110,8 +111,12 @@ def sweep(
     plan = SweepPlan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     if out is not None:
         return plan.run(Path(out), resume=resume, force=force, progress=progress)
-    own = tempfile.TemporaryDirectory(prefix="edgesim-sweep-")
-    plan.run(Path(own.name), progress=progress)
+    own = Path(tempfile.mkdtemp(prefix="edgesim-sweep-"))
+    try:
+        plan.run(own, progress=progress)
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
     return Sweep.owning(own)
 
 

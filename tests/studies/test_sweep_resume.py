@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 import edgesim
-from edgesim.errors import EdgesimError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,10 +41,12 @@ sweep:
 WAIT_S = 90.0
 
 
-@pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """A sweep of 40 points."""
-    return written(tmp_path, 40)
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A sweep of 40 points, and the table that it gives when nothing comes between."""
+    folder = tmp_path_factory.mktemp("tiny")
+    scenario = written(folder, 40)
+    return scenario, unbroken(scenario, folder / "whole")
 
 
 def written(folder: Path, points: int) -> Path:
@@ -106,11 +107,17 @@ def unbroken(scenario: Path, out: Path) -> bytes:
 def cluster(workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A real scheduler and real workers, as processes of their own; answers the address and the workers."""
     pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
-    environment = os.environ | {"PYTHONWARNINGS": "ignore", "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "0"}
+    environment = os.environ | {
+        "PYTHONWARNINGS": "ignore",
+        "DASK_DISTRIBUTED__ADMIN__LOW_LEVEL_LOG_LENGTH": "0",
+    }
 
     def started(stack: ExitStack, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", *arguments], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", *arguments],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         stack.callback(process.wait, 20)
         stack.callback(process.kill)
@@ -120,11 +127,23 @@ def cluster(workers: int = 2) -> Iterator[tuple[str, list[subprocess.Popen[bytes
         port = free_port()
         address = f"tcp://127.0.0.1:{port}"
         started(
-            stack, "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"
+            stack,
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--no-dashboard",
         )
         running = [
             started(
-                stack, "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"
+                stack,
+                "distributed.cli.dask_worker",
+                address,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--no-dashboard",
             )
             for _ in range(workers)
         ]
@@ -143,36 +162,90 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def test_a_killed_sweep_resumes_to_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    """Serial, killed twice at random moments."""
-    chance = random.Random(5)
-    whole = unbroken(tiny, tmp_path / "whole")
-    broken = tmp_path / "broken"
-    for points in (chance.randrange(1, 20), chance.randrange(20, 36)):
-        assert killed_at(points, tiny, broken) == -signal.SIGKILL
-        assert not (broken / "points.parquet").exists()
-    assert resumed(tiny, broken) == whole
+def interrupted(scenario: Path, out: Path, rng: np.random.Generator, points: int, *more: str) -> None:
+    """Kill a sweep of so many points at a random moment."""
+    already = finished(out)
+    assert (
+        killed_at(int(rng.integers(already + 1, already + points // 3)), scenario, out, *more)
+        == -signal.SIGKILL
+    )
+    assert not (out / "points.parquet").exists()
 
 
-def test_processes_killed_and_resumed_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    """Two processes; when their leader is killed they end by themselves."""
-    chance = random.Random(7)
-    whole = unbroken(tiny, tmp_path / "whole")
-    broken = tmp_path / "broken"
-    assert killed_at(chance.randrange(1, 25), tiny, broken, "-j", "2") == -signal.SIGKILL
-    assert resumed(tiny, broken, "-j", "2") == whole
+def children(process: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = Path(f"/proc/{process}/task/{process}/children")
+    if not listed.exists():
+        pytest.skip("this system does not list child processes")
+    return [int(child) for child in listed.read_text().split()]
 
 
-def test_dask_with_a_lost_worker_gives_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    """One of two workers is killed in mid-sweep; the other one does its points, too."""
-    whole = unbroken(tiny, tmp_path / "whole")
-    out = tmp_path / "dask"
+def is_worker(process: int) -> bool:
+    return b"popen_loky_posix" in Path(f"/proc/{process}/cmdline").read_bytes()
+
+
+def lose_dask_worker(scenario: Path, out: Path, points: int, *more: str) -> None:
+    """Sweep on a Dask cluster, one of whose two workers is killed after so many points."""
     with cluster() as (address, workers):
         process = subprocess.Popen(
-            command(tiny, out, "-q", "--backend", "dask", "--scheduler", address), stderr=subprocess.PIPE
+            command(scenario, out, "-q", "--backend", "dask", "--scheduler", address, *more),
+            stderr=subprocess.PIPE,
         )
-        until(out, 5, process)
+        until(out, points, process)
         workers[0].kill()
         _, told = process.communicate(timeout=WAIT_S)
         assert process.returncode == 2, told.decode()
-    assert (out / "points.parquet").read_bytes() == whole
+
+
+def test_a_killed_sweep_resumes_to_the_same_bytes(tiny: tuple[Path, bytes], tmp_path: Path) -> None:
+    """Serial, killed twice at random moments."""
+    rng = np.random.default_rng(5)
+    for _ in range(2):
+        interrupted(tiny[0], tmp_path / "broken", rng, 40)
+    assert resumed(tiny[0], tmp_path / "broken") == tiny[1]
+
+
+def test_processes_killed_and_resumed_give_the_same_bytes(tiny: tuple[Path, bytes], tmp_path: Path) -> None:
+    """First one of two workers is killed, which stops nothing, then their leader, and the workers end by themselves."""
+    out = tmp_path / "broken"
+    process = subprocess.Popen(command(tiny[0], out, "-q", "-j", "2"), stderr=subprocess.PIPE)
+    until(out, 2, process)
+    workers = [child for child in children(process.pid) if is_worker(child)]
+    os.kill(workers[0], signal.SIGKILL)
+    until(out, 12, process)
+    workers = [child for child in children(process.pid) if is_worker(child)]
+    assert workers
+    process.kill()
+    process.communicate(timeout=WAIT_S)
+    deadline = time.monotonic() + WAIT_S
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert resumed(tiny[0], out, "-j", "2") == tiny[1]
+
+
+def test_dask_with_a_lost_worker_gives_the_same_bytes(tiny: tuple[Path, bytes], tmp_path: Path) -> None:
+    """One of two workers is killed in mid-sweep; the other one does its points, too."""
+    lose_dask_worker(tiny[0], tmp_path / "dask", 4)
+    assert (tmp_path / "dask" / "points.parquet").read_bytes() == tiny[1]
+
+
+@pytest.mark.verification
+@pytest.mark.parametrize("backend", ["serial", "processes", "dask"])
+def test_two_hundred_points_survive(backend: str, tmp_path: Path) -> None:
+    """Killed three times at random moments; on Dask, a worker is lost and the leader killed as well."""
+    scenario, out = written(tmp_path, 200), tmp_path / "broken"
+    whole = unbroken(scenario, tmp_path / "whole")
+    rng = np.random.default_rng()
+    if backend == "dask":
+        with cluster() as (address, _):
+            interrupted(scenario, out, rng, 200, "--backend", "dask", "--scheduler", address)
+        before = stamps(out)
+        lose_dask_worker(scenario, out, finished(out) + 20, "--resume")
+        assert {name: stamp for name, stamp in stamps(out).items() if name in before} == before
+        assert (out / "points.parquet").read_bytes() == whole
+        return
+    more = ("-j", "2") if backend == "processes" else ()
+    for _ in range(3):
+        interrupted(scenario, out, rng, 200, *more)
+    assert resumed(scenario, out, *more) == whole
