@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import EXIT_INTERRUPTED, EXIT_SLO, load_scenario, scenario_options
+from edgesim.cli.base import (
+    EXIT_INTERRUPTED,
+    EXIT_SLO,
+    announce_compilation,
+    load_scenario,
+    scenario_options,
+)
 
 if TYPE_CHECKING:
     from edgesim.report.progress import ProgressBar
@@ -58,7 +64,7 @@ def run(
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
     if loaded.engine != "reference" and not quiet:
-        _announce_compilation()
+        announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except (Exception, KeyboardInterrupt):
@@ -77,14 +83,6 @@ def run(
         click.echo(f"results in {folder}", err=True)
     if check_slo and not kept(found.summary["slo"]):
         ctx.exit(EXIT_SLO)
-
-
-def _announce_compilation() -> None:
-    """Say why the very first run takes longer."""
-    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
-
-    if is_cold():
-        click.echo("compiling the engine for this machine: about a minute, once", err=True)
 
 
 def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:

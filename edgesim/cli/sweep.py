@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import EXIT_INPUT, EXIT_INTERRUPTED, scenario_options
+from edgesim.cli.base import EXIT_INPUT, EXIT_INTERRUPTED, announce_compilation, scenario_options
 
 if TYPE_CHECKING:
     from edgesim.studies.sweep import Sweep, SweepPlan
@@ -82,6 +82,8 @@ def sweep(
     prepared = prepare(scenario, over=overs, sets=[*sets, *counted], plugins=plugins)
     plan = Plan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     folder = out or plan.folder
+    if plan.backend == "serial" and not quiet:
+        announce_compilation()
     try:
         found = _run(plan, folder, resume=resume, force=force, quiet=quiet)
     except KeyboardInterrupt:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,7 +29,7 @@ from edgesim.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     from edgesim.scenario import Scenario
 
@@ -43,6 +43,7 @@ ONE_THREAD: Final = dict.fromkeys(
 """What keeps the libraries of a worker to one thread: there is a worker for each processor already."""
 
 _ONE_AT_A_TIME: Final = threading.Lock()
+_WARM: Final = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,26 @@ class Done:
 
 def compute(jobs: Sequence[Job]) -> list[Done]:
     """Run points, one after the other; threads of one process take turns, as policies share their modules."""
-    with _ONE_AT_A_TIME:
+    with _ONE_AT_A_TIME, _one_compiler():
         return [_compute(job) for job in jobs]
+
+
+@contextmanager
+def _one_compiler() -> Iterator[None]:
+    """Let one process compile the engine, where that must be done, while the others wait for it."""
+    from edgesim.arena.compile import cache_folder, is_cold  # noqa: PLC0415 - brings numba
+
+    if _WARM.is_set() or not is_cold():
+        _WARM.set()
+        yield
+        return
+    with (cache_folder() / ".compiling").open("a") as file:
+        with suppress(ImportError):
+            import fcntl  # noqa: PLC0415 - POSIX only; elsewhere each compiles for itself
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        yield
+        _WARM.set()
 
 
 def _compute(job: Job) -> Done:

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 LOCK: Final = ".lock"
 SCRATCH: Final = "scratch"
-_OURS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH)
+_OURS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH, "manifest.tmp", "points.tmp")
 
 
 def default_folder(sweep: Prepared) -> Path:
@@ -121,7 +121,7 @@ class SweepFolder:
             self._clear()
             done_before = []
         shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(parents=True)
+        self.scratch.mkdir(exist_ok=True)  # a worker whose leader was killed may be in it for another second
         (self.folder / FOLDERS).mkdir(exist_ok=True)
         (self.folder / SWEEP).write_text(self.sweep.text, encoding="utf-8")
         self.manifest = self._manifest(command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 import edgesim
 from edgesim.cli import main
 from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
+from edgesim.report.sweep import SweepProgress
+from edgesim.results import load_run
+from edgesim.studies.backends import Job, compute
 from edgesim.studies.sweep import Step
 from edgesim.studies.sweep_folder import locked
 
@@ -77,7 +82,7 @@ def test_the_table_has_a_row_per_point_and_replication() -> None:
     assert found.units[RATE] == "1/s"
     assert found.units["ttft_p95"] == "s"
     assert found.keys == ["policies.router", RATE]
-    assert [point.values[RATE] for point in found.points] == ["4/s", "8/s"] * 2
+    assert [dict(point.values)[RATE] for point in found.points] == ["4/s", "8/s"] * 2
     runs = found.run(1)
     assert len(runs) == 2
     for row, each in zip(table[table.point == 1].itertuples(), runs, strict=True):
@@ -194,9 +199,9 @@ def test_other_folders_are_left_alone() -> None:
     assert done.exit_code == 2
     assert "'run' holds a run, not a sweep" in done.stderr
     assert Path("run/requests.parquet").exists()
+    edgesim.sweep("tiny.yaml", out="swept")
     with pytest.raises(ResultsError, match="holds a sweep, not a run"):
-        edgesim.sweep("tiny.yaml", out="swept")
-        edgesim.results.load_run("swept")
+        load_run("swept")
 
 
 def test_two_processes_do_not_write_one_folder() -> None:
@@ -239,7 +244,6 @@ def test_ctrl_c_keeps_what_is_finished() -> None:
 
 def test_the_command_line_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """After Ctrl-C, with exit code 130."""
-    from edgesim.report.sweep import SweepProgress
 
     def interrupt(_: SweepProgress, step: Step) -> None:
         if step.done == 1:
@@ -267,7 +271,7 @@ def test_damaged_folders_are_told() -> None:
     edgesim.sweep("tiny.yaml", out="out")
     table = pq.read_table("out/points.parquet")
     pq.write_table(table.drop_columns(["ttft_p95"]), "out/points.parquet")
-    with pytest.raises(ResultsError, match="lacks the column 'ttft_p95'.*--resume writes it again"):
+    with pytest.raises(ResultsError, match=r"lacks the column 'ttft_p95'.*--resume writes it again"):
         _ = edgesim.load("out").table
     Path("out/points.parquet").write_bytes(b"no table")
     with pytest.raises(ResultsError, match="--resume"):
@@ -341,3 +345,22 @@ if __name__ == "__main__":
     done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['finished', 'finished']"
+
+
+def test_a_worker_of_another_version_is_refused() -> None:
+    """Before it runs anything."""
+    with pytest.raises(ResultsError, match=f"a worker runs edgesim {edgesim.__version__}, the sweep 99.0"):
+        compute([Job(0, b"", "", keep_tables=False, command="", version="99.0")])
+
+
+def test_a_terminal_has_a_bar_with_the_time_left() -> None:
+    """And a line for each point that failed."""
+    out = Console(file=StringIO(), force_terminal=True, width=100, color_system=None)
+    with SweepProgress(out, "tiny") as progress:
+        progress(Step(-1, "", "", 0.0, 0, 3, None))
+        progress(Step(0, "rate=1/s", "", 1.0, 1, 3, 2.0))
+        progress(Step(1, "rate=2/s", "does not fit", 1.0, 2, 3, 1.0))
+    text = out.file.getvalue()
+    assert "0 of 3 points" in text
+    assert "1 of 3 points, 2 s left" in text
+    assert "point 1 (rate=2/s) failed: does not fit" in text

@@ -38,7 +38,7 @@ def told(sweep: Any, folder: Path, **more: Any) -> str:
     import yaml
 
     path = folder / "bad.yaml"
-    text = yaml.safe_dump({key: value for key, value in BASE.items()}) + f"sweep: {sweep}\n"
+    text = yaml.safe_dump(BASE) + f"sweep: {sweep}\n"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ScenarioError) as caught:
         prepare(str(path), **more)
