@@ -55,11 +55,17 @@ def main() -> None:
     wall = {jobs: statistics.median(each[1] for each in found) for jobs, found in rows.items()}
     ratios = {"cpu": cpu[given.jobs] / cpu[1], "wall": wall[given.jobs] / wall[1]}
     if given.json:
-        print(json.dumps({"jobs": given.jobs, "cpu_s_per_point": cpu, "wall_s": wall, "ratios": ratios}, indent=1))
+        print(
+            json.dumps(
+                {"jobs": given.jobs, "cpu_s_per_point": cpu, "wall_s": wall, "ratios": ratios}, indent=1
+            )
+        )
         return
     for jobs in rows:
         print(f"-j {jobs}: {cpu[jobs]:.3f} CPU s per point, {wall[jobs]:.2f} s of wall time")
-    print(f"-j {given.jobs} against serial: {ratios['cpu']:.3f} x CPU per point, {ratios['wall']:.3f} x wall time")
+    print(
+        f"-j {given.jobs} against serial: {ratios['cpu']:.3f} x CPU per point, {ratios['wall']:.3f} x wall time"
+    )
 
 
 if __name__ == "__main__":
