@@ -41,8 +41,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--points", type=int, default=24)
-    parser.add_argument("--requests", type=int, default=200_000)
+    parser.add_argument("--points", type=int, default=48)
+    parser.add_argument("--requests", type=int, default=300_000)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
