@@ -96,6 +96,11 @@ class Run(Result):
         return self._table("legs")
 
     @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """A row per decision about a request, if they were recorded: `output: {tables: [requests, decisions]}`."""
+        return self._table("decisions")
+
+    @cached_property
     def resources(self) -> pd.DataFrame:
         """Time series of replicas and links, if they were recorded."""
         return self._table("resources")
