@@ -76,7 +76,8 @@ def listing(view: str) -> str:
     lines = [f"# What `{view}` answers:"]
     for member in members(VIEWS[view]):
         call = "()" if member.is_method else ""
-        text = f"{member.text} Only with `oracle = True`." if member.name in ORACLE_ONLY else member.text
+        secret = member.name in ORACLE_ONLY and "oracle" not in member.text
+        text = f"{member.text} Only with `oracle = True`." if secret else member.text
         head = f"#   {f'{view}.{member.name}{call}':<34} "
         first, *rest = wrap(text, WIDTH - len(head)) or [""]
         lines += [f"{head}{first}".rstrip(), *(f"#{'':<{len(head) - 1}}{line}" for line in rest)]

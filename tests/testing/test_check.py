@@ -43,7 +43,7 @@ PLANTED = {
     "class-state": ("leaks", "runs change ClassState.sent"),
     "module-state": ("leaks", "runs change TURN"),
     "hidden-state": ("not-deterministic", "the same replication differs the second time"),
-    "numpy-unseeded": ("not-deterministic", "the same replication differs the second time"),
+    "numpy-unseeded": ("random", "random numbers from the operating system"),
     "endless": ("endless", "was asked more than 20,000 times"),
     "slow": ("slow", "us on average, more than 200 us"),
     "two-minds": ("tiers-disagree", "decide differently: request r"),
