@@ -165,7 +165,10 @@ def _show_report(report: Report) -> None:
     """Print what was found about one policy."""
     errors = sum(finding.severity == "error" for finding in report.findings)
     warnings = len(report.findings) - errors
-    said = [f"{count} {word}{'' if count == 1 else 's'}" for count, word in ((errors, "error"), (warnings, "warning"))]
+    said = [
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((errors, "error"), (warnings, "warning"))
+    ]
     verdict = ", ".join(text for text in said if not text.startswith("0 ")) or "fine"
     taken = report.seconds_per_decision
     speed = "" if taken is None else f", {taken * 1e6:.1f} us each"

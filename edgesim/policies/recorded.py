@@ -71,7 +71,9 @@ class RecordedRouter(Router):
         self._cost = known.cost
         if known.answer == "defer":
             return Defer(known.until_s)
-        if known.answer == "reject" or known.replicas == (None,):  # who went nowhere was turned away, or had left
+        if known.answer == "reject" or known.replicas == (
+            None,
+        ):  # who went nowhere was turned away, or had left
             return Reject(known.reason or NO_REPLICA)
         here = {replica.name: replica for replica in candidates}
         chosen = [here[name] for name in known.replicas if name in here]
@@ -137,4 +139,6 @@ def _missing(folder: Path, place: Path, replication: int) -> str:
         return f"'{folder}' has no replication {replication} to replay; record as many as you replay"
     if not (folder / "manifest.json").is_file():
         return f"'{folder}' holds no run; give `path` the folder that `edgesim run` named at its end"
-    return f"'{place}' has no decisions; run it again with `--set 'output.tables=[requests, legs, decisions]'`"
+    return (
+        f"'{place}' has no decisions; run it again with `--set 'output.tables=[requests, legs, decisions]'`"
+    )

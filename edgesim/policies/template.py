@@ -5,13 +5,16 @@ from __future__ import annotations
 import keyword
 import re
 from importlib import resources
-from pathlib import Path
 from string import Template
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 from edgesim.errors import PolicyError
 from edgesim.policies.contract import ORACLE_ONLY, VIEWS, members
 from edgesim.registry import UnknownNameError, registries
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER = resources.files("edgesim.policies") / "templates"
 READS = {

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgesim.policies.answers import Accept, Defer, Hedge, Reject
 from edgesim.policies.router import Router
-from edgesim.records import ANSWER, DECISION_RECORD, LEG_KIND, MISSING, ROLE, STATUS
+from edgesim.records import ANSWER, DECISION_RECORD, MISSING, ROLE, STATUS
 from edgesim.serving import decision
 from edgesim.serving.costly_front import price_of
 from edgesim.serving.views import ATTEMPTS, ID

@@ -151,7 +151,7 @@ class FakeBatch:
 
     def free_blocks_after(self, preempted: Sequence[Any] = (), taking_part: Sequence[Any] = ()) -> int:
         """Count the blocks of the preempted and those that the others need."""
-        freed = sum(leg.blocks for leg in preempted)
+        freed = sum(int(leg.blocks) for leg in preempted)
         return self.free_blocks + freed - sum(int(leg.blocks_needed) for leg in taking_part)
 
     def prefill_time(self, tokens: int) -> float:

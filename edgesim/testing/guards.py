@@ -1,4 +1,4 @@
-"""Guarded views: they answer like the real ones, and notice who reads or changes what is none of a policy's business."""
+"""Guarded views: they answer like the real ones, and notice who reads or changes what is no policy's business."""
 
 from __future__ import annotations
 
@@ -163,7 +163,9 @@ def unguarded(value: Any) -> Any:
     if isinstance(value, Hedge) and isinstance(value.replicas, Iterable):
         return Hedge([unguarded(replica) for replica in value.replicas])
     if isinstance(value, Plan):
-        return value._replace(**{name: _parts(getattr(value, name)) for name in ("decodes", "chunks", "recompute", "swap")})
+        return value._replace(
+            **{name: _parts(getattr(value, name)) for name in ("decodes", "chunks", "recompute", "swap")}
+        )
     if isinstance(value, GuardedList):
         return value._real  # noqa: SLF001
     if type(value) in {list, tuple}:

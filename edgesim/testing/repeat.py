@@ -75,7 +75,11 @@ def repeated(policy_class: type[Any], spec: Spec, stories: Sequence[Story], orde
             try:
                 with seeded():
                     records = run(policy, story, replication)
-                ended: Json = {"digest": records.digest(), "rows": records.rows(), "replicas": list(records.replicas)}
+                ended: Json = {
+                    "digest": records.digest(),
+                    "rows": records.rows(),
+                    "replicas": list(records.replicas),
+                }
             except EdgesimError as error:
                 ended = {"digest": f"failed: {error}", "rows": [], "replicas": []}
             found[story.name].append(ended)
@@ -89,7 +93,11 @@ def _state(policy_class: type[Any]) -> dict[str, str]:
     """What stands in a policy's classes and in its module, as text that changes with it."""
     found = {}
     module = sys.modules.get(policy_class.__module__)
-    places = [(base.__name__, vars(base)) for base in policy_class.__mro__ if base.__module__ == policy_class.__module__]
+    places: list[tuple[str, Mapping[str, Any]]] = [
+        (base.__name__, vars(base))
+        for base in policy_class.__mro__
+        if base.__module__ == policy_class.__module__
+    ]
     places.append(("", vars(module) if module is not None else {}))
     for owner, items in places:
         for name, value in list(items.items()):
@@ -108,7 +116,7 @@ def elsewhere(specs: Sequence[Spec], stories: Mapping[str, Sequence[str]]) -> li
     started = []
     for seed, order in zip(HASH_SEEDS, ORDERS, strict=True):
         asked = {"specs": [[*spec] for spec in specs], "stories": stories, "order": order}
-        child = subprocess.Popen(  # noqa: S603 - this very module
+        child = subprocess.Popen(
             [sys.executable, "-c", "from edgesim.testing.repeat import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -157,4 +165,3 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - told by who asked
             found[key] = {"error": f"{type(error).__name__}: {error}"}
     sys.stdout.write("\n" + json.dumps(found) + "\n")
-

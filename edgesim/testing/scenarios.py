@@ -104,8 +104,7 @@ def _jam(sim: Simulation) -> Generator[Any, Any, None]:
     for _ in range(2):
         yield sim.after("2 s")
         sent = [sim.transfer(link, 5_000_000) for link in range(sim.topology.link_count)]
-        for transfer in sent:
-            yield transfer
+        yield from sent
 
 
 STORIES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 import random  # noqa: TID251 - to see whether somebody else uses it
 import re
@@ -28,8 +28,9 @@ CLOCKS = {
     for name in (base, f"{base}_ns")
     if hasattr(time, name)
 }
+DATES = (dt.datetime, dt.date)
 TODAY = {"now", "utcnow", "today"}
-SHARED = random._inst  # type: ignore[attr-defined]  # noqa: SLF001 - whose methods the module's functions are
+SHARED = random._inst  # noqa: SLF001 - whose methods the module's functions are
 NUMPY = re.compile(r"\b(np|numpy)\.random\.|from numpy\.random import|from numpy import random")
 RANDOM_HELP = (
     "draw with self.random(request, index), or random(number, index) in setup(): the same in every run, and "
@@ -70,7 +71,7 @@ class Spy:
         owner = getattr(what, "__self__", None)
         if what in CLOCKS:
             self._post.tell("clock", f"asks time.{what.__name__}(), the clock of the wall", CLOCK_HELP)
-        elif owner in {datetime.datetime, datetime.date} and what.__name__ in TODAY if _hashable(owner) else False:
+        elif isinstance(owner, type) and owner in DATES and what.__name__ in TODAY:
             self._post.tell(
                 "clock", f"asks {owner.__name__}.{what.__name__}(), the clock of the wall", CLOCK_HELP
             )
@@ -89,10 +90,6 @@ class Spy:
             self._post.tell("random", "makes a random.Random() without a seed", RANDOM_HELP)
 
 
-def _hashable(value: object) -> bool:
-    return isinstance(value, type)
-
-
 def _numpy_state() -> tuple[Any, ...]:
     """Where numpy's global generator stands."""
     state: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - to see whether somebody else uses it
@@ -102,7 +99,7 @@ def _numpy_state() -> tuple[Any, ...]:
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """Seed the global generators, so that only state of the policy's own can tell two runs apart; then put them back."""
+    """Seed the global generators, so that only a policy's own state tells two runs apart; then put them back."""
     kept, kept_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     random.seed(1)
     np.random.seed(1)  # noqa: NPY002, TID251 - what policies must not use is made the same for both runs

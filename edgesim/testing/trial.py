@@ -143,7 +143,9 @@ class Watch:
         self._post = Post({place_of(base).file for base in classes}, self.tell, oracle=policy.oracle)
         self._spy = Spy(self._post)
         for hook in (*HOOKS.get(policy.role, (policy.hook,)), "setup", "on_outcome"):
-            if hook in {"setup", "on_outcome"} or getattr(type(policy), hook) is not _unanswered(policy, hook):
+            if hook in {"setup", "on_outcome"} or getattr(type(policy), hook) is not _unanswered(
+                policy, hook
+            ):
                 self._watch(hook)
 
     def _watch(self, hook: str) -> None:
@@ -176,7 +178,8 @@ class Watch:
                 where = line_in(where, "".join(linecache.getlines(where.file)))
         severity = "warning" if code in WARNINGS else "error"
         self.found.setdefault(
-            (code, where), Finding(code, text, help_, where, self.story.name, severity)  # type: ignore[arg-type]
+            (code, where),
+            Finding(code, text, help_, where, self.story.name, severity),  # type: ignore[arg-type]
         )
 
     def _endless(self) -> None:

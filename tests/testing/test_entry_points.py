@@ -54,7 +54,14 @@ def test_an_installed_package_adds_policies(site: Path) -> None:
     listed = edgesim(site, "policies", "list", "router")
     assert "from-a-package" in listed.stdout
     assert "far_away" in listed.stdout
-    short = ["--set", "scenario.duration=10 s", "--set", "scenario.warmup=0 s", "--set", "policies.router=from-a-package"]
+    short = [
+        "--set",
+        "scenario.duration=10 s",
+        "--set",
+        "scenario.warmup=0 s",
+        "--set",
+        "policies.router=from-a-package",
+    ]
     done = edgesim(site, "run", "quickstart", *short, "-o", "run", "-q")
     assert done.returncode == 0, done.stderr
 

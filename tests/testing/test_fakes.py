@@ -51,7 +51,9 @@ def test_a_fake_answers_all_of_its_contract(kind: str) -> None:
 def test_the_contract_is_what_the_engine_shows(kind: str) -> None:
     """The names that are listed for authors, and guarded, are those of the real views."""
     real = REAL[kind]
-    missing = {name for name in names(VIEWS[kind]) if not hasattr(real, name) and name not in real.__annotations__}
+    missing = {
+        name for name in names(VIEWS[kind]) if not hasattr(real, name) and name not in real.__annotations__
+    }
     assert not missing
 
 
@@ -64,7 +66,7 @@ def test_the_contract_has_texts_and_knows_the_oracles() -> None:
         "prefill_time",
         "decode_time",
     }
-    assert {"next_use", "hits"} <= names(VIEWS["prefix"]) & {field for field in dir(Node("k", None, 0, users=1))}
+    assert {"next_use", "hits"} <= names(VIEWS["prefix"]) & set(dir(Node("k", None, 0, users=1)))
     assert callable(BatchLook.free_blocks_after)
 
 

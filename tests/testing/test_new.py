@@ -59,7 +59,18 @@ def test_a_start_runs_and_its_test_passes(tmp_path: Path) -> None:
     assert new("router", tmp_path / "my_router.py")[0] == 0
     short = ["--set", "scenario.duration=20 s", "--set", "scenario.warmup=0 s"]
     policy = "policies.router={kind: my-router, most_waiting: 4}"
-    command = [sys.executable, "-m", "edgesim", "run", "quickstart", "--plugin", "my_router.py", "--set", policy, *short]
+    command = [
+        sys.executable,
+        "-m",
+        "edgesim",
+        "run",
+        "quickstart",
+        "--plugin",
+        "my_router.py",
+        "--set",
+        policy,
+        *short,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "my_router.py").read_text()
@@ -69,7 +80,12 @@ def test_a_start_runs_and_its_test_passes(tmp_path: Path) -> None:
     runner = f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\n{code}\n"
     calls = "test_it_keeps_to_the_contract()\ntest_it_avoids_what_is_full()\n"
     done = subprocess.run(
-        [sys.executable, "-c", runner + calls], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", runner + calls],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
 
