@@ -110,11 +110,12 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
 @click.option(
     "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Parameter of the policy; repeatable."
 )
+@click.option("--quick", is_flag=True, help="Repeat no runs in other processes; finds no order of sets.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @debug_option
 @click.pass_context
 def check_policies(
-    ctx: click.Context, *, file: Path, name: str | None, sets: tuple[str, ...], as_json: bool
+    ctx: click.Context, *, file: Path, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
 ) -> None:
     """Run the policies of FILE, or the one called NAME, in tiny scenarios, and say what they do wrong.
 
@@ -132,7 +133,9 @@ def check_policies(
     if is_cold():
         click.echo("compiling the engine for this machine: about a minute, once", err=True)
     reports = check.report_on(
-        [registry.lookup(role, each) for role, each in wanted], parameters=_parameters(sets)
+        [registry.lookup(role, each) for role, each in wanted],
+        processes=not quick,
+        parameters=_parameters(sets),
     )
     if as_json:
         click.echo(json.dumps([report.as_json() for report in reports], indent=1))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 SLOW = 200e-6
-"""Mean wall time of a decision from which on a warning is due [s]; built-in routers take 1 to 10 us."""
+"""Mean processor time of a decision from which on a warning is due [s]; built-in routers take 1 to 10 us."""
 REPEATED = ("overloaded", "failing", "sessions", "little-memory")
 """Stories that are run again and again: those in which decisions differ most."""
 UNSEEDED = ("random", "clock")
@@ -178,6 +178,7 @@ def _answers(
         told = [one.get(key, {"error": ""}) for one in far] or [{"error": ""}] * len(ORDERS)
         if any("error" in one for one in told):
             reason = next((one["error"] for one in told if one.get("error")), "") or _tied(spec)
+            reason = reason or "not asked for"
             wanted = [story for story in STORIES if story.name in stories[key]]
             here = repeated(registry.registries[spec.role][spec.name], spec, wanted, ORDERS[0])
             told = [{**here, "reason": reason}, {}]

@@ -58,7 +58,7 @@ class Report:
         findings: What is wrong, errors first.
         scenarios: Names of the scenarios that were run.
         decisions: How often the policy was asked while it was watched.
-        seconds_per_decision: Wall time of an unwatched decision [s]; None if none was timed.
+        seconds_per_decision: Processor time of an unwatched decision [s]; None if none was timed.
         notes: What could not be checked, and why.
     """
 
