@@ -171,10 +171,6 @@ class MemoryRun(Run):
         return self._make_summary()
 
     def _table(self, name: str) -> pd.DataFrame:
-        if name not in self.scenario.output.tables and name == "decisions":
-            raise ResultsError(
-                "the run has no table 'decisions'; it records those in `output: {tables: ...}`"
-            )
         from edgesim.results.frames import frame  # noqa: PLC0415 - pandas takes a second to import
 
         if name not in self.scenario.output.tables and not len(self.sink.records(name)):
