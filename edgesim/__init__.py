@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from edgesim.errors import EdgesimError
     from edgesim.experiment import simulate
     from edgesim.policies import compiled
-    from edgesim.results import Run, RunSet, load
+    from edgesim.results import Run, RunSet, Sweep, load
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
     from edgesim.studies.capacity import Capacity, capacity
     from edgesim.studies.comparison import Comparison, compare
+    from edgesim.studies.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "RunSet",
     "Scenario",
+    "Sweep",
     "__version__",
     "capacity",
     "compare",
@@ -42,6 +44,7 @@ __all__ = [
     "load_scenario",
     "policies",
     "simulate",
+    "sweep",
 ]
 
 _HOMES = {
@@ -53,10 +56,12 @@ _HOMES = {
     "Scenario": ("edgesim.scenario", "Scenario"),
     "compare": ("edgesim.studies.comparison", "compare"),
     "capacity": ("edgesim.studies.capacity", "capacity"),
+    "Sweep": ("edgesim.results", "Sweep"),
     "compiled": ("edgesim.policies", "compiled"),
     "load": ("edgesim.results", "load"),
     "load_scenario": ("edgesim.scenario", "load"),
     "simulate": ("edgesim.experiment", "simulate"),
+    "sweep": ("edgesim.studies.sweep", "sweep"),
 }
 
 

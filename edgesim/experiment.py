@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import os
 
     from edgesim.results.slo import Slo
+    from edgesim.results.source import Source
     from edgesim.scenario import Scenario
     from edgesim.scenario.settings import Precision
     from edgesim.simulation import Simulation
@@ -144,6 +145,7 @@ class Plan:
         force: Replace an earlier run in that folder.
         command: How it was asked for; by default the command line.
         build: Scenario and number of the replication -> what runs.
+        keep_tables: Whether a folder gets the tables, and not the summaries only.
         begun: Whether the folder holds this run, and no earlier one.
     """
 
@@ -152,6 +154,7 @@ class Plan:
     force: bool = False
     command: str = ""
     build: Build = build
+    keep_tables: bool = True
     begun: bool = field(default=False, init=False)
 
     @property
@@ -207,6 +210,18 @@ class Plan:
             raise KeyboardInterrupt
         return found
 
+    def give_up(self, error: str) -> None:
+        """Write down why this run failed; if it had not begun, in place of an earlier one."""
+        assert self.folder is not None
+        if self.begun:
+            found = folders.read_json(self.folder / MANIFEST)
+            folders.write_json(self.folder / MANIFEST, found | {"error": error})
+            return
+        folders.prepare(self.folder, force=self.force)
+        (self.folder / SCENARIO).write_text(self.scenario.resolved_yaml(), encoding="utf-8")
+        ended = {"exit_state": "failed", "error": error, "finished_replications": 0}
+        folders.write_json(self.folder / MANIFEST, self._manifest() | ended)
+
     def _manifest(self) -> Json:
         settings = self.scenario.scenario
         return folders.manifest(
@@ -227,24 +242,27 @@ class Plan:
         tables = self.scenario.output.tables
         place = self._place(number)
         sink: RecordWriter | MemorySink
-        if place is None:
-            sink = MemorySink(tables=tables)
-        else:
+        if place is not None:
             place.mkdir(exist_ok=True)
+        if place is None or not self.keep_tables:
+            sink = MemorySink(tables=tables if place is None else ("requests",))
+        else:
             sink = RecordWriter(place, simulation.info, ("requests", *tables))
         with watch(number) as progress:
             outcome, state, failure, effort = _run(simulation, sink, progress)
         info, totals = self._told(outcome.info), outcome.totals
         if totals.network_nj is None:
             totals = replace(totals, network_nj=sink.network_nj)
-        source = (
-            MemorySource(sink.chunks("requests"), info)
-            if isinstance(sink, MemorySink)
-            else FileSource(cast("Path", place) / "requests.parquet")
-        )
+        source: Source
+        if isinstance(sink, MemorySink):
+            source = MemorySource(sink.chunks("requests"), info)
+        else:
+            assert place is not None
+            source = FileSource(place / "requests.parquet")
         if self.scenario.scenario.find_warmup:
             info = replace(info, warmup_s=warmup(source, info))
-        if isinstance(sink, MemorySink):
+        if place is None:
+            assert isinstance(sink, MemorySink)
             run: Run = MemoryRun(
                 self.scenario,
                 manifest,
@@ -254,7 +272,6 @@ class Plan:
                 summarise=lambda: summarise(source, info, totals, _with_peak(effort)),
             )
         else:
-            assert place is not None
             found = summarise(source, info, totals, _with_peak(effort))
             if state != "finished":
                 found["notes"].append(f"{state} at {format_seconds(info.duration_s)}: not finished")

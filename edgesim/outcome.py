@@ -189,6 +189,9 @@ class Sink(Protocol):
     def resources(self, chunk: NDArray[np.void]) -> None:
         """Take rows of RESOURCE_RECORD."""
 
+    def decisions(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of DECISION_RECORD."""
+
 
 Progress = Callable[[float, int], None]
 """Called now and then with the simulated seconds and the number of requests that ended so far."""

@@ -1,4 +1,4 @@
-"""What a run records: one row a request, one row a leg, all integers where exactness matters."""
+"""What a run records: a row a request, a leg, a decision; all integers where exactness matters."""
 
 from __future__ import annotations
 
@@ -99,3 +99,29 @@ RESOURCE_RECORD: Final = np.dtype(
     ]
 )
 """A sample of a replica or link; names are those of the replicas, then those of the links."""
+
+ROLE: Final = ("router", "admission", "scheduler")
+"""Whose decisions about requests are recorded; the code is the position."""
+
+ANSWER: Final = ("send", "hedge", "reject", "defer", "accept", "rank")
+"""What was decided; the code is the position."""
+
+DECISION_RECORD: Final = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "request",
+            "attempt",
+            "role",
+            "answer",
+            "copy",
+            "at",
+            "replica",
+            "reason",
+            "decision_ps",
+            "decision_nj",
+        )
+    ]
+    + [(name, np.float64) for name in ("candidates", "until", "rank")]
+)
+"""A row per decision, of a hedge a row per copy; what does not apply is `MISSING`, of floats NaN."""

@@ -19,6 +19,7 @@ from edgesim.registry import build as build_policy
 from edgesim.serving import fleet
 from edgesim.serving.clock import Clock
 from edgesim.serving.costly_front import CostlyFront, price_of
+from edgesim.serving.decision_log import DecisionLog, KernelDecisions
 from edgesim.serving.doors import Doors, picoseconds, speed_of
 from edgesim.serving.front import Policies, PolicyFront
 from edgesim.serving.heat import Heat
@@ -84,7 +85,12 @@ class Simulation:
         ]
         facts = [*self._facts, WorkloadFacts("by-process", "default", "public")]
         front = PolicyFront if router.decides_for_free else CostlyFront
+        wanted = "decisions" in scenario.output.tables
+        self._log = DecisionLog(router, (admission, scheduler), self._take_decisions) if wanted else None
+        self._kernel_log: KernelDecisions | None = None
         self.front = front(self.fleet, self.topology, facts, self.policies)
+        if self._log is not None:
+            self._log.front = self.front
         self.clock = Clock()
         self.end = self.fleet.system.end
         self._sink: Sink | None = None
@@ -132,15 +138,19 @@ class Simulation:
             )
         from edgesim.serving.engine import KernelEngine
 
+        price = price_of(self.policies.router.decision_time, self.policies.router.decision_energy)
+        compiled = self._compilable()
+        if compiled and self._log is not None:
+            self._kernel_log = KernelDecisions(self.front, price, self._take_decisions)
         engine = KernelEngine(
             system,
             self.front,
             self._take_requests,
-            self._take_legs if keep_legs else None,
-            self._compilable(),
+            self._take_legs if keep_legs or self._kernel_log is not None else None,
+            compiled,
             ranked=self.policies.ranks,
             form=steps.form if steps else None,
-            price=price_of(self.policies.router.decision_time, self.policies.router.decision_energy),
+            price=price,
         )
         self.front.read_from(engine.board)
         return engine
@@ -196,7 +206,8 @@ class Simulation:
         from edgesim.serving.compiled import compiled_form
 
         policies = self.policies
-        plain = self.front.plain_admission and not policies.listens
+        admitted = self.front.plain_admission or compiled_form(policies.admission) is not None
+        plain = admitted and not policies.listens
         if not plain or compiled_form(policies.router) is None or not self._pays_to_compile():
             return ()
         if type(policies.router).decision_cost is not Router.decision_cost:
@@ -273,10 +284,18 @@ class Simulation:
         self._done += len(chunk)
         assert self._sink is not None
         self._sink.requests(chunk)
+        if self._kernel_log is not None:
+            self._kernel_log.requests(chunk)
 
     def _take_legs(self, chunk: NDArray[np.void]) -> None:
         assert self._sink is not None
         self._sink.legs(chunk)
+        if self._kernel_log is not None:
+            self._kernel_log.legs(chunk)
+
+    def _take_decisions(self, chunk: NDArray[np.void]) -> None:
+        assert self._sink is not None
+        self._sink.decisions(chunk)
 
     def _take_resources(self, chunk: NDArray[np.void]) -> None:
         assert self._sink is not None
@@ -453,6 +472,8 @@ class Simulation:
         if self._sampler is not None:
             self._sampler.close(self.engine.now)
         self.engine.finish()
+        if self._log is not None:
+            self._log.flush()
         self._ended = True
         return Outcome(self._totals(), self.info)
 

@@ -16,6 +16,7 @@ from edgesim.cli.policies import policies
 from edgesim.cli.report import report
 from edgesim.cli.run import run
 from edgesim.cli.scenarios import init, schema, show, validate
+from edgesim.cli.sweep import sweep
 from edgesim.cli.verify import verify
 
 
@@ -38,6 +39,7 @@ for command in (
     explain,
     report,
     compare,
+    sweep,
     validate,
     show,
     init,

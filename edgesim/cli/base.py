@@ -107,6 +107,14 @@ def load_scenario(scenario: str, sets: Sequence[str], plugins: Sequence[str]) ->
     return load(scenario, sets, plugins)
 
 
+def announce_compilation() -> None:
+    """Say why the very first run takes longer."""
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
+
+    if is_cold():
+        click.echo("compiling the engine for this machine: about a minute, once", err=True)
+
+
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
     """Print rows of plain text as a table."""
     from rich.text import Text  # noqa: PLC0415 - rich is not for --help

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import EXIT_INTERRUPTED, scenario_options
-from edgesim.cli.run import announce_compilation
+from edgesim.cli.base import EXIT_INTERRUPTED, announce_compilation, scenario_options
 
 if TYPE_CHECKING:
     from edgesim.studies.capacity import Capacity

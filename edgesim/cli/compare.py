@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesim.cli.base import debug_option
-from edgesim.cli.run import announce_compilation
+from edgesim.cli.base import announce_compilation, debug_option
 from edgesim.errors import ResultsError
 
 if TYPE_CHECKING:

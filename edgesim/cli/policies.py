@@ -1,15 +1,25 @@
-"""`edgesim policies`: what there is, and what it takes."""
+"""`edgesim policies`: what there is and what it takes, a start for one's own, and what is wrong with it."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
 import click
 
-from edgesim.cli.base import debug_option, print_table
+from edgesim.cli.base import FILE, debug_option, print_table
+
+if TYPE_CHECKING:
+    from edgesim.testing import Report
+
+EXIT_FINDINGS: Final = 1
+"""A policy does something wrong."""
 
 
 @click.group()
 def policies() -> None:
-    """Policies: what is there, and what it takes."""
+    """Policies: what is there and what it takes; your own: a start, and a check."""
 
 
 @policies.command("list")
@@ -67,3 +77,109 @@ def _roles() -> list[str]:
     from edgesim import registry  # noqa: PLC0415 - not for --help
 
     return list(registry.registries)
+
+
+@policies.command("new")
+@click.argument("role")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--compiled", is_flag=True, help="With a compiled form, for runs of millions of requests.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@debug_option
+def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
+    """Write FILE.py, the commented start of a policy of ROLE (router, scheduler, admission, cache), ready to run."""
+    import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
+    from edgesim.errors import EdgesimError  # noqa: PLC0415 - not for --help
+    from edgesim.policies import template  # noqa: PLC0415
+
+    text = template.start(role, file, compiled=compiled)
+    if file.exists() and not force:
+        raise EdgesimError(f"'{file}' exists already; --force replaces it")
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EdgesimError(f"cannot write '{file}': {error.strerror}") from error
+    name = template.name_of(file)
+    click.echo(f"wrote {file}: the {role} {name!r}; next:\n")
+    click.echo(f"  edgesim policies check {file}")
+    click.echo(f"  edgesim run quickstart --plugin {file} --set policies.{role}={name}")
+
+
+@policies.command("check")
+@click.argument("file", type=FILE)
+@click.argument("name", required=False)
+@click.option(
+    "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Parameter of the policy; repeatable."
+)
+@click.option("--quick", is_flag=True, help="Repeat no runs in other processes; finds no order of sets.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@debug_option
+@click.pass_context
+def check_policies(
+    ctx: click.Context, *, file: Path, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
+) -> None:
+    """Run the policies of FILE, or the one called NAME, in tiny scenarios, and say what they do wrong.
+
+    Exit code 1 if something is wrong; warnings alone leave it at 0.
+    """
+    from edgesim import registry  # noqa: PLC0415 - not for --help
+    from edgesim.testing import check  # noqa: PLC0415 - brings the engine
+
+    found = [tuple(each.split(" ", 1)) for each in registry.load_plugin(file)]
+    wanted = [(role, each) for role, each in found if name in (None, each)]
+    if not wanted:
+        raise registry.UnknownNameError("policy", name or "", [each for _, each in found])
+    from edgesim.arena.compile import is_cold  # noqa: PLC0415
+
+    if is_cold():
+        click.echo("compiling the engine for this machine: about a minute, once", err=True)
+    reports = check.report_on(
+        [registry.lookup(role, each) for role, each in wanted],
+        processes=not quick,
+        parameters=_parameters(sets),
+    )
+    if as_json:
+        click.echo(json.dumps([report.as_json() for report in reports], indent=1))
+    else:
+        for report in reports:
+            _show_report(report)
+    if not all(report.fine for report in reports):
+        ctx.exit(EXIT_FINDINGS)
+
+
+def _parameters(sets: tuple[str, ...]) -> dict[str, Any]:
+    """Read parameters as a scenario would."""
+    import yaml  # noqa: PLC0415 - not for --help
+
+    from edgesim.errors import EdgesimError  # noqa: PLC0415
+
+    found = {}
+    for each in sets:
+        key, sign, value = each.partition("=")
+        if not sign or not key.strip():
+            raise EdgesimError(f"--set wants KEY=VALUE, such as max_queue=4; not {each!r}")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise EdgesimError(f"--set {each!r}: the value cannot be read: {error}") from error
+    return found
+
+
+def _show_report(report: Report) -> None:
+    """Print what was found about one policy."""
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    warnings = len(report.findings) - errors
+    said = [
+        f"{count} {word}{'' if count == 1 else 's'}"
+        for count, word in ((errors, "error"), (warnings, "warning"))
+    ]
+    verdict = ", ".join(text for text in said if not text.startswith("0 ")) or "fine"
+    taken = report.seconds_per_decision
+    speed = "" if taken is None else f", {taken * 1e6:.1f} us each"
+    done = f"{len(report.scenarios)} scenarios, {report.decisions:,} decisions{speed}"
+    click.echo(f"{report.role} {report.name!r}: {verdict} ({done})")
+    for finding in report.findings:
+        click.echo(f"\n{finding}")
+    for note in report.notes:
+        click.echo(f"  note: {note}")
+    if report.findings:
+        click.echo()

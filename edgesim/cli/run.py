@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import EXIT_INTERRUPTED, EXIT_SLO, load_scenario, scenario_options
+from edgesim.cli.base import (
+    EXIT_INTERRUPTED,
+    EXIT_SLO,
+    announce_compilation,
+    load_scenario,
+    scenario_options,
+)
 
 if TYPE_CHECKING:
     from edgesim.report.progress import ProgressBar
@@ -91,14 +97,6 @@ def repeated(replications: int | None, precision: str | None) -> dict[str, int |
     if replications is not None:
         return {"replications": replications, "precision": "null"}
     return {"replications": 1, "precision": precision} if precision is not None else {}
-
-
-def announce_compilation() -> None:
-    """Say why the very first run takes longer."""
-    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
-
-    if is_cold():
-        click.echo("compiling the engine for this machine: about a minute, once", err=True)
 
 
 def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:

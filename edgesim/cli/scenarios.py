@@ -13,8 +13,11 @@ from edgesim.cli.base import debug_option, load_scenario, print_table, scenario_
 @click.command()
 @scenario_options
 def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    """Check SCENARIO and list all its problems."""
+    """Check SCENARIO, with all points of its sweep, and list all problems."""
+    from edgesim.studies.sweep_points import check  # noqa: PLC0415 - pydantic and yaml are not for --help
+
     loaded = load_scenario(scenario, sets, plugins)
+    points = check(scenario, sets, plugins)
     if loaded.reads_requests:
         from edgesim import workload  # noqa: PLC0415 - brings numpy, which other scenarios can be checked without
         from edgesim.streams import Streams  # noqa: PLC0415
@@ -27,6 +30,7 @@ def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> 
         _plural(len(loaded.topology.links), "kind of link", "kinds of links"),
         _plural(len(loaded.deployments), "deployment"),
         _plural(len(loaded.workloads), "workload"),
+        *([f"a sweep of {_plural(points, 'point')}"] if points else []),
     )
     click.echo(f"{scenario} is fine: {', '.join(parts)}")
 

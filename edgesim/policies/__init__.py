@@ -18,6 +18,7 @@ from edgesim.policies.base import Policy
 from edgesim.policies.cache import Cache
 from edgesim.policies.compiled import CompiledFunction, compiled
 from edgesim.policies.multilevel import MultilevelFeedback
+from edgesim.policies.recorded import RecordedRouter
 from edgesim.policies.router import Router
 from edgesim.policies.scheduler import Scheduler
 from edgesim.policies.steps import BatchView, LegView, Plan
@@ -42,6 +43,7 @@ __all__ = [
     "Plan",
     "Policy",
     "PrefixView",
+    "RecordedRouter",
     "Reject",
     "ReplicaView",
     "RequestView",

@@ -33,6 +33,8 @@ class Policy:
 
     key: int = 0
     """Key of its private stream of random numbers in the present replication."""
+    replication: int = 0
+    """Number of the present replication."""
 
     def __init_subclass__(cls) -> None:
         if "role" in vars(cls):

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgesim.records import (
+    ANSWER,
+    DECISION_RECORD,
     LEG_KIND,
     LEG_RECORD,
     OUTCOME,
@@ -16,6 +18,7 @@ from edgesim.records import (
     REQUEST_RECORD,
     RESOURCE_KIND,
     RESOURCE_RECORD,
+    ROLE,
     STATUS,
 )
 
@@ -188,10 +191,28 @@ RESOURCE_COLUMNS: Final = (
 
 The first replica has one in every sample."""
 
+DECISION_COLUMNS: Final = (
+    Column("request", "int", "request", "", "number of the request"),
+    Column("attempt", "int", "attempt", "", "how many times it was sent to a replica before"),
+    _name("role", "role", "who decided", lambda _: ROLE),
+    _name("answer", "answer", "what was decided", lambda _: ANSWER),
+    Column("copy", "int", "copy", "", "which copy of a hedge, from 0"),
+    Column("at", "seconds", "at", "s", "when it was asked"),
+    _name("replica", "replica", "replica that it was about, or chose", lambda i: i.replica_names),
+    _name("reason", "reason", "why the request was refused", lambda i: i.reasons),
+    Column("until", "optional float", "until", "s", "when a deferral ends"),
+    Column("rank", "optional float", "rank", "", "rank in the queue of the replica"),
+    Column("candidates", "optional float", "candidates", "", "replicas to choose from, if Python decided"),
+    Column("decision_time", "optional seconds", "decision_ps", "s", "time that deciding takes"),
+    Column("decision_energy_j", "joules", "decision_nj", "J", "energy that deciding takes"),
+)
+"""decisions.parquet: a row per decision about a request, of a hedge a row per copy."""
+
 RECORDS: Final = {
     "requests": (REQUEST_COLUMNS, REQUEST_RECORD),
     "legs": (LEG_COLUMNS, LEG_RECORD),
     "resources": (RESOURCE_COLUMNS, RESOURCE_RECORD),
+    "decisions": (DECISION_COLUMNS, DECISION_RECORD),
 }
 """Table -> its columns and the record that they come from."""
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -135,20 +136,29 @@ def manifest(*, scenario: str, digest: str, seed: int, replications: int, comman
     """Say what is about to run, where and with what; the end of the run adds how it went."""
     return {
         "format": FORMAT,
+        "kind": "run",
         "scenario": scenario,
         "scenario_sha256": digest,
         "seed": seed,
         "replications": replications,
         "engine": engine,
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
-        "platform": f"{platform.system()} {platform.machine()}",
-        "git_commit": git_commit(),
+        **provenance(),
         "command": command,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "exit_state": "running",
     }
 
 
+def provenance() -> Json:
+    """Say what this process runs: versions, platform, commit."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "git_commit": git_commit(),
+    }
+
+
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -156,6 +166,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def git_commit() -> str | None:
     """Answer the commit of the checkout that this package runs from, with "+" for local changes."""
     root = Path(__file__).resolve().parents[2]

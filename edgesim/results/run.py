@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from edgesim.outcome import RunInfo, Totals
     from edgesim.results.comparison import Comparison
+    from edgesim.results.sweep import Sweep
     from edgesim.results.writer import MemorySink
     from edgesim.scenario import Scenario
 
@@ -93,6 +94,11 @@ class Run(Result):
     def legs(self) -> pd.DataFrame:
         """A row per attempt of a request."""
         return self._table("legs")
+
+    @cached_property
+    def decisions(self) -> pd.DataFrame:
+        """A row per decision about a request, if they were recorded: `output: {tables: [requests, decisions]}`."""
+        return self._table("decisions")
 
     @cached_property
     def resources(self) -> pd.DataFrame:
@@ -220,17 +226,22 @@ class RunSet(Result):
         return self._combined()
 
 
-def load(folder: str | Path) -> Run | RunSet | Comparison:
-    """Open the folder of a run or a comparison; its tables are read when they are first asked for.
+def load(folder: str | Path) -> Run | RunSet | Sweep | Comparison:
+    """Open the folder of a run, a sweep or a comparison; its tables are read when they are first asked for.
 
     Raises:
-        ResultsError: There is neither, or one of another version.
+        ResultsError: There is none of them, or one of another version, or an unfinished sweep.
     """
     path = Path(folder)
-    if is_run(path) and read_json(path / MANIFEST).get("kind") == "comparison":
-        from edgesim.results.comparison import Comparison as Found  # noqa: PLC0415 - most folders are runs
+    kind = _kind(path) if is_run(path) else "run"
+    if kind == "comparison":
+        from edgesim.results.comparison import Comparison as Compared  # noqa: PLC0415 - most folders are runs
 
-        return Found.open(path)
+        return Compared.open(path)
+    if kind == "sweep":
+        from edgesim.results.sweep import Sweep as Swept  # noqa: PLC0415 - most folders are runs
+
+        return Swept(path)
     return load_run(path)
 
 
@@ -248,8 +259,7 @@ def load_run(folder: str | Path) -> Run | RunSet:
         below = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
         hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
-    kind = read_json(path / MANIFEST).get("kind", "run") if is_run(path) else "run"
-    if kind != "run":
+    if is_run(path) and (kind := _kind(path)) != "run":
         raise ResultsError(f"'{path}' holds a {kind}, not a run; give the folder of one run")
     if not repetitions:
         return StoredRun(path)
@@ -261,6 +271,11 @@ def load_run(folder: str | Path) -> Run | RunSet:
         _manifest(path),
         path,
     )
+
+
+def _kind(folder: Path) -> str:
+    """Answer what a folder holds: a run, a sweep ..."""
+    return str(read_json(folder / MANIFEST).get("kind", "run"))
 
 
 def _manifest(folder: Path, replication: Path | None = None) -> Json:

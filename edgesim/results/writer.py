@@ -173,6 +173,11 @@ class RecordWriter:
         if chunks := self._chunks.get("resources"):
             chunks.add(chunk)
 
+    def decisions(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of DECISION_RECORD."""
+        if chunks := self._chunks.get("decisions"):
+            chunks.add(chunk)
+
     def close(self) -> None:
         """Finish the files."""
         for name, table in self._tables.items():
@@ -222,6 +227,11 @@ class MemorySink:
     def resources(self, chunk: NDArray[np.void]) -> None:
         """Take rows of RESOURCE_RECORD."""
         if chunks := self._chunks.get("resources"):
+            chunks.add(chunk)
+
+    def decisions(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of DECISION_RECORD."""
+        if chunks := self._chunks.get("decisions"):
             chunks.add(chunk)
 
     def close(self) -> None:

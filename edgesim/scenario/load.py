@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from edgesim.scenario.merge import merged, overridden
 from edgesim.scenario.names import check_names
 from edgesim.scenario.problems import located, translated
 from edgesim.scenario.schema import Scenario
+from edgesim.scenario.sweep import SECTION, asked
 from edgesim.scenario.text import Entry, Place, Text, read, walk
 from edgesim.units import shown
 
@@ -36,43 +37,109 @@ def load(
     Raises:
         ScenarioError: Something is wrong; holds every problem, with its place in the file.
     """
+    found = opened(source, sets, plugins)
+    problems = list(found.problems)
+    if found.sweep is not None:
+        try:
+            asked(found.sweep)
+        except ScenarioError as error:
+            problems += error.problems
+    made = validated(found.entry, problems, policies=not found.broken_plugins)
+    if made.problems or made.senseless or made.scenario is None:
+        raise ScenarioError(in_order([*made.problems, *made.senseless], found.entry))
+    return made.scenario
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A scenario that was read, with what it extends and overrides applied, and not validated yet.
+
+    Attributes:
+        entry: The scenario without its section `sweep`.
+        sweep: That section; None without one.
+        problems: What is wrong so far.
+        broken_plugins: Whether plugins are among it, so that policies cannot be judged.
+    """
+
+    entry: Entry
+    sweep: Entry | None
+    problems: tuple[Problem, ...]
+    broken_plugins: bool
+
+
+def opened(
+    source: str | os.PathLike[str] | Mapping[str, Any], sets: Sequence[str] = (), plugins: Sequence[str] = ()
+) -> Opened:
+    """Read a scenario; the arguments are those of `load`."""
     problems: list[Problem] = []
     entry = _extended(_opened(source, problems), problems, ())
-    unread = {(problem.file, problem.line, problem.path) for problem in problems}
-    entry = _with_absolute_paths(_with_plugins(overridden(entry, sets), plugins))
-    data = entry.plain()
+    entry = overridden(entry, sets)
+    sweep = entry.child(SECTION)
+    sweep = None if sweep is None or sweep.value is None else sweep
+    if isinstance(entry.value, dict):
+        without = {key: value for key, value in entry.value.items() if key != SECTION}
+        entry = Entry(without, entry.place, entry.key)
+    entry = with_absolute_paths(_with_plugins(entry, plugins))
     broken_plugins = _plugin_problems(entry)
-    problems += broken_plugins
+    return Opened(entry, sweep, (*problems, *broken_plugins), bool(broken_plugins))
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What became of a scenario.
+
+    Attributes:
+        scenario: The scenario; None if its keys or values are wrong.
+        problems: What is wrong with keys, values and names.
+        senseless: What does not make sense of a scenario whose values and names are fine, such as LLMs that do
+            not fit.
+    """
+
+    scenario: Scenario | None
+    problems: list[Problem]
+    senseless: list[Problem]
+
+
+def validated(entry: Entry, known: Sequence[Problem] = (), *, policies: bool = True) -> Validated:
+    """Validate a scenario that was read.
+
+    Args:
+        entry: The scenario.
+        known: What is known to be wrong with it.
+        policies: Whether all plugins are loaded, so that policies can be judged.
+    """
+    unread = {(problem.file, problem.line, problem.path) for problem in known}
+    problems = list(known)
+    data = entry.plain()
     scenario: Scenario | None = None
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         found = translated(error, entry)
         problems += [one for one in found if (one.file, one.line, one.path) not in unread]
-    problems += [located(problem, entry) for problem in check_names(data, policies=not broken_plugins)]
+    problems += [located(problem, entry) for problem in check_names(data, policies=policies)]
+    senseless = []
     if scenario is not None and not problems:
-        problems += [located(problem, entry) for problem in check(scenario)]
-    if problems or scenario is None:
-        raise ScenarioError(_in_order(problems, entry))
-    return scenario
+        senseless = [located(problem, entry) for problem in check(scenario)]
+    return Validated(scenario, problems, senseless)
 
 
 def _opened(source: str | os.PathLike[str] | Mapping[str, Any], problems: list[Problem]) -> Entry:
     """Read the outermost scenario."""
     if isinstance(source, Mapping):
-        return _entry(source, Place(Text("", Path.cwd())))
+        return entry_of(source, Place(Text("", Path.cwd())))
     path = Path(source)
     if not path.suffix and not path.exists() and str(source) in template.packaged():
         path = template.path(str(source))
     return _file(path, problems)
 
 
-def _entry(value: Any, place: Place) -> Entry:
+def entry_of(value: Any, place: Place) -> Entry:
     """Give data from Python the form of data that was read."""
     if isinstance(value, Mapping):
-        return Entry({str(key): _entry(item, place) for key, item in value.items()}, place, place)
+        return Entry({str(key): entry_of(item, place) for key, item in value.items()}, place, place)
     if isinstance(value, list | tuple):
-        return Entry([_entry(item, place) for item in value], place, place)
+        return Entry([entry_of(item, place) for item in value], place, place)
     return Entry(value, place, place)
 
 
@@ -169,7 +236,7 @@ FILES = {("workloads",), ("deployments",)}
 """Sections in which the key `path` names a file."""
 
 
-def _with_absolute_paths(entry: Entry) -> Entry:
+def with_absolute_paths(entry: Entry) -> Entry:
     """Resolve the paths of traces, value files, profiles and plugins against the file (or argument) that names them."""
     for path, item in list(walk(entry)):
         is_path = path[:1] == ("plugins",) or (path[:1] in FILES and path[-1:] == ("path",))
@@ -201,7 +268,7 @@ def _plugin_problems(entry: Entry) -> list[Problem]:
     return problems
 
 
-def _in_order(problems: Sequence[Problem], entry: Entry) -> list[Problem]:
+def in_order(problems: Sequence[Problem], entry: Entry) -> list[Problem]:
     """Sort problems as a reader meets them: the scenario's own file first, from top to bottom."""
     own = entry.place.text.name
     files = list(dict.fromkeys([own, *(problem.file for problem in problems)]))

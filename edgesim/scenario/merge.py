@@ -55,23 +55,54 @@ def overridden(entry: Entry, sets: Sequence[str]) -> Entry:
 
 def _set(entry: Entry, argument: str) -> Entry:
     name = f"--set {argument}"
-    written, equals, value = argument.partition("=")
-    parts = list(_parts(written.strip(), name))
-    if not equals or not parts:
-        raise ScenarioError([Problem((), "this is not of the form key.path=value", file=name)])
     place = Place(Text(name, Path.cwd()))
+    written, equals, value = argument.partition("=")
+    if not equals or not written.strip():
+        raise ScenarioError([Problem((), "this is not of the form key.path=value", file=name)])
     new = read(value, name, Path.cwd(), argument=True)
-    return _replaced(entry, parts, Entry(new.value, place, place), place, ())
+    return assigned(entry, written, Entry(new.value, place, place), place)
 
 
-def _parts(text: str, name: str) -> Iterator[tuple[str, bool]]:
+def assigned(entry: Entry, path: str, value: Entry, place: Place) -> Entry:
+    """Copy a scenario with what lies at a path (`key.path`, `list[0].key`) replaced.
+
+    Args:
+        entry: The scenario.
+        path: The path.
+        value: What stands there from now on.
+        place: Where the path is written.
+
+    Raises:
+        ScenarioError: The path is malformed or leads nowhere.
+    """
+    parts = list(_parts(path.strip(), place))
+    if not parts:
+        raise ScenarioError([place.problem((), "an empty path of keys")])
+    return _replaced(entry, parts, value, place, ())
+
+
+def lookup(entry: Entry, path: str) -> Entry | None:
+    """Answer what lies at a path, if anything does."""
+    parts = list(_parts(path.strip(), entry.place))
+    found: Entry | None = entry
+    while parts and found is not None:
+        if isinstance(found.value, dict):
+            key, used = _key(found.value, parts)
+            found, parts = found.child(key), parts[used:]
+        else:
+            index = parts[0][0]
+            found, parts = found.child(int(index)) if index.isdecimal() else None, parts[1:]
+    return found
+
+
+def _parts(text: str, place: Place) -> Iterator[tuple[str, bool]]:
     """Split a path at its dots and brackets; yields parts, and whether each was quoted."""
     pattern = re.compile(r"""\.?(?:"([^"]*)"|'([^']*)'|\[(\d+)\]|([^.\[\]"']+))""")
     position = 0
     while position < len(text):
         match = pattern.match(text, position)
         if match is None:
-            raise ScenarioError([Problem((), f"{text!r} is not a path of keys", file=name)])
+            raise ScenarioError([place.problem((), f"{text!r} is not a path of keys")])
         double, single, index, word = match.groups()
         quoted = double if double is not None else single
         yield (quoted, True) if quoted is not None else (index or word, False)

@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from edgesim import registry
 from edgesim.scenario.schema import ROLES, Scenario
+from edgesim.scenario.sweep import SECTION, SweepSection
 
 if TYPE_CHECKING:
     from pydantic_core.core_schema import WithDefaultSchema
@@ -26,7 +27,12 @@ class _Written(GenerateJsonSchema):
 
 def plain_schema() -> dict[str, Any]:
     """Describe the sections and keys of a scenario, policies left open."""
-    return Scenario.model_json_schema(by_alias=True, schema_generator=_Written)
+    schema = Scenario.model_json_schema(by_alias=True, schema_generator=_Written)
+    sweep = SweepSection.model_json_schema(by_alias=True, schema_generator=_Written)
+    schema["$defs"] |= sweep.pop("$defs", {})
+    schema["$defs"]["Sweep"] = sweep | {"title": "Sweep"}
+    schema["properties"][SECTION] = {"$ref": "#/$defs/Sweep", "description": sweep.pop("description")}
+    return schema
 
 
 def json_schema() -> dict[str, Any]:

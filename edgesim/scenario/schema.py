@@ -78,6 +78,11 @@ class Scenario(Section):
         ]
         return value | {"deployments": deployments}
 
+    @classmethod
+    def keys(cls) -> dict[str, str]:
+        """Answer the keys that may be written; two of them are read before the scenario itself is."""
+        return super().keys() | {"extends": "extends", "sweep": "sweep"}
+
     @property
     def name(self) -> str:
         """Name of the scenario."""

@@ -61,6 +61,7 @@ class Policies:
         """Begin the replication for each of them, with a stream of random numbers of its own."""
         for policy in self.all:
             key = policy.key = self.streams.key(f"policy/{policy.role}")
+            policy.replication = self.streams.replication
             try:
                 policy.start(system, lambda request, index, key=key: uniform(key, request, index))
             except WHATEVER as error:

@@ -45,6 +45,9 @@ class Kept:
     def resources(self, chunk: NDArray[np.void]) -> None:
         """Take rows of RESOURCE_RECORD."""
 
+    def decisions(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of DECISION_RECORD."""
+
     @property
     def records(self) -> NDArray[np.void]:
         """All of them, by request."""

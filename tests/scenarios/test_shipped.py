@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import edgesim
 from edgesim.cli import main
 from edgesim.scenario import load
 from edgesim.scenario.template import packaged
@@ -28,13 +29,14 @@ def records(name: str, *sets: str) -> np.ndarray:
 
 
 def test_the_scenarios_are_those_the_readme_lists() -> None:
-    """Seven of them, also as packaged ones."""
+    """Eight of them, also as packaged ones."""
     assert NAMES == [
         "campus-2000",
         "edge-vs-cloud",
         "hot-phones",
         "peer-edges",
         "quickstart",
+        "rate-sweep",
         "sensor-overload",
         "trace-replay",
     ]
@@ -112,6 +114,22 @@ def test_neighbours_help_a_busy_edge() -> None:
         return float(np.percentile(seen["first_token"] - seen["arrived"], 95))
 
     assert tail("join-shortest-queue") < tail("nearest") / 2
+
+
+def test_a_router_that_looks_keeps_the_objective_at_a_higher_rate() -> None:
+    """At 8 requests a second, with the same requests: join-shortest-queue does, random does not."""
+    found = edgesim.sweep(
+        SCENARIOS / "rate-sweep.yaml",
+        {"policies.router": ["random", "join-shortest-queue"], "workloads.chat.arrivals.rate": ["4/s", "8/s"]},
+    ).table.set_index(["policies.router", "workloads.chat.arrivals.rate"])
+    assert found.slo_met.to_dict() == {
+        ("random", 4.0): True,
+        ("random", 8.0): False,
+        ("join-shortest-queue", 4.0): True,
+        ("join-shortest-queue", 8.0): True,
+    }
+    assert found.ttft_p95["random", 8.0] > 2 * found.ttft_p95["join-shortest-queue", 8.0]
+    assert found.arrived["random", 8.0] == found.arrived["join-shortest-queue", 8.0]
 
 
 def test_sensors_at_twice_the_capacity_get_half_of_it() -> None:

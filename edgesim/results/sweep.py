@@ -1,0 +1,237 @@
+"""A sweep as its user sees it: its points, one long table, and the run behind each point."""
+
+from __future__ import annotations
+
+import html
+import shutil
+import weakref
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from edgesim.errors import ResultsError
+from edgesim.results import points as tables
+from edgesim.results.folder import FORMAT, MANIFEST, read_json
+from edgesim.results.points import POINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+    from edgesim.results.run import Run, RunSet
+
+Json = dict[str, Any]
+
+KIND: Final = "sweep"
+SWEEP: Final = "sweep.yaml"
+FOLDERS: Final = "points"
+"""Folder of the points inside that of the sweep."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One parameter setting of a sweep.
+
+    Attributes:
+        number: Its number, from 0.
+        values: Swept key -> value, as it was written.
+        label: The values in one line, with short keys.
+        status: "finished", "failed", or "missing" where it has not run yet.
+        error: Why it failed; "" if it did not.
+    """
+
+    number: int
+    values: dict[str, Any]
+    label: str
+    status: str
+    error: str = ""
+
+
+class Sweep:
+    """A sweep in a folder.
+
+    Args:
+        folder: The folder that `edgesim sweep` named at its end.
+        partial: Accept a sweep that was not finished; its table holds the points that are there.
+
+    Attributes:
+        folder: The folder.
+        manifest: How the sweep came about.
+
+    Raises:
+        ResultsError: There is no sweep, an unfinished one, or one of another version.
+    """
+
+    def __init__(self, folder: str | Path, *, partial: bool = False) -> None:
+        self.folder = Path(folder)
+        self.manifest = manifest_of(self.folder)
+        if not self.finished and not partial:
+            raise ResultsError(
+                f"'{folder}' holds {self._done()} of {len(self)} points: the sweep was not finished; run the"
+                " same `edgesim sweep` with --resume"
+            )
+
+    @classmethod
+    def owning(cls, folder: Path) -> Self:
+        """Open a sweep in a temporary folder, which goes when the sweep is no longer used."""
+        found = cls(folder)
+        weakref.finalize(found, shutil.rmtree, folder, ignore_errors=True)
+        return found
+
+    @property
+    def finished(self) -> bool:
+        """Whether all points ran, those that failed included."""
+        return self.manifest.get("exit_state") == "finished" and (self.folder / POINTS).is_file()
+
+    @property
+    def keys(self) -> list[str]:
+        """The swept keys."""
+        return [str(key) for key in self.manifest["keys"]]
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The points, in order."""
+        labels, values = self.manifest["labels"], self.manifest["values"]
+        found = []
+        for number, (label, given) in enumerate(zip(labels, values, strict=True)):
+            folder = self.folder_of(number)
+            manifest = read_json(folder / MANIFEST) if folder.is_dir() else {"exit_state": "missing"}
+            status, error = manifest["exit_state"], manifest.get("error") or ""
+            found.append(Point(number, dict(zip(self.keys, given, strict=True)), label, status, error))
+        return found
+
+    @property
+    def failed(self) -> list[Point]:
+        """The points that failed."""
+        return [point for point in self.points if point.status == "failed"]
+
+    def __len__(self) -> int:
+        return len(self.manifest["labels"])
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row per point and replication.
+
+        Columns: `point`, the swept keys (quantities in SI units, policies as text), `replication`, `status`
+        ("finished" or "failed"), `error`, counts of requests, each metric with its statistics (`ttft_p95` ...),
+        rates, energy [J], cost [USD], carbon [gCO2], and the utilisation of each tier. `units` has their units.
+        """
+        import pyarrow.parquet as pq  # noqa: PLC0415 - takes half a second to import
+
+        if not (self.folder / POINTS).is_file():
+            return self._partial()
+        found = _checked(self.folder, self.keys)
+        frame: pd.DataFrame = pq.read_table(found).to_pandas()
+        return frame
+
+    def _partial(self) -> pd.DataFrame:
+        """Make the table of the points that are there."""
+        import pandas as pd  # noqa: PLC0415 - takes a second to import
+
+        columns = self.manifest["columns"]
+        found = [
+            {"point": number, **{key: columns[key][number] for key in self.keys}, **row}
+            for number in range(len(self))
+            if self.folder_of(number).is_dir()
+            for row in tables.rows(self.folder_of(number))
+        ]
+        names = [*tables.FIRST, *self.keys, *(name for name in tables.units() if name not in tables.FIRST)]
+        return pd.DataFrame(found, columns=[*names, *sorted({n for row in found for n in row} - set(names))])
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Column of the table -> its unit; "" for plain numbers and text."""
+        tiers = {name: "" for name in self.table.columns if name.startswith("utilisation_")}
+        return {**tables.units(), **self.manifest["units"], **tiers}
+
+    def folder_of(self, point: int) -> Path:
+        """Answer where a point is stored."""
+        return self.folder / FOLDERS / folder_name(point)
+
+    def run(self, point: int) -> Run | RunSet:
+        """Open the run behind a point; it has tables if the sweep kept them (`keep: requests`).
+
+        Raises:
+            ResultsError: The point has not run, or failed.
+        """
+        from edgesim.results.run import load_run  # noqa: PLC0415 - that file opens sweeps, too
+
+        if not 0 <= point < len(self):
+            raise ResultsError(f"there is no point {point}; the sweep has {len(self)}, from 0")
+        found = self.points[point]
+        if found.status != "finished":
+            text = (
+                f"point {point} ({found.label}) {'failed: ' + found.error if found.error else 'has not run'}"
+            )
+            raise ResultsError(text)
+        return load_run(self.folder_of(point))
+
+    def _done(self) -> int:
+        return sum(self.folder_of(number).is_dir() for number in range(len(self)))
+
+    def __repr__(self) -> str:
+        keys = ", ".join(self.keys)
+        return f"<Sweep of {len(self)} points over {keys} in {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        """Show the swept keys and the most asked-for columns in a notebook."""
+        columns = [*self.keys, *(name for name in SHOWN if self.table[name].notna().any())]
+        table: str = (
+            self.table.groupby("point")[columns].first().to_html(max_rows=20, float_format="{:.4g}".format)
+        )
+        return f"<p>{html.escape(repr(self))}</p>{table}"
+
+
+SHOWN: Final = (
+    "status", "ttft_p50", "ttft_p95", "tpot_p50", "e2e_p95", "throughput_rps", "goodput_rps", "energy_j", "cost_usd",
+)  # fmt: skip
+"""Columns that are shown first."""
+
+
+def folder_name(point: int) -> str:
+    """Name the folder of a point."""
+    return f"{point:04d}"
+
+
+def manifest_of(folder: Path) -> Json:
+    """Read how a sweep came about.
+
+    Raises:
+        ResultsError: There is none, or one of another version.
+    """
+    if not folder.is_dir():
+        raise ResultsError(f"'{folder}' is no folder; give the one that `edgesim sweep` named at its end")
+    found = read_json(folder / MANIFEST)
+    if found.get("kind") != KIND:
+        raise ResultsError(f"'{folder}' holds a {found.get('kind', 'run')}, not a sweep")
+    if found.get("format") != FORMAT:
+        raise ResultsError(
+            f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
+        )
+    if missing := [name for name in ("keys", "labels", "values", "columns", "units") if name not in found]:
+        raise ResultsError(f"'{folder / MANIFEST}' is damaged: it lacks '{missing[0]}'")
+    return found
+
+
+def _checked(folder: Path, keys: list[str]) -> Path:
+    """Make sure that a table has the columns that every reader relies on."""
+    import pyarrow as pa  # noqa: PLC0415 - takes half a second to import
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    path = folder / POINTS
+    try:
+        names = set(pq.read_schema(path).names)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise ResultsError(f"cannot read '{path}': {error}; `--resume` writes it again") from error
+    if missing := [name for name in (*tables.units(), *keys) if name not in names]:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ResultsError(
+            f"'{path}' lacks the column '{missing[0]}'{more}: another version wrote it; `edgesim sweep` with"
+            " --resume writes it again from its points"
+        )
+    return path

@@ -1,0 +1,218 @@
+"""Running sweeps: many points of one scenario, here, in parallel or on a cluster, resumed where they ended."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim import __version__
+from edgesim.errors import EdgesimError
+from edgesim.results import folder as folders
+from edgesim.results.sweep import Point, Sweep
+from edgesim.scenario import Scenario
+from edgesim.studies.backends import Dask, Job, Processes, pooled, processors, serial
+from edgesim.studies.sweep_folder import SweepFolder, default_folder, locked
+from edgesim.studies.sweep_points import Prepared, prepare
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Generator
+
+    from edgesim.studies.backends import Done
+    from edgesim.studies.sweep_points import Source
+
+BACKENDS: Final = ("serial", "processes", "dask")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a sweep is, told after each point.
+
+    Attributes:
+        point: The point that has just ended; -1 before the first one.
+        label: What it set.
+        error: Why it failed; "" if it did not.
+        wall_s: Wall time of the point [s].
+        done: Points that are finished, those of earlier attempts included.
+        total: All points.
+        left_s: Wall time that the rest will take, as it looks [s]; None before the first point.
+    """
+
+    point: int
+    label: str
+    error: str
+    wall_s: float
+    done: int
+    total: int
+    left_s: float | None
+
+
+Watch = Callable[[Step], None]
+
+
+def sweep(
+    scenario: Source | os.PathLike[str],
+    over: Mapping[str, Sequence[Any]] | Sequence[str] = (),
+    *,
+    sets: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    replications: int | None = None,
+    jobs: int = 1,
+    backend: str | None = None,
+    scheduler: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    keep: str | None = None,
+    progress: Watch | None = None,
+) -> Sweep:
+    """Run a scenario at many points.
+
+        found = edgesim.sweep("quickstart", {"workloads.chat.arrivals.rate": ["2/s", "4/s", "8/s"]}, jobs=2)
+        found.table.plot(x="workloads.chat.arrivals.rate", y="ttft_p95")
+
+    All points share the scenario's seed, and so its random numbers, unless `scenario.seed` itself is swept: what
+    differs between points is what was set.
+
+    Args:
+        scenario: A scenario, a YAML file, the name of a packaged scenario, or the same as a mapping.
+        over: Key of the scenario -> its values, of which every combination is a point; by default, what the
+            scenario's section `sweep` says.
+        sets: Overrides of the form "key.path=value", for all points.
+        plugins: Python files with policies.
+        replications: Repetitions of each point with other random numbers, instead of the scenario's.
+        jobs: How many processes; 0 for as many as there are processors.
+        backend: "serial", "processes" or "dask"; by default the first for one job, and the second for more.
+        scheduler: Address of the Dask scheduler, such as "tcp://host:8786".
+        out: Folder to write; by default a temporary one that lives as long as the answer.
+        resume: Continue the sweep in that folder; points that are finished there are not run again.
+        force: Replace the sweep in that folder.
+        keep: "summary", or "requests" to keep the tables of each point; by default, what the scenario says.
+        progress: Called before the first and after each point.
+
+    Returns:
+        The sweep; points that failed are marked in its table.
+
+    Raises:
+        EdgesimError: Something is wrong; points that were finished until then are kept in `out`.
+        KeyboardInterrupt: As usual; the same holds.
+    """
+    counted = [] if replications is None else [f"scenario.replications={replications}"]
+    if counted and isinstance(scenario, Scenario):
+        changed = scenario.scenario.model_copy(update={"replications": replications})
+        scenario, counted = scenario.model_copy(update={"scenario": changed}), []
+    prepared = prepare(scenario, over=over, sets=[*sets, *counted], plugins=plugins, keep=keep)
+    plan = SweepPlan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
+    if out is not None:
+        return plan.run(Path(out), resume=resume, force=force, progress=progress)
+    own = Path(tempfile.mkdtemp(prefix="edgesim-sweep-"))
+    try:
+        plan.run(own, progress=progress)
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
+    return Sweep.owning(own)
+
+
+@dataclass
+class SweepPlan:
+    """A sweep about to run.
+
+    Attributes:
+        sweep: The points.
+        jobs: How many processes; 0 for as many as there are processors.
+        backend: Where points run; None to choose by `jobs`.
+        scheduler: Address of the Dask scheduler.
+        command: How it was asked for; by default the command line.
+        begun: Whether the folder holds this sweep, and no earlier one.
+    """
+
+    sweep: Prepared
+    jobs: int = 1
+    backend: str | None = None
+    scheduler: str | None = None
+    command: str = ""
+    begun: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if self.backend is None:
+            self.backend = "dask" if self.scheduler else "serial" if self.jobs == 1 else "processes"
+        if self.backend not in BACKENDS:
+            raise EdgesimError(f"no backend named {self.backend!r}; there are {', '.join(BACKENDS)}")
+        if (self.backend == "dask") != bool(self.scheduler):
+            raise EdgesimError(
+                "the backend 'dask' and the address of a scheduler belong together; write e.g."
+                " --backend dask --scheduler tcp://host:8786"
+            )
+
+    @property
+    def folder(self) -> Path:
+        """Where it is stored unless another folder is named."""
+        return default_folder(self.sweep)
+
+    def run(
+        self, folder: Path, *, resume: bool = False, force: bool = False, progress: Watch | None = None
+    ) -> Sweep:
+        """Run the points that are not finished yet."""
+        with locked(folder):
+            store = SweepFolder(folder, self.sweep)
+            todo = store.begin(self.command or folders.command_line(), resume=resume, force=force)
+            self.begun = True
+            started = time.perf_counter()
+            ended: dict[str, Any] = {"state": "interrupted"}
+            try:
+                self._run(store, todo, started, progress)
+                ended = {"state": "finished"}
+            except Exception as error:
+                ended = {"state": "failed", "error": str(error)}
+                raise
+            finally:
+                store.end(**ended, wall_s=time.perf_counter() - started)
+            return Sweep(folder)
+
+    def _run(self, store: SweepFolder, todo: Sequence[int], started: float, progress: Watch | None) -> None:
+        """Run some points, and take each one up when it is finished."""
+        total, done = len(self.sweep.settings), len(self.sweep.settings) - len(todo)
+        if progress is not None:
+            progress(Step(-1, "", "", 0.0, done, total, None))
+        shared = "" if self.backend == "dask" else str(store.scratch.absolute())
+        with closing(self._results([self._job(number, shared) for number in todo])) as results:
+            for found in results:
+                store.take(found)
+                done += 1
+                ran = done - (total - len(todo))
+                left = (time.perf_counter() - started) / ran * (total - done)
+                if progress is not None:
+                    label = self.sweep.settings[found.point].label
+                    progress(Step(found.point, label, found.error, found.wall_s, done, total, left))
+
+    def _job(self, number: int, scratch: str) -> Job:
+        """Make the job of a point."""
+        setting = self.sweep.settings[number]
+        return Job(
+            point=number,
+            scenario=setting.scenario,
+            fault=setting.fault,
+            keep_tables=self.sweep.keep == "requests",
+            command=self.command or folders.command_line(),
+            version=__version__,
+            policies=() if self.backend == "serial" else self.sweep.policies,
+            scratch=scratch,
+        )
+
+    def _results(self, jobs: Sequence[Job]) -> Generator[Done]:
+        """Run jobs where they are to run."""
+        if not jobs or self.backend == "serial":
+            return serial(jobs)
+        if self.backend == "dask":
+            return pooled(Dask(str(self.scheduler)), jobs)
+        return pooled(Processes(min(self.jobs or processors(), len(jobs))), jobs)
+
+
+__all__ = ["BACKENDS", "Point", "Prepared", "Step", "Sweep", "SweepPlan", "prepare", "sweep"]

@@ -1,0 +1,234 @@
+"""The folder of a sweep: who may write it, what of it is finished, and how a point gets into it.
+
+Inside `sweep-<digest>/`:
+
+- `sweep.yaml`: what was asked, as a scenario that can be swept again,
+- `manifest.json`: how it came about; `exit_state` is running, interrupted or finished,
+- `points/0000/` ...: a run folder for each point; it appears when it is finished, as a whole,
+- `points.parquet`: the table; it appears when all points are there,
+- `scratch/`: what is unfinished,
+- `.lock`: held by the process that runs the sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgesim.errors import ResultsError
+from edgesim.results import folder as folders
+from edgesim.results import points as tables
+from edgesim.results.folder import FORMAT, MANIFEST, SUMMARY
+from edgesim.results.points import POINTS
+from edgesim.results.sweep import FOLDERS, KIND, SWEEP, folder_name, manifest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgesim.studies.backends import Done
+    from edgesim.studies.sweep_points import Prepared
+
+Json = dict[str, Any]
+
+LOCK: Final = ".lock"
+SCRATCH: Final = "scratch"
+_OURS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH, "manifest.tmp", "points.tmp")
+
+
+def default_folder(sweep: Prepared) -> Path:
+    """Answer where a sweep is stored unless another folder is named: the same for the same sweep."""
+    settings = sweep.scenario
+    return Path(settings.output.dir) / settings.scenario.name / f"sweep-{sweep.digest[:8]}"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes away from a folder; the system lets go when this process ends, however it ends.
+
+    Raises:
+        ResultsError: Another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
+    with file:
+        try:
+            _hold(file.fileno())
+        except OSError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise ResultsError(
+                f"'{folder}' is being written by {owner}; wait until it has ended, or choose another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _hold(descriptor: int) -> None:
+    """Lock an open file without waiting."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        import msvcrt  # noqa: PLC0415 - Windows only
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # POSIX stubs lack it
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+class SweepFolder:
+    """A sweep's folder while it is written.
+
+    Args:
+        folder: Where; locked by this process.
+        sweep: What is asked for.
+    """
+
+    def __init__(self, folder: Path, sweep: Prepared) -> None:
+        self.folder = folder
+        self.sweep = sweep
+        self.scratch = folder / SCRATCH
+        self.manifest: Json = {}
+
+    def begin(self, command: str, *, resume: bool, force: bool) -> list[int]:
+        """Make the folder ready, and answer the numbers of the points that are still to run.
+
+        Raises:
+            ResultsError: It holds something else, or a sweep that may not be continued or replaced.
+        """
+        found = self._existing()
+        if found is not None and not (resume or force):
+            state = "this sweep" if found.get("sweep_sha256") == self.sweep.digest else "another sweep"
+            done = " already" if found.get("exit_state") == "finished" else ", unfinished"
+            help_ = (
+                "--resume continues it, --force replaces it"
+                if state == "this sweep"
+                else "--force replaces it"
+            )
+            raise ResultsError(f"'{self.folder}' holds {state}{done}; {help_}")
+        if found is not None and resume:
+            self._check_same(found)
+            done_before = self._finished()
+        else:
+            self._clear()
+            done_before = []
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(exist_ok=True)  # a worker whose leader was killed may be in it for another second
+        (self.folder / FOLDERS).mkdir(exist_ok=True)
+        (self.folder / SWEEP).write_text(self.sweep.text, encoding="utf-8")
+        self.manifest = self._manifest(command)
+        self._write_manifest()
+        known = set(done_before)
+        return [number for number in range(len(self.sweep.settings)) if number not in known]
+
+    def _existing(self) -> Json | None:
+        """Read the manifest of what is there, if something is.
+
+        Raises:
+            ResultsError: What is there is no sweep.
+        """
+        if folders.is_run(self.folder):
+            return manifest_of(self.folder)
+        if others := sorted(e.name for e in self.folder.iterdir() if e.name not in (*_OURS, LOCK)):
+            raise ResultsError(
+                f"cannot write results to '{self.folder}': it is not empty and holds no sweep ('{others[0]}');"
+                " choose another folder"
+            )
+        return None
+
+    def _check_same(self, found: Json) -> None:
+        """Refuse to continue another sweep, or one of another version."""
+        ours, theirs = folders.provenance()["versions"]["edgesim"], found["versions"]["edgesim"]
+        if ours != theirs:
+            raise ResultsError(
+                f"'{self.folder}' was begun by edgesim {theirs}, this is {ours}: points of two versions do not"
+                " belong in one table; --force starts anew"
+            )
+        if found["sweep_sha256"] == self.sweep.digest:
+            return
+        before = found.get("files", {})
+        files = self.sweep.files
+        changed = [path for path in sorted({*before, *files}) if before.get(path) != files.get(path)]
+        what = f"'{changed[0]}' has changed" if changed else "the scenario or its sweep has changed"
+        raise ResultsError(
+            f"cannot resume '{self.folder}': {what} since; --force starts anew, another folder (-o) keeps both"
+        )
+
+    def _clear(self) -> None:
+        """Delete an earlier sweep, and nothing else."""
+        for name in _OURS:
+            path = self.folder / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _finished(self) -> list[int]:
+        """Answer the points that are there as a whole; what is left of others goes."""
+        found = []
+        for number in range(len(self.sweep.settings)):
+            place = self.place(number)
+            if not place.is_dir():
+                continue
+            state = folders.read_json(place / MANIFEST).get("exit_state") if folders.is_run(place) else None
+            if state == "failed" or (state == "finished" and (place / SUMMARY).is_file()):
+                found.append(number)
+            else:
+                shutil.rmtree(place)
+        return found
+
+    def place(self, number: int) -> Path:
+        """Answer the folder of a point."""
+        return self.folder / FOLDERS / folder_name(number)
+
+    def take(self, done: Done) -> None:
+        """Put a finished point in its place, as a whole or not at all."""
+        folder = Path(done.folder)
+        if not done.folder:
+            folder = self.scratch / f"{folder_name(done.point)}-sent"
+            for name, content in done.files:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_bytes(content)
+        folder.rename(self.place(done.point))
+        if done.folder:
+            folder.parent.rmdir()
+
+    def end(self, state: str, **more: Any) -> None:
+        """Write the table, if all points are there, and how it ended."""
+        if state == "finished":
+            places = [self.place(number) for number in range(len(self.sweep.settings))]
+            tables.write(self.folder / POINTS, self.sweep.columns, self.sweep.units, places)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.manifest |= {"exit_state": state, **more}
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
+        folders.write_json(self.folder / MANIFEST, self.manifest)
+
+    def _manifest(self, command: str) -> Json:
+        sweep = self.sweep
+        return {
+            "format": FORMAT,
+            "kind": KIND,
+            "scenario": sweep.scenario.scenario.name,
+            "sweep_sha256": sweep.digest,
+            "files": sweep.files,
+            **folders.provenance(),
+            "command": command,
+            "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "exit_state": "running",
+            "keep": sweep.keep,
+            "keys": sweep.keys,
+            "units": sweep.units,
+            "labels": [setting.label for setting in sweep.settings],
+            "values": sweep.values,
+            "columns": sweep.columns,
+        }

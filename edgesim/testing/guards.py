@@ -1,0 +1,180 @@
+"""Guarded views: they answer like the real ones, and notice who reads or changes what is no policy's business."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from edgesim.policies import Hedge, Plan
+from edgesim.policies.contract import ORACLE_ONLY, VIEWS, names
+from edgesim.registry import Place
+from edgesim.serving.reference_cache import Node
+from edgesim.serving.steps import BatchLook, LegLook
+from edgesim.serving.views import Looks, ReplicaLook, RequestLook, SystemLook
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+Tell = Callable[[str, str, str], None]
+"""Takes note of a fault: its code, what was done, what to do instead."""
+
+KINDS: tuple[tuple[type[Any], str], ...] = (
+    (LegLook, "leg"),
+    (RequestLook, "request"),
+    (ReplicaLook, "replica"),
+    (SystemLook, "view"),
+    (BatchLook, "batch"),
+    (Node, "prefix"),
+)
+ALLOWED = {kind: names(VIEWS[kind]) for _, kind in KINDS}
+INSTEAD = {"output_tokens": "predicted_output_tokens", "next_use": "last_used_at"}
+"""What no real controller knows -> what it may read."""
+
+
+class Guard:
+    """Stands before a view.
+
+    Args:
+        target: The view.
+        kind: What policies call it.
+        post: Who makes guards, and takes note.
+    """
+
+    __slots__ = ("_guarded", "_kind", "_post")
+
+    def __init__(self, target: Any, kind: str, post: Post) -> None:
+        object.__setattr__(self, "_guarded", target)
+        object.__setattr__(self, "_kind", kind)
+        object.__setattr__(self, "_post", post)
+
+    def __getattr__(self, name: str) -> Any:
+        """Let the view answer, if it may be asked that."""
+        post, target, kind = self._post, self._guarded, self._kind
+        if name in ORACLE_ONLY and not post.oracle:
+            post.tell(
+                "future",
+                f"reads {kind}.{name}, which no real controller knows beforehand",
+                f"read {INSTEAD[name]}, or set `oracle = True` on the policy, which the report then says",
+            )
+            name = INSTEAD[name] if name == "output_tokens" else name
+        elif name not in ALLOWED[kind] and hasattr(target, name):
+            self._stray(name)
+        found = getattr(target, name)
+        if callable(found):
+            return lambda *arguments, **named: found(
+                *map(unguarded, arguments), **{key: unguarded(value) for key, value in named.items()}
+            )
+        return post.guarded(found)
+
+    def _stray(self, name: str) -> None:
+        """Take note of a look behind the contract."""
+        if name.startswith("_"):
+            self._post.tell(
+                "internals",
+                f"reads {self._kind}.{name}, which belongs to the engine",
+                "read what the contract of the view names; `edgesim policies new` lists it",
+            )
+        else:
+            self._post.tell(
+                "beyond-contract",
+                f"reads {self._kind}.{name}, which the contract does not promise",
+                "read what the contract of the view names; this may be gone in the next version",
+            )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self._post.tell(
+            "changes-views",
+            f"sets {self._kind}.{name}; views show the simulation and are not the policy's to change",
+            "keep notes of your own, in attributes made by setup()",
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._guarded)
+
+
+class GuardedList(list[Any]):
+    """A list of guards that cannot be changed."""
+
+    _post: Post
+    _real: Any
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        self._post.tell(
+            "changes-views",
+            "changes the list that it was given",
+            "make one of your own: sorted(candidates, key=...), list(candidates)",
+        )
+        raise TypeError("the list cannot be changed; make one of your own, such as list(candidates)")
+
+    append = clear = extend = insert = pop = remove = reverse = sort = _refuse
+    __delitem__ = __iadd__ = __imul__ = __setitem__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        """Let the real list answer what lists do not, such as whole columns."""
+        return getattr(self._real, name)
+
+
+class Post:
+    """Makes guards, always the same for the same view, and knows which files are the policy's.
+
+    Args:
+        files: Files whose lines are to blame.
+        tell: Takes note of a fault.
+        oracle: Whether the policy may know the truth.
+    """
+
+    def __init__(self, files: Iterable[str], tell: Tell, *, oracle: bool) -> None:
+        self.files, self.tell, self.oracle = frozenset(files), tell, oracle
+        self._guards: dict[int, tuple[Any, Guard]] = {}
+
+    def guarded(self, value: Any) -> Any:
+        """Put a guard before a view, or before each of a list of views; other things stay as they are."""
+        if isinstance(value, list) and (
+            isinstance(value, Looks) or any(isinstance(item, KINDS[0][0] | ReplicaLook) for item in value)
+        ):
+            listed = GuardedList(self.guarded(item) for item in value)
+            listed._post, listed._real = self, value  # noqa: SLF001 - the list is made here
+            return listed
+        known = self._guards.get(id(value))
+        if known is not None and known[0] is value:
+            return known[1]
+        for kind, name in KINDS:
+            if isinstance(value, kind):
+                guard = Guard(value, name, self)
+                self._guards[id(value)] = (value, guard)
+                return guard
+        return value
+
+    def place(self) -> Place | None:
+        """The line of the policy that is running now."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the stack is what is wanted
+        while frame is not None:
+            if frame.f_code.co_filename in self.files:
+                return Place(frame.f_code.co_filename, frame.f_lineno)
+            frame = frame.f_back
+        return None
+
+
+def unguarded(value: Any) -> Any:
+    """Take the guards away again, from views and from what policies answer."""
+    if isinstance(value, Guard):
+        return value._guarded  # noqa: SLF001 - guards are of this module
+    if isinstance(value, Hedge) and isinstance(value.replicas, Iterable):
+        return Hedge([unguarded(replica) for replica in value.replicas])
+    if isinstance(value, Plan):
+        return value._replace(
+            **{name: _parts(getattr(value, name)) for name in ("decodes", "chunks", "recompute", "swap")}
+        )
+    if isinstance(value, GuardedList):
+        return value._real  # noqa: SLF001
+    if type(value) in {list, tuple}:
+        return type(value)(map(unguarded, value))
+    return value
+
+
+def _parts(value: Any) -> Any:
+    """Take guards out of a part of a plan, whatever was put there."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [unguarded(part) for part in value]

@@ -1,0 +1,221 @@
+"""The check finds what is planted, at its line, and nothing in policies that are all right."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgesim import registry
+from edgesim.arena.compile import JIT
+from edgesim.cli import main
+from edgesim.errors import EdgesimError
+from edgesim.policies import Router, register
+from edgesim.testing import STORIES, Report, assert_policy, check_policy, report_on
+from edgesim.testing.scenarios import loaded
+from edgesim.testing.trial import InPython, run
+
+PLANTED = {
+    "says-a-name": ("wrong-answer", "returned 'box"),
+    "says-nothing": ("wrong-answer", "returned None"),
+    "no-reason": ("wrong-answer", "returned Reject(reason='')"),
+    "twice-the-same": ("wrong-answer", "returned Hedge("),
+    "keeps-the-first": ("no-candidate", "which is not among the candidates"),
+    "no-cost": ("wrong-answer", "returned 0.1"),
+    "raises": ("raises", "route() raises KeyError: 'chat'"),
+    "reads-the-future": ("future", "reads request.output_tokens"),
+    "hides-the-future": ("future", "reads request.output_tokens"),
+    "opens-the-engine": ("internals", "reads request._cells"),
+    "beyond-the-contract": ("beyond-contract", "reads replica.bytes_per_ps"),
+    "sorts-the-list": ("changes-views", "changes the list that it was given"),
+    "sets-a-price": ("changes-views", "sets replica.price"),
+    "global-random": ("random", "draws from random.choice()"),
+    "builtin-random": ("random", "draws from random.random()"),
+    "numpy-random": ("random", "draws from numpy's global random numbers"),
+    "unseeded": ("random", "without a seed"),
+    "system-random": ("random", "random bytes from the operating system"),
+    "wall-clock": ("clock", "asks time.time()"),
+    "calendar": ("clock", "asks datetime.now()"),
+    "hash-order": ("not-deterministic", "in another process: request r"),
+    "class-state": ("leaks", "runs change ClassState.sent"),
+    "module-state": ("leaks", "runs change TURN"),
+    "hidden-state": ("not-deterministic", "the same replication differs the second time"),
+    "numpy-unseeded": ("random", "random numbers from the operating system"),
+    "endless": ("endless", "was asked more than 20,000 times"),
+    "slow": ("slow", "us on average, more than 200 us"),
+    "two-minds": ("tiers-disagree", "decide differently: request r"),
+    "points-outside": ("compiled-form", "it must answer the position of one of the candidates"),
+    "perhaps": ("wrong-answer", "returned None"),
+    "two-doors": ("tiers-disagree", "decide differently: request r"),
+    "in-words": ("wrong-answer", "returned 'first'"),
+    "two-orders": ("tiers-disagree", "decide differently: request r"),
+    "everybody-decodes": ("wrong-answer", "let r0 decode, which is waiting"),
+    "true-lengths": ("future", "reads leg.output_tokens"),
+    "forgets-nothing": ("wrong-answer", "returned None"),
+    "belady-in-secret": ("future", "reads prefix.next_use"),
+}
+WARNED = {"beyond-the-contract", "slow"}
+COMPILED = {"two-minds", "points-outside", "two-doors", "two-orders"}
+
+
+@pytest.fixture(scope="module")
+def reports(bad_file: Path) -> dict[str, Report]:
+    """What the check finds in the file of bad policies."""
+    found = [each.split(" ", 1) for each in registry.load_plugin(bad_file)]
+    assert {name for _, name in found} == set(PLANTED)
+    return {one.name: one for one in report_on([registry.lookup(role, name) for role, name in found])}
+
+
+def test_what_is_planted_is_found_at_its_line(reports: dict[str, Report], bad_file: Path) -> None:
+    """Each fault, and nothing else, is told by its kind, in words, with the line to blame and what to do."""
+    source = bad_file.read_text()
+    for name, (code, text) in PLANTED.items():
+        if name in COMPILED and not JIT:
+            continue
+        report = reports[name]
+        assert [finding.code for finding in report.findings] == [code], name
+        (finding,) = report.findings
+        assert text in finding.text
+        assert finding.help
+        assert finding.severity == ("warning" if name in WARNED else "error")
+        assert report.fine == (name in WARNED)
+        place = finding.place
+        assert place is not None
+        assert place.file == str(bad_file)
+        line = source.splitlines()[place.line - 1]
+        assert line.endswith("# BLAME"), (name, place.line, line)
+        body = re.search(rf'register\("{name}"\)\nclass (.*?)(\n\n\n|\Z)', source, re.DOTALL)
+        assert body is not None
+        assert name in COMPILED or line in body[0], name
+
+
+def test_built_in_policies_are_fine(tmp_path: Path) -> None:
+    """Nothing is wrong with what we ship."""
+    given = {"recorded": {"path": str(tmp_path), "otherwise": "nearest"}, "queue-limit": {"max_queue": 2}}
+    given["token-bucket"] = {"rate": "5/s"}
+    found = [
+        registry.registries[role][row.name]
+        for role in registry.registries
+        for row in registry.describe(role)
+        if row.source == "built-in"
+    ]
+    assert len(found) > 20
+    reports = report_on([policy for policy in found if policy.kind not in given])
+    for name in ("queue-limit", "token-bucket"):
+        reports += report_on([name], parameters=given[name], processes=False)
+    for report in reports:
+        assert report.fine, [str(finding) for finding in report.findings]
+        assert not [note for note in report.notes if "another process" in note and report.name not in given]
+    asked = {report.name for report in reports if report.decisions > 50}
+    assert {"round-robin", "greedy-latency", "multilevel-feedback", "priority", "queue-limit"} <= asked
+
+
+def test_the_stories_bring_trouble() -> None:
+    """Each tiny scenario has in it what it is there for."""
+    found = {
+        story.name: run(registry.build("scheduler", "priority"), story, kind=InPython) for story in STORIES
+    }
+    loads = {name: records.requests for name, records in found.items()}
+    assert (loads["idle"]["queue"] < 10**12).all()
+    assert (loads["overloaded"]["status"] == 3).any()
+    assert len(found["one-candidate"].replicas) == 1
+    assert (found["failing"].legs["kind"] == 1).any()
+    assert (loads["sessions"]["cached"] > 0).any()
+    assert (found["hedges"].legs["kind"] == 2).any()
+    assert loads["full-links"]["uplink"].max() > 3 * loads["idle"]["uplink"].max()
+    assert (loads["little-memory"]["preemptions"] > 0).any()
+
+
+def test_tiny_scenarios_are_refused_with_words_when_they_are_wrong() -> None:
+    """Stories are scenarios like others."""
+    assert all(loaded(story.name).scenario.requests == story.requests for story in STORIES)
+
+
+def test_a_class_of_a_test_is_checked_in_this_process() -> None:
+    """A class that no other process can find is still run, and the report says what was left out."""
+
+    @register("local-for-tests")
+    class Local(Router):
+        """Send each request to the nearest."""
+
+        def route(self, request, candidates, view):
+            return candidates[0]
+
+    assert_policy(Local)
+    (report,) = report_on([Local])
+    assert report.notes == ["not repeated in another process: its class is made inside a function"]
+
+
+def test_assert_policy_fails_with_the_findings(bad_file: Path) -> None:
+    """The assertion says what a reader must know; what is allowed does not fail it."""
+    registry.load_plugin(bad_file)
+    with pytest.raises(AssertionError, match=r"bad_policies.py:\d+: error raises: route\(\) raises KeyError"):
+        assert_policy("raises", processes=False)
+    assert_policy("raises", processes=False, allow=["raises"])
+    assert_policy("beyond-the-contract", processes=False)
+    with pytest.raises(AssertionError, match="bytes_per_ps"):
+        assert_policy("beyond-the-contract", processes=False, warnings=False)
+
+
+def test_parameters_reach_the_policy() -> None:
+    """They are written as in a scenario; wrong ones are the author's mistake, not a finding."""
+    assert check_policy("threshold-offload", processes=False, max_queue=0) == []
+    with pytest.raises(EdgesimError, match="has no parameter 'max_queues'"):
+        check_policy("threshold-offload", processes=False, max_queues=0)
+    with pytest.raises(EdgesimError, match="needs the parameter 'max_queue'"):
+        check_policy("queue-limit", processes=False)
+
+
+def test_names_that_mean_nothing_or_too_much() -> None:
+    """Names are looked up in all roles."""
+    with pytest.raises(EdgesimError, match="did you mean 'nearest'"):
+        check_policy("nearst")
+    with pytest.raises(EdgesimError, match="is no registered policy"):
+        check_policy(int)
+
+
+class TestCommand:
+    """`edgesim policies check`."""
+
+    def test_findings_are_told_and_end_with_one(self, bad_file: Path) -> None:
+        """Place, kind, text and help are there; exit code 1."""
+        done = CliRunner().invoke(main, ["policies", "check", str(bad_file), "hides-the-future"])
+        assert done.exit_code == 1, done.output
+        assert "router 'hides-the-future': 1 error (8 scenarios" in done.output
+        assert re.search(r"bad_policies.py:\d+: error future: reads request.output_tokens", done.output)
+        assert "help: read predicted_output_tokens" in done.output
+
+    def test_warnings_alone_are_fine(self, bad_file: Path) -> None:
+        """They are shown, and the exit code is 0; as JSON, too."""
+        done = CliRunner().invoke(
+            main, ["policies", "check", str(bad_file), "beyond-the-contract", "--json", "--quick"]
+        )
+        assert done.exit_code == 0, done.output
+        (report,) = json.loads(done.output)
+        assert report["fine"]
+        (finding,) = report["findings"]
+        assert (finding["code"], finding["severity"]) == ("beyond-contract", "warning")
+        assert finding["line"] > 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["nobody"], "no policy named 'nobody'"),
+            (["raises", "--set", "x"], "--set wants KEY=VALUE"),
+            (["raises", "--set", "depth=3"], "router 'raises' has no parameter 'depth'"),
+        ],
+    )
+    def test_bad_input_ends_with_two(self, arguments: list[str], told: str, bad_file: Path) -> None:
+        """What the user got wrong is no finding."""
+        done = CliRunner().invoke(main, ["policies", "check", str(bad_file), *arguments])
+        assert done.exit_code == 2
+        assert told in done.output
+
+    def test_a_file_that_is_no_plugin(self, plugin) -> None:
+        """It is told by line, with exit code 2."""
+        done = CliRunner().invoke(main, ["policies", "check", str(plugin("x = (\n"))])
+        assert done.exit_code == 2
+        assert "this is not Python" in done.output

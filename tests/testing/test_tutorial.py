@@ -1,0 +1,126 @@
+"""What the page on policies says works, from its first block to its last, in one folder, as a reader would do it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edgesim.testing import Finding, trial
+from edgesim.testing import check as checks
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "policies.md").read_text()
+PARTS = re.split(r"^```(\w+)\n(.*?)^```\n", TEXT, flags=re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    (kind, code, before) for before, kind, code in zip(PARTS[::3], PARTS[1::3], PARTS[2::3], strict=False)
+]
+
+RUNNER = """
+import runpy, shlex, sys
+from click.testing import CliRunner
+from edgesim.cli import main
+import json
+for line in json.load(sys.stdin):
+    done = CliRunner().invoke(main, shlex.split(line)[1:])
+    sys.stdout.write(f"$ {line}\\n{done.output}\\n")
+    if done.exit_code:
+        sys.exit(f"{line}\\n{done.output}")
+"""
+
+
+def python(code: str, folder: Path, told: str = "") -> str:
+    """Run Python in a process of its own, in the reader's folder."""
+    path = os.pathsep.join([str(folder), *(entry for entry in sys.path if entry)])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        input=told,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder, with the files that the page says to save."""
+    place = tmp_path_factory.mktemp("tutorial")
+    for kind, code, before in BLOCKS:
+        named = re.findall(r"`(\w+\.py)`", before.rsplit("\n\n", 2)[-2] if before.strip() else "")
+        if kind == "python" and "@register" in code:
+            (place / named[-1]).write_text(code)
+    assert {path.name for path in place.iterdir()} == {
+        "cheap_first.py", "learner.py", "decodes_first.py", "shortest_here.py"
+    }  # fmt: skip
+    return place
+
+
+def test_the_page_s_commands_and_code_run(folder: Path) -> None:
+    """Every shell line ends well, in order, and the Python between them sees what they left."""
+    lines = [line for kind, code, _ in BLOCKS if kind == "bash" for line in code.splitlines()]
+    assert len(lines) == 10
+    assert all(shlex.split(line)[0] == "edgesim" for line in lines)
+    shown = python(RUNNER, folder, json.dumps(lines))
+    for name in ("cheap-first", "decodes-first", "shortest-here"):
+        assert re.search(rf"'{name}': fine \(8 scenarios", shown), shown
+    reads = [code for kind, code, _ in BLOCKS if kind == "python" and "edgesim.load" in code]
+    for code in reads:
+        assert "router" in python(code, folder)
+    same = [(folder / run / "requests.parquet").read_bytes() for run in ("recorded", "replayed", "changed")]
+    assert same[0] == same[1] != same[2]
+
+
+def test_the_page_s_unit_tests_pass(folder: Path) -> None:
+    """The tests that it shows are collected by pytest as they stand."""
+    (code,) = [code for kind, code, _ in BLOCKS if kind == "python" and "assert_policy" in code]
+    calls = "test_it_keeps_to_the_contract()\ntest_it_takes_the_cheaper_of_two()\n"
+    assert code.count("def test_") == 2
+    learner = "from learner import Learner\nassert_policy(Learner, processes=False)\n"
+    python(code + learner + calls, folder)
+
+
+def test_the_page_s_snippets_are_what_they_seem() -> None:
+    """YAML is YAML, TOML is TOML."""
+    (scenario,) = [yaml.safe_load(code) for kind, code, _ in BLOCKS if kind == "yaml"]
+    assert scenario["policies"]["router"]["kind"] == "cheap-first"
+    (project,) = [tomllib.loads(code) for kind, code, _ in BLOCKS if kind == "toml"]
+    assert "edgesim.policies" in project["project"]["entry-points"]
+
+
+def test_the_table_names_every_finding() -> None:
+    """No code is left out, and none is made up."""
+    table = set(
+        re.findall(
+            r"`([a-z-]+)`",
+            "\n".join(line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")),
+        )
+    )
+    sources = "".join(
+        Path(module.__file__).read_text()
+        for module in (
+            checks,
+            trial,
+            sys.modules["edgesim.testing.guards"],
+            sys.modules["edgesim.testing.sources"],
+        )
+    )
+    raised = (
+        set(re.findall(r'(?:Finding|tell)\(\s*"([a-z-]+)"', sources))
+        | set(re.findall(r'code = "([a-z-]+)" if', sources))
+        | {"wrong-answer"}
+    )
+    assert raised - {"stops-the-run"} == table
+    assert Finding
