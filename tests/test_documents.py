@@ -147,3 +147,13 @@ def test_every_block_says_what_it_is():
     for document in DOCUMENTS:
         fences = re.findall(r"^```(.*)$", document.read_text(encoding="utf-8"), flags=re.MULTILINE)
         assert all(fences[::2]), f"{document}: a block without a language"
+
+
+def test_links_between_documents_lead_somewhere():
+    """The README's are followed on the web, where Sphinx does not check them; picture and notebooks are there, too."""
+    for document in [README, *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*/*.md")]:
+        if document.parent.name in WRITTEN:
+            continue
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", document.read_text(encoding="utf-8")):
+            if not target.startswith(("reference/", "../reference/")):  # made when the documentation is built
+                assert (document.parent / target).exists(), f"{document.relative_to(ROOT)}: {target}"

@@ -120,7 +120,10 @@ def test_a_router_that_looks_keeps_the_objective_at_a_higher_rate() -> None:
     """At 8 requests a second, with the same requests: join-shortest-queue does, random does not."""
     found = edgesim.sweep(
         SCENARIOS / "rate-sweep.yaml",
-        {"policies.router": ["random", "join-shortest-queue"], "workloads.chat.arrivals.rate": ["4/s", "8/s"]},
+        {
+            "policies.router": ["random", "join-shortest-queue"],
+            "workloads.chat.arrivals.rate": ["4/s", "8/s"],
+        },
     ).table.set_index(["policies.router", "workloads.chat.arrivals.rate"])
     assert found.slo_met.to_dict() == {
         ("random", 4.0): True,
