@@ -6,6 +6,7 @@ sweep's points. So a worker that dies, or one whose leader died, can lose work b
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import re
@@ -16,6 +17,7 @@ import time
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -93,7 +95,10 @@ class Done:
 def compute(jobs: Sequence[Job]) -> list[Done]:
     """Run points, one after the other; threads of one process take turns, as policies share their modules."""
     with _ONE_AT_A_TIME, _one_compiler():
-        return [_compute(job) for job in jobs]
+        found = [_compute(job) for job in jobs]
+        if sum(each.wall_s for each in found) > TASK_S / 2:
+            gc.collect()  # a run's records hang in cycles; a worker that seems to leak is started anew
+        return found
 
 
 @contextmanager
@@ -320,6 +325,8 @@ def prepare_worker(leader: int) -> None:
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    import_module("edgesim.simulation")
+    gc.freeze()  # what was imported stays; the collector need not look at it after each point
 
 
 def _end_with(leader: int) -> None:
