@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,3 +22,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         import edgesim
 
         edgesim.simulate("quickstart", sets=["scenario.duration=1 s", "scenario.warmup=0 s"])
+
+
+@pytest.fixture(autouse=True)
+def policies_stay_in_their_tests() -> Iterator[None]:
+    """Forget the policies that a test registers; another test may list them all."""
+    from edgesim.registry import registries
+
+    before = {role: dict(registry._classes) for role, registry in registries.items()}
+    yield
+    for role, registry in registries.items():
+        if role in before:
+            registry._classes = before[role]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import os
 import random  # noqa: TID251 - to see whether somebody else uses it
 import re
@@ -63,7 +64,8 @@ class Spy:
 
     def _see(self, frame: FrameType, event: str, what: Any) -> None:
         if event == "c_call":
-            self._see_builtin(what)
+            if not _collecting(frame):
+                self._see_builtin(what)
         elif event == "call" and frame.f_code.co_filename == random.__file__:
             self._see_random(frame)
 
@@ -88,6 +90,11 @@ class Spy:
             self._post.tell("random", "draws random numbers from the operating system", RANDOM_HELP)
         elif name == "__init__" and frame.f_locals.get("x") is None:
             self._post.tell("random", "makes a random.Random() without a seed", RANDOM_HELP)
+
+
+def _collecting(frame: FrameType) -> bool:
+    """Whether this is one of the collector's callbacks, which may run wherever memory is asked for."""
+    return any(getattr(callback, "__code__", None) is frame.f_code for callback in gc.callbacks)
 
 
 def _numpy_state() -> tuple[Any, ...]:

@@ -232,7 +232,7 @@ def test_a_policy_of_ones_own_runs_on_the_readable_engine(forget: None, tmp_path
     path = written(tmp_path / "t.jsonl", prompts, 50)
     mine = edgesim.simulate(scenario(path, tokens=4096, cache="my-lfu"))
     built_in = edgesim.simulate(scenario(path, tokens=4096, cache="lfu"))
-    assert mine.summary["notes"] == ["the cache policy 'my-lfu' is Python: the readable engine ran"]
+    assert "the cache policy 'my-lfu' is Python: the readable engine ran" in mine.summary["notes"]
     assert (mine.summary["engine"]["engine"], built_in.summary["engine"]["engine"]) == ("reference", "kernel")
     assert mine.requests.equals(built_in.requests)
 

@@ -326,7 +326,7 @@ def test_the_report_says_which_engine_ran(caches: bool, tmp_path: Any) -> None:
     }
     run = edgesim.simulate(data)
     note = "the scheduler 'multilevel-feedback' forms steps beside prefix caches: the readable engine ran"
-    assert run.summary["notes"] == [note] * caches
+    assert (note in run.summary["notes"]) == caches
     assert run.summary["engine"]["engine"] == ("reference" if caches else "kernel")
     assert run.summary["engine"]["policy_s"]["scheduler"] > 0
 
