@@ -27,7 +27,9 @@ SCENARIO: Final = "scenario.yaml"
 FORMAT: Final = 1
 """Version of the layout of run folders."""
 
-_OURS: Final = (MANIFEST, SUMMARY, SCENARIO)
+_OURS: Final = (MANIFEST, SUMMARY, SCENARIO, "report.html", "trace.json.gz")
+"""Files of a run that another one replaces, with what was made from it."""
+
 _PACKAGES: Final = ("edgesim", "numpy", "numba", "pyarrow", "simpy", "pydantic")
 
 

@@ -323,10 +323,10 @@ class Identity(Router):
 '''
 
 
-@pytest.fixture(scope="module")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+@pytest.fixture
+def plugin(tmp_path: Path) -> Iterator[Path]:
     """A file with a router, forgotten afterwards."""
-    path = tmp_path_factory.mktemp("plugin") / "identity.py"
+    path = tmp_path / "identity.py"
     path.write_text(PLUGIN, encoding="utf-8")
     yield path
     for module in [name for name in sys.modules if name.startswith("edgesim_plugin_")]:

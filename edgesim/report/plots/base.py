@@ -178,18 +178,18 @@ LABELS: Final = {
     "cost": "cost of a request",
     "throughput_rps": "throughput",
     "goodput_rps": "goodput",
-    "energy_j": "energy",
-    "cost_usd": "cost",
-    "carbon_g": "carbon",
+    "energy_j": "energy of all",
+    "cost_usd": "cost of all",
+    "carbon_g": "emissions of all",
 }
 
 
 def metric_label(name: str) -> str:
     """What an axis says: the metric in words, which statistic of it, and its unit."""
-    from edgesim.metrics import METRICS, RATES  # noqa: PLC0415
+    from edgesim.metrics import METRICS, RATES, STATISTICS  # noqa: PLC0415
 
     base, _, statistic = name.rpartition("_")
-    if base not in METRICS:
+    if base not in METRICS or statistic not in STATISTICS:  # energy_j is the run's, energy_mean a request's
         base, statistic = name, ""
     unit = METRICS[base].unit if base in METRICS else RATES.get(base, ("", ""))[0]
     unit = unit or {"energy_j": "J", "cost_usd": "USD", "carbon_g": "gCO2"}.get(base, "")
