@@ -62,7 +62,7 @@ def plot(
         try:
             plots.save(found, [name], path, **options)
         except ResultsError as error:
-            if names:
+            if names or isinstance(error, results.DamagedError):
                 raise
             click.echo(f"{name} left out: {error}", err=True)
             continue

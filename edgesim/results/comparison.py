@@ -80,9 +80,8 @@ class Row:
         if self.difference == 0 and (self.real or self.low == self.high == 0):
             return f"{whose} equals {self.a}'s"
         if self.low is None or self.high is None:
-            return (
-                f"{whose} is {self._how()} than {self.a}'s; one run each does not tell whether that is real"
-            )
+            few = "so few runs without any spread do" if "all alike" in self.kind else "one run each does"
+            return f"{whose} is {self._how()} than {self.a}'s; {few} not tell whether that is real"
         if self.real:
             return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), real"
         return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), which may be chance"

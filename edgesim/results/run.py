@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
 from edgesim.results.folder import FORMAT, MANIFEST, SCENARIO, SUMMARY, is_run, read_json
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from edgesim.scenario import Scenario
 
 Json = dict[str, Any]
+
+_SUMMARISED: Final = ("requests", "warmup", "stable", "stability", "metrics", "rates", "energy_j", "by", "notes")
+"""Parts of a summary that every reader relies on."""
+
+
+class DamagedError(ResultsError):
+    """A file of a run is damaged: nothing that rests on it can be shown."""
 
 
 class Result:
@@ -126,15 +133,19 @@ class StoredRun(Run):
         self._path = folder
 
     def _summarise(self) -> Json:
-        return read_json(self._path / SUMMARY)
+        return _summary(self._path)
 
     def _table(self, name: str) -> pd.DataFrame:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - reading a summary needs neither arrow nor pandas
+        import pyarrow as pa  # noqa: PLC0415 - reading a summary needs neither arrow nor pandas
+        import pyarrow.parquet as pq  # noqa: PLC0415
 
         path = self._path / f"{name}.parquet"
         if not path.is_file():
             raise ResultsError(_unrecorded(f"'{self._path}'", name))
-        frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        try:
+            frame: pd.DataFrame = pq.read_table(path).to_pandas()
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedError(f"cannot read '{path}': {error}; run it again") from error
         return frame
 
 
@@ -249,7 +260,7 @@ def load_run(folder: str | Path) -> Run | RunSet:
     """Open the folder of a run, and of nothing else.
 
     Raises:
-        ResultsError: There is no run there, or one of another version.
+        ResultsError: There is no run there, one of another version, or one that never ended.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -261,12 +272,16 @@ def load_run(folder: str | Path) -> Run | RunSet:
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
     if is_run(path) and (kind := _kind(path)) != "run":
         raise ResultsError(f"'{path}' holds a {kind}, not a run; give the folder of one run")
+    if _manifest(path if is_run(path) else path.parent)["exit_state"] == "running":
+        raise ResultsError(
+            f"the run in '{path}' has not ended: wait for it, or run it again with --force if it was killed"
+        )
     if not repetitions:
         return StoredRun(path)
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
     return RunSet(
         [run for run in runs if run.finished] or runs,
-        lambda: read_json(path / SUMMARY),
+        lambda: _summary(path),
         lambda: _load_scenario(path),
         _manifest(path),
         path,
@@ -285,11 +300,25 @@ def _manifest(folder: Path, replication: Path | None = None) -> Json:
         raise ResultsError(
             f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
         )
+    _lacks_nothing(folder / MANIFEST, found, ("seed", "exit_state"))
     if replication not in (None, folder) and int(replication.name[4:]) < found.get(
         "finished_replications", 0
     ):
         found["exit_state"] = "finished"
     return found
+
+
+def _summary(folder: Path) -> Json:
+    """Read a summary, with the parts that every reader relies on."""
+    found = read_json(folder / SUMMARY)
+    _lacks_nothing(folder / SUMMARY, found, _SUMMARISED)
+    return found
+
+
+def _lacks_nothing(path: Path, found: Json, names: Sequence[str]) -> None:
+    """Make sure that a file has what its readers rely on."""
+    if missing := [name for name in names if found.get(name) is None]:
+        raise DamagedError(f"'{path}' is damaged: it lacks '{missing[0]}'; run it again")
 
 
 def _load_scenario(folder: Path) -> Scenario:

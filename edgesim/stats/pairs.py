@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+FEWEST_ALIKE: Final = 5
+"""Values without any spread that make a difference certain: fewer may agree by chance, as counts often do."""
+ALIKE: Final = "none: all alike"
+"""How the kind of a difference begins that fewer values without spread leave open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Dif
     differences = b - a
     error = float(differences.std(ddof=1)) / math.sqrt(len(a))
     mean, error = _without_noise(float(differences.mean()), error, a, b)
+    if mean and not error and len(a) < FEWEST_ALIKE:
+        return Difference(mean, math.nan, len(a), f"{ALIKE} over {len(a)} pairs")
     return difference(mean, error, len(a) - 1, confidence, len(a), kind)
 
 
@@ -63,6 +70,8 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Diff
     u, v = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     freedom = (u + v) ** 2 / (u * u / (len(a) - 1) + v * v / (len(b) - 1)) if u + v else 1.0
     mean, error = _without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), a, b)
+    if mean and not error and min(len(a), len(b)) < FEWEST_ALIKE:
+        return Difference(mean, math.nan, len(a) + len(b), f"{ALIKE} over {len(a)} and {len(b)} replications")
     return difference(mean, error, freedom, confidence, len(a) + len(b), kind)
 
 

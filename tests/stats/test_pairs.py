@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from edgesim.stats import holm, paired, welch
+from edgesim.stats import Difference, holm, paired, welch
+from edgesim.stats.pairs import ALIKE
 
 
 def test_paired_and_welch_agree_with_scipy() -> None:
@@ -37,11 +39,24 @@ def test_equal_values_and_constant_shifts() -> None:
     """No difference at all is certain, and so is one that is always the same but for rounding."""
     a = [0.1, 0.7, 12.3]
     assert (paired(a, a).p, paired(a, a).half_width) == (1.0, 0.0)
+    a += [4.5, 6.0]
     shifted = paired(a, [x + 0.1 for x in a])
     assert (shifted.p, shifted.half_width) == (0.0, 0.0)
     assert (paired([0.1, 0.1], [0.1 + 1e-17, 0.1 + 1.5e-17]).p) == 1.0
     assert paired(a, [x * (1 + 2e-16) for x in a]).mean == 0.0
-    assert (welch([1.0, 1.0], [1.0, 1.0]).p, welch([1.0, 1.0], [2.0, 2.0]).p) == (1.0, 0.0)
+    assert (welch([1.0, 1.0], [1.0, 1.0]).p, welch([1.0] * 5, [2.0] * 5).p) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("test", [paired, welch])
+def test_few_values_without_spread_leave_a_difference_open(test: Callable[..., Difference]) -> None:
+    """Two counts that agree by chance are no proof; five are, and equal ones always are."""
+    few = test([100.0] * 4, [101.0] * 4)
+    assert few.mean == 1.0
+    assert math.isnan(few.p)
+    assert math.isnan(few.half_width)
+    assert few.kind.startswith(ALIKE)
+    assert test([100.0] * 5, [101.0] * 5).p == 0.0
+    assert test([100.0] * 2, [100.0] * 2).p == 1.0
 
 
 def test_one_replication_shows_no_spread() -> None:

@@ -20,6 +20,7 @@ from edgesim.results import Run, RunSet
 from edgesim.results.comparison import Comparison, Row
 from edgesim.results.quantity import QUANTITIES, quantity
 from edgesim.scenario.text import dump
+from edgesim.stats import paired
 from edgesim.studies.comparison import compare
 from edgesim.verify.queues import queue
 
@@ -162,6 +163,8 @@ def test_sentences() -> None:
     assert single.sentence() == (
         "B's ttft p95 is 12 % lower than A's; one run each does not tell whether that is real"
     )
+    alike = replace(single, kind=paired([2.0, 2.0], [1.76, 1.76]).kind)
+    assert alike.sentence().endswith("so few runs without any spread do not tell whether that is real")
     from_zero = replace(SHOWN, mean_a=0.0, difference=0.5, low=0.25, high=0.75, relative=None)
     assert from_zero.sentence() == "B's ttft p95 is 500 ms higher than A's (250 ms to 750 ms), real"
 
@@ -244,11 +247,11 @@ def command(*arguments: str) -> Result:
 
 def test_the_command_runs_scenarios_and_says_what_is_real(here: Path) -> None:
     """Names come from files; tables and sentences go to stdout, the folder to stderr."""
-    found = command("fast.yaml", "late=slow.yaml", "-n", "3", "-o", "out", "--pareto", "ttft_p95,e2e")
+    found = command("fast.yaml", "late=slow.yaml", "-n", "5", "-o", "out", "--pareto", "ttft_p95,e2e")
     assert found.exit_code == 0, found.output
     text = " ".join(found.stdout.split())
-    assert "fast, late · 3 replications each" in text
-    assert "late against fast (paired t over 3 replications)" in text
+    assert "fast, late · 5 replications each" in text
+    assert "late against fast (paired t over 5 replications)" in text
     assert "late's tpot mean is 10 % higher than fast's (10 to 10 %), real" in text
     assert "beaten by fast" in text
     assert found.stderr.endswith("comparison in out\n")
