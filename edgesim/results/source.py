@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgesim.errors import ResultsError
 from edgesim.results.columns import REQUEST_COLUMNS, ROW_GROUP, ColumnBlock, blocks
 
 if TYPE_CHECKING:
@@ -66,11 +67,14 @@ class FileSource:
     """Requests in a Parquet file, read a row group at a time."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq  # noqa: PLC0415 - in-memory runs do without
+        import pyarrow as pa  # noqa: PLC0415 - in-memory runs do without
+        import pyarrow.parquet as pq  # noqa: PLC0415
 
-        self._file = pq.ParquetFile(
-            path, read_dictionary=[c.name for c in REQUEST_COLUMNS if c.kind == "name"]
-        )
+        names = [c.name for c in REQUEST_COLUMNS if c.kind == "name"]
+        try:
+            self._file = pq.ParquetFile(path, read_dictionary=names)
+        except (OSError, pa.ArrowException) as error:
+            raise ResultsError(f"cannot read '{path}': {error}; run it again") from error
         self.rows: int = self._file.metadata.num_rows
 
     def numbers(self, names: Sequence[str]) -> Iterator[FloatColumns]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgesim.errors import ResultsError
 from edgesim.report import style
 from edgesim.report.plots.base import PLOTS, RUN, Plot, kind_of, one_run
+from edgesim.results import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,8 @@ def obstacle(plot: Plot, result: Any) -> str:
         for table in plot.tables:
             try:
                 getattr(one_run(result), table)
+            except DamagedError:
+                raise
             except ResultsError:
                 return f"needs the table {table}"
     return ""
