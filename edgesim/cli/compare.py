@@ -14,7 +14,7 @@ from edgesim.cli.base import announce_compilation, debug_option
 from edgesim.errors import ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgesim.results.comparison import Comparison
 
@@ -78,6 +78,8 @@ def compare(
     objectives = _objectives(pareto)
     overrides = [*sets, *([] if seed is None else [f"scenario.seed={seed}"])]
     chosen = _chosen(candidates, varied, overrides, plugins)
+    if all(isinstance(each, Path) for each in chosen.values()):
+        _refuse_idle({"--set": sets, "--seed": seed, "-n": replications, "--plugin": plugins})
     if not quiet and not all(isinstance(each, Path) for each in chosen.values()):
         announce_compilation()
     found = comparison.compare(
@@ -99,6 +101,16 @@ def compare(
         _show(found, objectives)
     if out is not None and not quiet:
         click.echo(f"comparison in {out}", err=True)
+
+
+def _refuse_idle(options: Mapping[str, Any]) -> None:
+    """Refuse options that change how scenarios are run, where none is."""
+    idle = [name for name, value in options.items() if value not in (None, ())]
+    if idle:
+        raise click.UsageError(
+            f"{', '.join(idle)} would change nothing: all candidates are runs that exist already;"
+            " give scenarios, or leave it out"
+        )
 
 
 def _objectives(text: str | None) -> list[str]:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from edgesim.results.run import Run, RunSet
+    from edgesim.results.run import Run as AnyRun
+    from edgesim.results.run import RunSet
 
 Json = dict[str, Any]
 
@@ -121,12 +122,14 @@ class Candidate:
         source: Folder of its run; None for one in memory.
         seed: Seed of its scenario.
         measured: Quantity -> its value in each replication; None where it is missing.
+        compared: Places of the replications that its means are over, which all candidates have; None for all.
     """
 
     name: str
     source: str | None
     seed: int
     measured: dict[str, list[float | None]]
+    compared: list[int] | None = None
 
     @property
     def replications(self) -> int:
@@ -134,8 +137,13 @@ class Candidate:
         return max(map(len, self.measured.values()), default=0)
 
     def mean(self, name: str) -> float | None:
-        """Mean of a quantity over the replications that have it."""
-        known = [value for value in self.measured.get(name, ()) if value is not None]
+        """Mean of a quantity over the replications that are compared and have it."""
+        return self.mean_of(self.measured.get(name, ()))
+
+    def mean_of(self, values: Sequence[float | None]) -> float | None:
+        """The same of values of another quantity, one a replication."""
+        chosen = values if self.compared is None else [values[place] for place in self.compared if values]
+        known = [value for value in chosen if value is not None]
         return math.fsum(known) / len(known) if known else None
 
 
@@ -157,7 +165,7 @@ class Comparison:
         rows: Sequence[Row],
         confidence: float,
         notes: Sequence[str] = (),
-        runs: Mapping[str, Run | RunSet] | None = None,
+        runs: Mapping[str, AnyRun | RunSet] | None = None,
         folder: Path | None = None,
     ) -> None:
         self.candidates = list(candidates)
@@ -173,7 +181,7 @@ class Comparison:
         return [each.name for each in self.candidates]
 
     @cached_property
-    def runs(self) -> dict[str, Run | RunSet]:
+    def runs(self) -> dict[str, AnyRun | RunSet]:
         """The run behind each name.
 
         Raises:
@@ -220,10 +228,14 @@ class Comparison:
 
     def _mean(self, candidate: Candidate, name: str) -> float:
         """Mean of a quantity; of one that was not compared, from the runs."""
+        from edgesim.results.run import Run  # noqa: PLC0415 - that file opens comparisons, too
+
         if name in candidate.measured:
             found = candidate.mean(name)
         else:
-            found = quantity(name).of(self.runs[candidate.name].summary)
+            result = self.runs[candidate.name]
+            runs = [result] if isinstance(result, Run) else list(result)
+            found = candidate.mean_of([quantity(name).of(run.summary) for run in runs])
         if found is None:
             raise ResultsError(
                 f"{candidate.name} has no {name}: nothing to draw a front with; name another one"
@@ -255,10 +267,14 @@ class Comparison:
             raise ResultsError(
                 f"'{folder}' was written in format {manifest.get('format')}; this version reads {FORMAT}"
             )
+        if (state := manifest.get("exit_state")) != "finished":
+            raise ResultsError(
+                f"the comparison in '{folder}' did not finish ({state}); run it again with --force"
+            )
         content = read_json(folder / COMPARISON)
         try:
             candidates = [
-                Candidate(each["name"], each["source"], each["seed"], each["measured"])
+                Candidate(each["name"], each["source"], each["seed"], each["measured"], each.get("compared"))
                 for each in content["candidates"]
             ]
             rows = [Row(**each) for each in content["differences"]]

@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_SUMMARISED: Final = ("requests", "warmup", "stable", "stability", "metrics", "rates", "energy_j", "by", "notes")
+_SUMMARISED: Final = (
+    "requests",
+    "warmup",
+    "stable",
+    "stability",
+    "metrics",
+    "rates",
+    "energy_j",
+    "by",
+    "notes",
+)
 """Parts of a summary that every reader relies on."""
 
 

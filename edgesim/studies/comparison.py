@@ -20,7 +20,7 @@ from edgesim.results.comparison import COMPARISON, KIND, Comparison
 from edgesim.results.folder import MANIFEST
 from edgesim.results.quantity import DEFAULT, quantity
 from edgesim.results.run import Run, RunSet
-from edgesim.studies.differences import Subject, differences
+from edgesim.studies.differences import Subject, differences, is_total, shared_replications
 
 if TYPE_CHECKING:
     from edgesim.outcome import Progress
@@ -78,7 +78,7 @@ def compare(
     todo = {name: each for name, each in contenders.items() if not isinstance(each, Run | RunSet)}
     if folder is not None:
         _check(folder, force=force)
-        _clear(folder)
+        _clear(folder, list(contenders))
     place = folder or (Path(tempfile.mkdtemp(prefix="edgesim-compare-")) if todo else Path())
     places = {name: place / RUNS / _slug(number, name) for number, name in enumerate(todo)}
     try:
@@ -90,8 +90,10 @@ def compare(
             for name, each in contenders.items()
         ]
         found = _compared(subjects, quantities, confidence, named=named)
-    except BaseException:
-        if todo and folder is None:
+    except BaseException as error:
+        if folder is not None:
+            _give_up(folder, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        elif todo:
             shutil.rmtree(place, ignore_errors=True)
         raise
     if folder is not None:
@@ -113,6 +115,11 @@ def _compared(
         if lacking:
             raise ResultsError(f"{', '.join(lacking)} has no {each.name}; name another quantity")
     rows, notes = differences(subjects, asked, confidence)
+    shared = shared_replications(subjects)
+    if not rows and all(map(is_total, asked)):
+        raise ResultsError(
+            f"nothing can be compared: {'; '.join(notes)}; name a mean or a rate, or run them equally long"
+        )
     if not rows:
         raise ResultsError("no quantity is known of two candidates: were any requests completed?")
     for one in subjects:
@@ -123,7 +130,7 @@ def _compared(
     if len(versions) > 1:
         notes.append(f"the runs were made by different versions of edgesim: {', '.join(sorted(versions))}")
     return Comparison(
-        [one.candidate(asked) for one in subjects],
+        [one.candidate(asked, shared) for one in subjects],
         rows,
         confidence,
         notes,
@@ -205,21 +212,41 @@ def _run_elsewhere(text: str, place: str, command: str) -> EdgesimError | None:
 
 def _check(folder: Path, *, force: bool) -> None:
     """Make sure that a comparison can be written, without touching anything."""
+    if folders.is_run(folder):
+        earlier = folders.read_json(folder / MANIFEST)
+        if earlier.get("kind") != KIND:
+            raise ResultsError(f"'{folder}' holds a run, not a comparison; choose another folder")
+        if not force and (state := earlier.get("exit_state")) != "finished":
+            raise ResultsError(
+                f"'{folder}' holds a comparison that did not finish ({state}); --force replaces it"
+            )
     folders.check(folder, force=force)
-    if folders.is_run(folder) and folders.read_json(folder / MANIFEST).get("kind") != KIND:
-        raise ResultsError(f"'{folder}' holds a run, not a comparison; choose another folder")
 
 
-def _clear(folder: Path) -> None:
-    """Make an empty folder; the files of an earlier comparison go, and nothing else."""
+def _clear(folder: Path, names: list[str]) -> None:
+    """Make an empty folder; the files of an earlier comparison go, and nothing else.
+
+    Its manifest says that a comparison is under way, so that what an interrupted one leaves is known as ours.
+    """
     if folders.is_run(folder):
         for name in (MANIFEST, COMPARISON):
             (folder / name).unlink(missing_ok=True)
         shutil.rmtree(folder / RUNS, ignore_errors=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        told = {"format": folders.FORMAT, "kind": KIND, "exit_state": "running", "candidates": names}
+        folders.write_json(folder / MANIFEST, told)
     except OSError as error:
         raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
+
+
+def _give_up(folder: Path, state: str) -> None:
+    """Write down how a comparison ended early; where it left no runs, the folder is free again."""
+    if (folder / RUNS).is_dir():
+        told = folders.read_json(folder / MANIFEST)
+        folders.write_json(folder / MANIFEST, told | {"exit_state": state})
+    else:
+        (folder / MANIFEST).unlink(missing_ok=True)
 
 
 def _store(found: Comparison, folder: Path) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.errors import ResultsError
-from edgesim.metrics import METRICS
+from edgesim.metrics import METRICS, RATES
 from edgesim.results.comparison import Candidate, Row
-from edgesim.results.folder import SCENARIO
+from edgesim.results.folder import SCENARIO, is_run
 from edgesim.results.run import Run, RunSet
 from edgesim.stats import Difference, holm, paired, section_interval, welch
 from edgesim.stats.intervals import quantile_of_t
-from edgesim.stats.pairs import difference
+from edgesim.stats.pairs import ALIKE, difference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,24 +55,55 @@ class Subject:
         return int(self.result.manifest["seed"])
 
     @cached_property
+    def numbered(self) -> dict[int, Run]:
+        """Its replications by their numbers, which decide about their random numbers."""
+        return {_number(run, place): run for place, run in enumerate(self.runs)}
+
+    @property
+    def gap(self) -> str:
+        """Say which replications are missing; "" if none is."""
+        done = int(self.result.manifest.get("finished_replications") or 0)
+        missing = [str(each) for each in range(done) if each not in self.numbered]
+        if not isinstance(self.result, RunSet) or not missing:
+            return ""
+        return f"{self.name} lacks replication {', '.join(missing)} of {done}: its summary still counts them"
+
+    @property
     def asked(self) -> Json:
         """What is asked of the system: the workloads of its scenario, spelled out."""
+        return dict(self._spelled_out["workloads"])
+
+    @property
+    def length(self) -> Json:
+        """How long it is observed: duration [s], number of requests, warm-up [s or auto]."""
+        settings = self._spelled_out.get("scenario", {})
+        auto = settings.get("warmup") == "auto" or settings.get("find_warmup")
+        told = {"duration": settings.get("duration"), "requests": settings.get("requests")}
+        return told | {"warmup": "auto" if auto else settings.get("warmup", 0.0)}
+
+    @cached_property
+    def _spelled_out(self) -> Json:
+        """Its scenario."""
         if self.result.folder is None:
-            return dict(self.result.scenario.model_dump(mode="json", exclude_none=True)["workloads"])
+            return dict(self.result.scenario.model_dump(mode="json", exclude_none=True))
         from edgesim.scenario.text import read  # noqa: PLC0415 - loading it would need its plugins and traces
 
         folder = self.result.folder
         path = folder / SCENARIO if (folder / SCENARIO).is_file() else folder.parent / SCENARIO
         try:
-            return dict(read(path.read_text(encoding="utf-8"), str(path), folder).plain()["workloads"])
-        except (OSError, KeyError, TypeError) as error:
+            found = dict(read(path.read_text(encoding="utf-8"), str(path), folder).plain())
+            return found | {"workloads": dict(found["workloads"])}
+        except (OSError, KeyError, TypeError, ValueError) as error:
             raise ResultsError(f"cannot read the scenario of {self.name} in '{path}': {error}") from error
 
-    def candidate(self, quantities: Sequence[Quantity]) -> Candidate:
-        """What a comparison keeps of it."""
+    def candidate(self, quantities: Sequence[Quantity], shared: Sequence[int] | None) -> Candidate:
+        """What a comparison keeps of it; `shared` are the replications that its means are over, None for all."""
+        places = None
+        if shared is not None and len(shared) < len(self.numbered):
+            places = [place for place, number in enumerate(self.numbered) if number in shared]
         values = {each.name: [each.of(run.summary) for run in self.runs] for each in quantities}
         folder = self.result.folder
-        return Candidate(self.name, None if folder is None else str(folder), self.seed, values)
+        return Candidate(self.name, None if folder is None else str(folder), self.seed, values, places)
 
     def series(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Arrival [s] of each request of the only run, and its value of a metric, NaN where it does not count."""
@@ -89,13 +120,30 @@ class Subject:
         return columns["arrived_at"], np.where(counts, formula.formula(columns), np.nan)
 
 
+def _number(run: Run, place: int) -> int:
+    """Number of a replication: that of its folder, or its place where it has none of its own."""
+    folder = run.folder
+    if folder is None or is_run(folder) or not folder.name.startswith("rep-"):
+        return place
+    return int(folder.name[4:])
+
+
 def why_unpaired(a: Subject, b: Subject) -> str:
     """Say why two candidates do not share their random numbers; "" if they do."""
     if a.seed != b.seed:
         return f"different seeds ({a.seed} and {b.seed})"
     if a.asked != b.asked:
         return "different workloads"
+    if not set(a.numbered) & set(b.numbered):
+        return "they have no replication of the same number"
     return ""
+
+
+def shared_replications(subjects: Sequence[Subject]) -> list[int] | None:
+    """Numbers of the replications that all candidates have; None where they do not share random numbers."""
+    if any(why_unpaired(a, b) for a, b in combinations(subjects, 2)):
+        return None
+    return sorted(set.intersection(*(set(each.numbered) for each in subjects))) or None
 
 
 def differences(
@@ -103,43 +151,82 @@ def differences(
 ) -> tuple[list[Row], list[str]]:
     """Compare all pairs of candidates; answers the rows, and what must be said about how it was done."""
     found: list[tuple[Subject, Subject, Quantity, float, float, Difference]] = []
-    notes: list[str] = []
+    notes = [each.gap for each in subjects if each.gap]
     for a, b in combinations(subjects, 2):
-        why = why_unpaired(a, b)
-        counts = len(a.runs), len(b.runs)
-        if why:
-            notes.append(f"{a.name} and {b.name} are compared unpaired: {why}")
-        elif counts[0] != counts[1]:
-            notes.append(
-                f"{a.name} has {counts[0]} replications, {b.name} {counts[1]}:"
-                f" the first {min(counts)} of each are compared, pair by pair"
-            )
+        why, lengths = why_unpaired(a, b), _lengths(a, b)
+        told = f"{a.name} and {b.name} are compared unpaired: {why}" if why else _pairing(a, b)
+        notes += [text for text in (told, lengths) if text]
         for each in quantities:
-            values = [[each.of(run.summary) for run in one.runs] for one in (a, b)]
-            if all(any(value is not None for value in one) for one in values):
+            if lengths and is_total(each):
+                continue
+            values = [{n: each.of(run.summary) for n, run in one.numbered.items()} for one in (a, b)]
+            if all(any(value is not None for value in one.values()) for one in values):
                 found.append((a, b, each, *_difference(a, b, each, values, not why, confidence)))
     adjusted = holm([one[-1].p for one in found])
     rows = [_row(*one, p, 1 - confidence) for one, p in zip(found, adjusted, strict=True)]
-    if any(math.isnan(one[-1].p) for one in found):
+    if any(math.isnan(one[-1].p) and ALIKE not in one[-1].kind for one in found):
         notes.append("one run each does not tell how far totals and rates may differ by chance; -n 10 does")
     return rows, notes
+
+
+def is_total(each: Quantity) -> bool:
+    """Whether a quantity grows with the length of the run."""
+    return not each.statistic and each.name not in RATES
+
+
+def _pairing(a: Subject, b: Subject) -> str:
+    """Say which replications are paired; "" if all are."""
+    first, second = set(a.numbered), set(b.numbered)
+    shared = sorted(first & second)
+    if first == second:
+        return ""
+    counts = f"{a.name} has {_replications(len(first))}, {b.name} {len(second)}"
+    if len(shared) == 1:
+        return f"{counts}: one pair does not tell what is chance; run both with as many replications"
+    if shared == list(range(len(shared))):
+        return f"{counts}: the first {len(shared)} of each are compared, pair by pair"
+    return f"{counts}: replications {', '.join(map(str, shared))} are compared, pair by pair"
+
+
+def _replications(count: int) -> str:
+    return f"{count} replication{'' if count == 1 else 's'}"
+
+
+def _lengths(a: Subject, b: Subject) -> str:
+    """Say how the lengths of two candidates differ, so that totals are left out; "" if they do not."""
+    units = {"duration": " s", "requests": "", "warmup": " s"}
+    apart = [
+        f"{name} {_length(a.length[name], units[name])} and {_length(b.length[name], units[name])}"
+        for name in units
+        if a.length[name] != b.length[name]
+    ]
+    if not apart:
+        return ""
+    return f"{a.name} and {b.name} are not equally long ({'; '.join(apart)}): totals are left out"
+
+
+def _length(value: Any, unit: str) -> str:
+    if value is None:
+        return "unlimited"
+    return value if isinstance(value, str) else f"{value:g}{unit}"
 
 
 def _difference(
     a: Subject,
     b: Subject,
     each: Quantity,
-    values: list[list[float | None]],
+    values: list[dict[int, float | None]],
     alike: bool,
     confidence: float,
 ) -> tuple[float, float, Difference]:
     """Means of a quantity of two candidates, and how they differ."""
     if alike:
-        pairs = [(x, y) for x, y in zip(*values, strict=False) if x is not None and y is not None]
-        first, second = [x for x, _ in pairs], [y for _, y in pairs]
+        pairs = [(x, values[1].get(number)) for number, x in sorted(values[0].items())]
+        both = [(x, y) for x, y in pairs if x is not None and y is not None]
+        first, second = [x for x, _ in both], [y for _, y in both]
     else:
-        first, second = ([v for v in one if v is not None] for one in values)
-    if len(first) == len(second) == 1 and each.statistic in _OF_SERIES:
+        first, second = ([v for v in one.values() if v is not None] for one in values)
+    if len(a.runs) == len(b.runs) == len(first) == len(second) == 1 and each.statistic in _OF_SERIES:
         return first[0], second[0], _within(a, b, each, (first[0], second[0]), alike, confidence)
     found = paired(first, second, confidence) if alike else welch(first, second, confidence)
     return _mean(first), _mean(second), found

@@ -29,7 +29,9 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a queue."""
     folder = tmp_path_factory.mktemp("stored") / "run"
     lengths = {"kind": "geometric", "mean": 400}
-    edgesim.simulate(queue("mm1", 1.25, 300, slots=1, lengths=lengths, decode={"base": "0.001 s"}), out=folder)
+    edgesim.simulate(
+        queue("mm1", 1.25, 300, slots=1, lengths=lengths, decode={"base": "0.001 s"}), out=folder
+    )
     return folder
 
 

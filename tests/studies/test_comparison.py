@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from edgesim.results.comparison import Comparison, Row
 from edgesim.results.quantity import QUANTITIES, quantity
 from edgesim.scenario.text import dump
 from edgesim.stats import paired
+from edgesim.studies import comparison
 from edgesim.studies.comparison import compare
 from edgesim.verify.queues import queue
 
@@ -109,6 +111,50 @@ def test_single_runs_are_compared_stretch_by_stretch() -> None:
     apart = compare({"a": a, "b": runs(number=1, requests=3000, seed=3)}, ["ttft"])
     assert apart.rows[0].kind.startswith("Welch t over")
     assert not apart.rows[0].real
+
+
+def test_one_run_against_replications() -> None:
+    """Replication 0 is the pair of a single run; that one pair does not tell what is chance, in either order."""
+    many, one = runs(), runs(0.0011, number=1)
+    for given in ({"one": one, "many": many}, {"many": many, "one": one}):
+        found = compare(given, ["ttft", "energy_j"])
+        each = row(found, "ttft_mean")
+        means = {
+            name: run.summary["metrics"]["ttft"]["mean"] for name, run in (("one", one), ("many", many[0]))
+        }  # type: ignore[index]
+        assert (each.mean_a, each.mean_b) == (means[each.a], means[each.b])
+        assert (each.p, each.real) == (None, False)
+        assert "one pair does not tell what is chance" in found.notes[0]
+        assert found.pareto("ttft", "e2e").loc["many", "ttft_mean"] == means["many"]
+    apart = compare({"one": runs(number=1, seed=3), "many": many}, ["ttft"])
+    assert apart.rows[0].p is None
+
+
+def test_replications_are_paired_by_number(tmp_path: Path) -> None:
+    """A deleted replication leaves a gap that is told; the others keep their partners, in the front as well."""
+    whole, torn = edgesim.simulate(scenario(), replications=3, out=tmp_path / "a"), tmp_path / "b"
+    edgesim.simulate(scenario(), replications=3, out=torn)
+    shutil.rmtree(torn / "rep-001")
+    found = compare({"a": whole, "b": edgesim.load(torn)}, ["ttft"])
+    assert found.rows[0].difference == 0.0
+    assert found.notes[0].startswith("b lacks replication 1 of 3")
+    assert found.notes[1] == "a has 3 replications, b 2: replications 0, 2 are compared, pair by pair"
+    front = found.pareto("ttft", "throughput_rps")
+    assert front.loc["a"].equals(front.loc["b"])
+    single = compare({"x": tmp_path / "a" / "rep-000", "y": tmp_path / "a" / "rep-001"}, ["ttft"])
+    assert "unpaired: they have no replication of the same number" in single.notes[0]
+
+
+def test_totals_of_runs_of_other_lengths_are_left_out() -> None:
+    """A longer run takes more energy and is none the worse for it; a note says so, means are compared."""
+    found = compare({"short": runs(), "long": runs(requests=600)}, ["ttft", "energy_j", "throughput_rps"])
+    assert [each.quantity for each in found.rows] == ["ttft_mean", "throughput_rps"]
+    assert found.notes == ["short and long are not equally long (requests 400 and 600): totals are left out"]
+    with pytest.raises(ResultsError, match="not equally long"):
+        compare({"short": runs(), "long": runs(requests=600)}, ["cost_usd", "completed"])
+    late = compare({"whole": runs(), "late": runs(warmup="5 s")}, ["ttft", "energy_j"])
+    assert "warmup 0 s and 5 s" in late.notes[0]
+    assert len(late.rows) == 1
 
 
 def test_holm_is_over_all_pairs_and_quantities() -> None:
@@ -278,6 +324,45 @@ def test_the_command_varies_a_key(here: Path) -> None:
     content = json.loads(found.stdout)
     assert [each["name"] for each in content["candidates"]] == ["1, 1", "1, 3", "2, 1", "2, 3"]
     assert len(content["differences"]) == 6
+
+
+@pytest.mark.parametrize("option", [["-n", "3"], ["--seed", "0"], ["--set", "scenario.requests=5"]])
+def test_options_that_change_nothing_are_refused(here: Path, option: list[str]) -> None:
+    """Runs that exist are not run again; with a scenario among them the options count."""
+    for name in ("a", "b"):
+        edgesim.simulate(scenario(), out=here / name)
+    found = command("a", "b", *option)
+    assert found.exit_code == 2
+    assert f"{option[0]} would change nothing" in found.stderr
+    mixed = command("a", "fast.yaml", "-n", "2", "-m", "ttft")
+    assert mixed.exit_code == 0, mixed.output
+
+
+def test_an_interrupted_comparison_can_be_replaced(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder says what it is; the same command and a reader say what to do, and --force does it."""
+    arguments = ("fast.yaml", "slow.yaml", "-n", "2", "-m", "ttft", "-o", "out", "-q")
+    run_one, seen = comparison._run, []
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        run_one(*given, **named)
+        seen.append(json.loads(Path("out/manifest.json").read_text())["exit_state"])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison, "_run", interrupted)
+        assert command(*arguments).exit_code == 130
+    assert seen == ["running"]
+    assert json.loads(Path("out/manifest.json").read_text())["exit_state"] == "interrupted"
+    again = command(*arguments)
+    assert again.exit_code == 2
+    assert "a comparison that did not finish (interrupted); --force replaces it" in again.stderr
+    with pytest.raises(ResultsError, match="run it again with --force"):
+        edgesim.load("out")
+    assert command(*arguments, "--force").exit_code == 0
+    assert isinstance(edgesim.load("out"), Comparison)
+    wrong = command("out/runs/00-fast", "out/runs/01-slow", "-m", "goodput_rps", "-o", "other")
+    assert wrong.exit_code == 2
+    assert command("out/runs/00-fast", "out/runs/01-slow", "-o", "other", "-q").exit_code == 0
 
 
 @pytest.mark.parametrize(
