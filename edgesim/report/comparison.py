@@ -103,7 +103,7 @@ def _cells(row: Row) -> list[Text]:
         )
     if row.p is None:
         return [Text(change), Text("-", "dim"), Text("unknown", "dim")]
-    verdict = "yes" if row.real else "no"
+    verdict = "yes" if row.real else "perhaps" if row.perhaps else "no"
     if row.better:
         verdict += ", better" if row.better == row.b else ", worse"
     return [Text(change), Text(span), Text(verdict, "bold green" if row.real else "dim")]

@@ -26,6 +26,8 @@ Json = dict[str, Any]
 
 KIND: Final = "comparison"
 COMPARISON: Final = "comparison.json"
+OF_ONE_RUN: Final = "stretches of one run"
+"""Part of the kind of a row that rests on the series of one run each, and not on replications."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Row:
         relative: The difference as a share of the first; None if that is 0.
         p: Probability of such a difference if there were none; None where there is no interval.
         p_adjusted: The same for all rows of the comparison at once (Holm).
-        real: Whether that lies below 1 - confidence.
+        real: Whether that lies below 1 - confidence; of stretches of one run, below a fifth of that.
         better: Name of the candidate that is really better; "" if neither is.
         kind: How the interval was made.
     """
@@ -71,6 +73,12 @@ class Row:
     kind: str
 
     @property
+    def perhaps(self) -> bool:
+        """Whether stretches of one run hint at a difference, which is not enough to call it real."""
+        apart = self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return apart and not self.real and OF_ONE_RUN in self.kind
+
+    @property
     def label(self) -> str:
         """The quantity in a sentence."""
         return f"{self.metric} {self.statistic}".strip()
@@ -85,7 +93,8 @@ class Row:
             return f"{whose} is {self._how()} than {self.a}'s; {few} not tell whether that is real"
         if self.real:
             return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), real"
-        return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), which may be chance"
+        doubt = "perhaps; -n 10 would tell" if self.perhaps else "which may be chance"
+        return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), {doubt}"
 
     def _how(self) -> str:
         word = "lower" if self.difference < 0 else "higher"
@@ -153,7 +162,7 @@ class Comparison:
     Args:
         candidates: What is known of each, in order.
         rows: Their differences.
-        confidence: Of the intervals; a difference is real if its adjusted p lies below 1 - confidence.
+        confidence: Of the intervals; a difference is real if its adjusted p lies below 1 - confidence (`Row.real`).
         notes: What a reader must know: what could not be paired, which runs were unstable.
         runs: The runs, where they are at hand.
         folder: Where it is stored; None for one in memory.

@@ -7,6 +7,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,8 @@ from edgesim.results import Run, RunSet
 from edgesim.results.comparison import Comparison, Row
 from edgesim.results.quantity import QUANTITIES, quantity
 from edgesim.scenario.text import dump
-from edgesim.stats import paired
-from edgesim.studies import comparison
+from edgesim.stats import holm, paired
+from edgesim.studies import comparison, differences
 from edgesim.studies.comparison import compare
 from edgesim.verify.queues import queue
 
@@ -111,6 +112,43 @@ def test_single_runs_are_compared_stretch_by_stretch() -> None:
     apart = compare({"a": a, "b": runs(number=1, requests=3000, seed=3)}, ["ttft"])
     assert apart.rows[0].kind.startswith("Welch t over")
     assert not apart.rows[0].real
+
+
+def waits(draw: np.random.Generator, load: float, count: int) -> tuple[Any, dict[str, Any]]:
+    """Arrivals at an M/M/1 queue with services of 1 s, and times of each request (Lindley's recursion)."""
+    came, served = np.cumsum(draw.exponential(1 / load, count)), draw.exponential(1.0, count)
+    free, waited = 0.0, np.empty(count)
+    for place, (arrived, service) in enumerate(zip(came.tolist(), served.tolist(), strict=True)):
+        waited[place] = max(free - arrived, 0.0)
+        free = arrived + waited[place] + service
+    return came, {"ttft": waited, "e2e": waited + served}
+
+
+def test_equal_single_runs_near_saturation_are_seldom_called_different() -> None:
+    """Of 300 pairs of equal queues at 80 % load, no more than 5 % are called different in any quantity.
+
+    The p-values of stretches alone would call about 10 %, which is why the level is stricter there.
+    """
+    draw = np.random.default_rng(1)
+    quantities = [quantity(name) for name in ("ttft_mean", "ttft_p95", "e2e_mean", "e2e_p95")]
+    real = plain = 0
+    for _ in range(300):
+        series = [waits(draw, 0.8, 3000) for _ in "ab"]
+        a, b = (
+            SimpleNamespace(name=name, series=lambda metric, one=one: (one[0], one[1][metric]))
+            for name, one in zip("ab", series, strict=True)
+        )
+        found = []
+        for each in quantities:
+            estimate = differences._estimate(each.statistic)
+            means = tuple(estimate(one[1][each.metric]) for one in series)
+            found.append((each, *means, differences._within(a, b, each, means, False, 0.95)))  # type: ignore[arg-type]
+        adjusted = holm([one[-1].p for one in found])
+        rows = [differences._row(a, b, *one, p, 0.05) for one, p in zip(found, adjusted, strict=True)]  # type: ignore[arg-type]
+        real += any(each.real for each in rows)
+        plain += any(each.p_adjusted is not None and each.p_adjusted < 0.05 for each in rows)
+    assert plain / 300 > 0.07
+    assert real / 300 <= 0.05
 
 
 def test_one_run_against_replications() -> None:
@@ -209,6 +247,9 @@ def test_sentences() -> None:
     assert single.sentence() == (
         "B's ttft p95 is 12 % lower than A's; one run each does not tell whether that is real"
     )
+    hint = replace(SHOWN, real=False, kind="20 paired stretches of one run")
+    assert hint.sentence().endswith("(9 to 15 %), perhaps; -n 10 would tell")
+    assert replace(hint, high=0.02).sentence().endswith("which may be chance")
     alike = replace(single, kind=paired([2.0, 2.0], [1.76, 1.76]).kind)
     assert alike.sentence().endswith("so few runs without any spread do not tell whether that is real")
     from_zero = replace(SHOWN, mean_a=0.0, difference=0.5, low=0.25, high=0.75, relative=None)
