@@ -260,7 +260,8 @@ def load_run(folder: str | Path) -> Run | RunSet:
         hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
     if is_run(path) and (kind := _kind(path)) != "run":
-        raise ResultsError(f"'{path}' holds a {kind}, not a run; give the folder of one run")
+        what = f"{kind} search" if kind == "capacity" else kind
+        raise ResultsError(f"'{path}' holds a {what}, not a run; give the folder of one run")
     if not repetitions:
         return StoredRun(path)
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
