@@ -122,6 +122,8 @@ def _check(given: dict[str, Any]) -> None:
             raise click.UsageError(
                 f"--{name} is a factor of the load, a positive number, not {given[name]:g}"
             )
+    if given["lowest"] and given["highest"] and given["lowest"] > given["highest"]:
+        raise click.UsageError("--lowest is greater than --highest")
     if given["resume"] and given["force"]:
         raise click.UsageError("--resume keeps what --force would replace: give one of them")
     if not given["preset"] and (

@@ -196,7 +196,7 @@ def capacity_curve(found: Capacity, ax: Axes | None = None, criterion: str | Non
     scale, unit = (1e3, "ms") if one.unit == "s" and one.bound < 1 else (1.0, one.unit)
     scale, unit = (100.0, "%") if one.at_least else (scale, unit)
     top = math.inf if one.at_least else _ROOM * one.bound * scale
-    points = [point for point in found.points if _known(point.get(column)) and point["replications"]]
+    points = [point for point in found.points if _known(point.get(column)) and point["verdict"] in _MARKS]
     _draw(ax, points, column, one.name, scale, top)
     ax.axhline(one.bound * scale, color="black", linestyle="--", linewidth=1)
     wanted = "at least" if one.at_least else "at most"

@@ -573,6 +573,7 @@ def test_the_command_prints_stores_and_draws(tmp_path: Path, monkeypatch: pytest
         (["--resume"], "belong to -o"),
         (["--duration", "10 s"], "belongs to --preset"),
         (["--attainment", "3"], "--attainment"),
+        (["--lowest", "3", "--highest", "2"], "--lowest is greater than --highest"),
         (["--lowest", "nan"], "--lowest is a factor of the load, a positive number, not nan"),
         (["--slo", "ttft.p96=1 s"], "did you mean"),
         (["--replicas", "nobody"], "known: box"),
