@@ -164,7 +164,7 @@ def _reasons(point: Mapping[str, Any]) -> list[str]:
 def _distance(found: Capacity, point: Mapping[str, Any]) -> float:
     """How far a point lies from the answer, or from the easiest point if there is none; farther on its wrong side."""
     column, _ = _axis(found)
-    at = point.get(column)
+    at: Any = point.get(column)
     if at is None or not _known(at):
         return math.inf
     harder = 1 if found.asked.search == "rate" else -1  # mixes that cost less serve less, as a rule
@@ -174,8 +174,8 @@ def _distance(found: Capacity, point: Mapping[str, Any]) -> float:
             each[column] for each in found.points if all(each[key] == value for key, value in answer.items())
         )
     if answer is None:
-        return harder * at
-    beyond = harder * (at - answer)
+        return float(harder * at)
+    beyond = float(harder * (at - answer))
     return beyond if beyond >= 0 else 1e9 - beyond
 
 
@@ -221,7 +221,7 @@ def capacity_curve(found: Capacity, ax: Axes | None = None, criterion: str | Non
 
 def _heights(points: list[dict[str, Any]], name: str, scale: float, top: float) -> list[float]:
     """How high points reach, those that are not known to the edge; two at least."""
-    values = [point.get(end) for point in points for end in (name, f"{name}_high")]
+    values: list[Any] = [point.get(end) for point in points for end in (name, f"{name}_high")]
     return [0.0, 0.0, *(min(value * scale, top) if _known(value) else top for value in values)]
 
 
