@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgesim.scenario import Scenario
 
 EXIT_SLO: Final = 1
-"""An objective was missed, and --check-slo asked."""
+"""An objective was missed, and --check-slo or a search for a capacity asked."""
 EXIT_INPUT: Final = 2
 """Something the user gave is wrong."""
 EXIT_INTERNAL: Final = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import EXIT_INTERRUPTED, announce_compilation, scenario_options
+from edgesim.cli.base import EXIT_INTERRUPTED, EXIT_SLO, announce_compilation, scenario_options
 
 if TYPE_CHECKING:
     from edgesim.studies.capacity import Capacity
@@ -86,14 +87,18 @@ _PRESETS: Final = ("single-stream", "server", "offline")
 def capacity(ctx: click.Context, /, **given: Any) -> None:
     """Find how much SCENARIO can take, or how little it needs, with its objectives (`slo:`) still met.
 
-    By default the load is varied: the arrivals of all open workloads by one factor.
+    By default the load is varied: the arrivals of all open workloads by one factor. The answer is confirmed with
+    all replications (-n).
+
+    Exit code 0 if there is an answer, 1 if nothing that was tried meets the objectives, 2 if something given is
+    wrong; a preset ends with 0 whatever it measures.
     """
     _check(given)
     if not given["quiet"]:
         announce_compilation()
     shown = _Shown(quiet=given["quiet"])
     try:
-        _card(given, shown) if given["preset"] else _search(given, shown)
+        answered = _card(given, shown) if given["preset"] else _search(given, shown)
     except KeyboardInterrupt:
         shown.close()
         kept = f": --resume -o {given['out']} goes on where it was" if given["out"] else ""
@@ -101,6 +106,8 @@ def capacity(ctx: click.Context, /, **given: Any) -> None:
         ctx.exit(EXIT_INTERRUPTED)
     finally:
         shown.close()
+    if not answered:
+        ctx.exit(EXIT_SLO)
 
 
 def _check(given: dict[str, Any]) -> None:
@@ -110,6 +117,13 @@ def _check(given: dict[str, Any]) -> None:
         raise click.UsageError(f"{' and '.join(asked)} are different questions: give one of them")
     if (given["resume"] or given["force"]) and given["out"] is None:
         raise click.UsageError("--resume and --force belong to -o FOLDER")
+    for name in ("lowest", "highest"):
+        if given[name] is not None and not 0 < given[name] < math.inf:
+            raise click.UsageError(
+                f"--{name} is a factor of the load, a positive number, not {given[name]:g}"
+            )
+    if given["lowest"] and given["highest"] and given["lowest"] > given["highest"]:
+        raise click.UsageError("--lowest is greater than --highest")
     if given["resume"] and given["force"]:
         raise click.UsageError("--resume keeps what --force would replace: give one of them")
     if not given["preset"] and (
@@ -141,8 +155,8 @@ def _share(text: str, option: str) -> float:
         raise ScenarioError([replace(problem, file=option) for problem in error.problems]) from None
 
 
-def _search(given: dict[str, Any], shown: _Shown) -> None:
-    """Search, print, draw."""
+def _search(given: dict[str, Any], shown: _Shown) -> bool:
+    """Search, print, draw; answers whether there is an answer."""
     from edgesim.studies.capacity import capacity as search  # noqa: PLC0415 - numpy is not for --help
 
     found = search(
@@ -165,10 +179,11 @@ def _search(given: dict[str, Any], shown: _Shown) -> None:
         show(found)
     if given["out"] is not None and not given["quiet"]:
         click.echo(f"table, answer and picture in {given['out']}", err=True)
+    return found.answer is not None
 
 
-def _card(given: dict[str, Any], shown: _Shown) -> None:
-    """Measure presets, print."""
+def _card(given: dict[str, Any], shown: _Shown) -> bool:
+    """Measure presets, print; a card is an answer whatever is on it."""
     from edgesim.studies.presets import report_card  # noqa: PLC0415 - numpy is not for --help
     from edgesim.units import seconds  # noqa: PLC0415
 
@@ -198,6 +213,7 @@ def _card(given: dict[str, Any], shown: _Shown) -> None:
         from edgesim.report.capacity import show_card  # noqa: PLC0415 - rich is not for --help
 
         show_card(card)
+    return True
 
 
 def _picture(found: Capacity, folder: Path) -> None:

@@ -82,7 +82,7 @@ def sweep(
     prepared = prepare(scenario, over=overs, sets=[*sets, *counted], plugins=plugins)
     plan = Plan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     folder = out or plan.folder
-    if plan.backend == "serial" and not quiet:
+    if plan.backend != "dask" and not quiet:  # workers elsewhere compile on their own machines
         announce_compilation()
     try:
         found = _run(plan, folder, resume=resume, force=force, quiet=quiet)
@@ -90,7 +90,7 @@ def sweep(
         click.echo(f"interrupted: finished points are kept in {folder}; --resume continues", err=True)
         ctx.exit(EXIT_INTERRUPTED)
     except Exception:
-        if plan.begun:
+        if plan.kept:
             click.echo(f"finished points are kept in {folder}; --resume continues", err=True)
         raise
     if as_json:

@@ -31,6 +31,8 @@ _MARKS: Final = {
 """Marker and colour of each verdict (Okabe and Ito's colours, told apart by everybody; shapes differ, too)."""
 _ROOM: Final = 3.0
 """A picture shows values up to so many times the bound; what lies higher is drawn at its edge."""
+_ABOVE: Final = 1.12
+"""Where a picture ends, relative to the highest of what it shows."""
 
 
 def show(found: Capacity, out: Console | None = None) -> None:
@@ -133,16 +135,48 @@ def show_card(card: ReportCard, out: Console | None = None) -> None:
 
 
 def binding(found: Capacity) -> Criterion:
-    """The criterion that comes nearest to its bound where everything is met, or lies farthest beyond it elsewhere."""
-    met = [point for point in found.points if point["verdict"] == "met"]
-    shown = met or [point for point in found.points if point["replications"]] or found.points
-    point = shown[-1] if found.asked.search == "rate" else shown[0]
+    """The criterion that limits: the one by which the nearest point that is not met is not.
+
+    Where no such point names one, because it is unstable, say: the one nearest to its bound where everything is met.
+    """
+    ran = [point for point in found.points if point["replications"]] or found.points
+    met = [point for point in ran if point["verdict"] == "met"]
+    named = [(point, [one for one in found.criteria if one.name in _reasons(point)]) for point in ran]
+    named = [(point, some) for point, some in named if some]
+    if named:
+        point, some = min(named, key=lambda each: _distance(found, each[0]))
+    else:
+        shown = met or ran
+        point, some = shown[-1] if found.asked.search == "rate" else shown[0], list(found.criteria)
 
     def excess(one: Criterion) -> float:
         value = point.get(one.name)
         return one.excess(value) if value is not None and _known(value) else math.inf
 
-    return max(found.criteria, key=excess)
+    return max(some, key=excess)
+
+
+def _reasons(point: Mapping[str, Any]) -> list[str]:
+    """Names of the criteria that are not met, or not surely, at a point that is not."""
+    return str(point["reason"]).split(", ") if point["verdict"] in ("missed", "undecided") else []
+
+
+def _distance(found: Capacity, point: Mapping[str, Any]) -> float:
+    """How far a point lies from the answer, or from the easiest point if there is none; farther on its wrong side."""
+    column, _ = _axis(found)
+    at: Any = point.get(column)
+    if at is None or not _known(at):
+        return math.inf
+    harder = 1 if found.asked.search == "rate" else -1  # mixes that cost less serve less, as a rule
+    answer = found.answer
+    if isinstance(answer, dict):
+        answer = next(
+            each[column] for each in found.points if all(each[key] == value for key, value in answer.items())
+        )
+    if answer is None:
+        return float(harder * at)
+    beyond = float(harder * (at - answer))
+    return beyond if beyond >= 0 else 1e9 - beyond
 
 
 def capacity_curve(found: Capacity, ax: Axes | None = None, criterion: str | None = None) -> Axes:
@@ -162,7 +196,7 @@ def capacity_curve(found: Capacity, ax: Axes | None = None, criterion: str | Non
     scale, unit = (1e3, "ms") if one.unit == "s" and one.bound < 1 else (1.0, one.unit)
     scale, unit = (100.0, "%") if one.at_least else (scale, unit)
     top = math.inf if one.at_least else _ROOM * one.bound * scale
-    points = [point for point in found.points if _known(point.get(column)) and point["replications"]]
+    points = [point for point in found.points if _known(point.get(column)) and point["verdict"] in _MARKS]
     _draw(ax, points, column, one.name, scale, top)
     ax.axhline(one.bound * scale, color="black", linestyle="--", linewidth=1)
     wanted = "at least" if one.at_least else "at most"
@@ -176,13 +210,19 @@ def capacity_curve(found: Capacity, ax: Axes | None = None, criterion: str | Non
     )
     _mark(ax, found, points, column)
     if math.isfinite(top):
-        ax.set_ylim(0, top * 1.05)
+        ax.set_ylim(0, _ABOVE * max(one.bound * scale, *_heights(points, one.name, scale, top)))
     ax.set_xlabel(label)
     ax.set_ylabel(f"{one.name.replace('_', ' ')} ({unit})" if unit else one.name.replace("_", " "))
     ax.set_title(found.scenario, loc="left", fontsize=10)
     ax.legend(frameon=False, fontsize=8, loc="best")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def _heights(points: list[dict[str, Any]], name: str, scale: float, top: float) -> list[float]:
+    """How high points reach, those that are not known to the edge; two at least."""
+    values: list[Any] = [point.get(end) for point in points for end in (name, f"{name}_high")]
+    return [0.0, 0.0, *(min(value * scale, top) if _known(value) else top for value in values)]
 
 
 def _axis(found: Capacity) -> tuple[str, str]:

@@ -281,7 +281,8 @@ def load_run(folder: str | Path) -> Run | RunSet:
         hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
         raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
     if is_run(path) and (kind := _kind(path)) != "run":
-        raise ResultsError(f"'{path}' holds a {kind}, not a run; give the folder of one run")
+        what = f"{kind} search" if kind == "capacity" else kind
+        raise ResultsError(f"'{path}' holds a {what}, not a run; give the folder of one run")
     if _manifest(path if is_run(path) else path.parent)["exit_state"] == "running":
         raise ResultsError(
             f"the run in '{path}' has not ended: wait for it, or run it again with --force if it was killed"

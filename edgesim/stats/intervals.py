@@ -139,6 +139,8 @@ def ratio_interval(
             jackknife, a review, Biometrika 61(1), 1974). "fieller": exact for normal values (Fieller: Some
             problems in interval estimation, J. R. Stat. Soc. B 16(2), 1954); unbounded, here infinite, where
             the denominator may be 0.
+
+    Where the denominators add up to 0 there is no ratio: it is NaN, and the kind says why.
     """
     above, below = np.asarray(numerators, float), np.asarray(denominators, float)
     if len(above) != len(below):
@@ -146,12 +148,18 @@ def ratio_interval(
     count = len(above)
     if not count:
         return Interval(math.nan, math.nan, 0, kind)
-    ratio = float(above.sum() / below.sum())
+    total = float(below.sum())
+    if total == 0:
+        return Interval(math.nan, math.nan, count, f"{kind}: the denominators add up to 0")
+    ratio = float(above.sum()) / total
     if count == 1:
         return Interval(ratio, math.nan, 1, kind)
     if kind == "fieller":
         return _fieller(above, below, confidence)
-    others = (above.sum() - above) / (below.sum() - below)
+    rest = total - below
+    if not rest.all():
+        return Interval(ratio, math.nan, count, f"{kind}: all denominators but one add up to 0")
+    others = (above.sum() - above) / rest
     found = t_interval(count * ratio - (count - 1) * others, confidence)
     return Interval(found.mean, found.half_width, count, kind)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ResultsError, ScenarioError
 from edgesim.studies import capacity_search as searches
-from edgesim.studies.capacity_goal import Criterion, Goal, criteria
+from edgesim.studies.capacity_goal import SKEWED, Criterion, Goal, criteria, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MOST, PRICE, MixSearch
 from edgesim.studies.capacity_points import MEASURED, Point, Points
@@ -46,7 +46,8 @@ class Asked:
         lowest: Lowest factor of the load to try.
         highest: Highest factor of the load to try.
         most: Most replicas to try.
-        looks: Numbers of replications after which a verdict is tried.
+        looks: Numbers of replications after which a verdict is tried; of percentiles, not before the eighth.
+            The answer is confirmed by the largest number.
         trials: Mixes that Optuna tries, if there are too many to try all.
     """
 
@@ -65,20 +66,23 @@ class Asked:
     def checked(self) -> Asked:
         """Raise an error that says everything that is wrong with the question."""
         wrong = {
-            "confidence": (0.5 <= self.confidence < 1, "lies between 50 % and 100 %"),
-            "attainment": (self.attainment is None or 0 < self.attainment < 1, "lies between 0 % and 100 %"),
-            "precision": (0 < self.precision < 1, "lies between 0 % and 100 %"),
-            "objective": (self.objective in ("cost", "energy"), "is 'cost' or 'energy'"),
-            "lowest": (0 < self.lowest <= self.highest < math.inf, "is positive and at most 'highest'"),
-            "most": (self.most >= 1, "is at least 1"),
+            "confidence": (0.5 <= self.confidence < 1, "must lie between 50 % and 100 %"),
+            "attainment": (
+                self.attainment is None or 0 < self.attainment < 1,
+                "must lie between 0 % and 100 %",
+            ),
+            "precision": (0 < self.precision < 1, "must lie between 0 % and 100 %"),
+            "objective": (self.objective in ("cost", "energy"), "must be 'cost' or 'energy'"),
+            "lowest": (0 < self.lowest <= self.highest < math.inf, "must be positive and at most 'highest'"),
+            "most": (self.most >= 1, "must be at least 1"),
             "looks": (
                 bool(self.looks) and self.looks[0] >= 2 and list(self.looks) == sorted(set(self.looks)),
-                "begins with at least 2 replications and ascends",
+                "must begin with at least 2 replications and ascend",
             ),
-            "trials": (self.trials >= 1, "is at least 1"),
+            "trials": (self.trials >= 1, "must be at least 1"),
         }
         problems = [
-            Problem((), f"{name} is {getattr(self, name)!r}, but {rule}")
+            Problem((), f"'{name}' is {getattr(self, name)!r}, but {rule}")
             for name, (fine, rule) in wrong.items()
             if not fine
         ]
@@ -223,26 +227,24 @@ def capacity(
     """
     loaded = with_slo(scenario, slo, sets, plugins)
     asked = _asked(loaded, replicas, mix, settings)
-    goal = Goal(criteria(loaded, asked.attainment), asked.confidence, asked.looks)
+    demanded = criteria(loaded, asked.attainment)
+    goal = Goal(demanded, asked.confidence, looks_at(demanded, asked.looks))
     lever = _lever(loaded, asked)
-    journal = None
-    if out is not None:
-        from edgesim.studies.capacity_store import opened  # noqa: PLC0415 - only where something is written
+    if out is None:
+        return _found(loaded, lever, asked, Points(goal, jobs=jobs, tell=progress))
+    from edgesim.studies import capacity_store as store  # noqa: PLC0415 - only where something is written
+    from edgesim.studies.sweep_folder import locked  # noqa: PLC0415
 
-        journal = opened(Path(out), loaded, asked, goal, resume=resume, force=force)
-    points = Points(goal, jobs=jobs, tell=progress, journal=journal)
-    try:
-        found = _found(loaded, lever, asked, points)
-    except BaseException as error:
-        if out is not None:
-            from edgesim.studies.capacity_store import ended  # noqa: PLC0415
-
-            ended(Path(out), "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        raise
-    if out is not None:
-        from edgesim.studies.capacity_store import stored  # noqa: PLC0415
-
-        stored(found, Path(out))
+    folder = Path(out)
+    with locked(folder):
+        journal = store.opened(folder, loaded, asked, goal, resume=resume, force=force)
+        try:
+            points = Points(goal, jobs=jobs, tell=progress, journal=journal)
+            found = _found(loaded, lever, asked, points)
+        except BaseException as error:
+            store.ended(folder, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        store.stored(found, folder)
     return found
 
 
@@ -301,10 +303,10 @@ def _lever(scenario: Scenario, asked: Asked) -> Load | Replicas | Mix:
 def _rate(scenario: Scenario, load: Load, asked: Asked, points: Points) -> Capacity:
     """The largest rate."""
 
-    def at(factor: float) -> Point:
+    def at(factor: float, *, whole: bool = False) -> Point:
         rate = load.rate(factor)
         facts = {} if rate is None else {"rate_rps": rate}
-        return points.at({"load": factor}, load.at(factor), facts)
+        return points.at({"load": factor}, load.at(factor), facts, whole=whole)
 
     found = searches.largest(at, lowest=asked.lowest, highest=asked.highest, precision=asked.precision)
     order = [found.points[place] for place in sorted(found.points)]
@@ -324,13 +326,13 @@ def _rate(scenario: Scenario, load: Load, asked: Asked, points: Points) -> Capac
     surely = f"with {_percent(asked.confidence)} confidence"
     if found.outcome == "met" and found.place is not None:
         sentence = (
-            f"No limit found: the objectives are met {surely} even at the highest rate tried,"
-            f" {answer:.4g} requests/s ({found.place:.4g} times the scenario's)."
+            f"No limit found: even at the highest rate tried, {answer:.4g} requests/s ({found.place:.4g} times the"
+            f" scenario's), the objectives are met {surely}."
         )
     elif answer is not None and found.place is not None:
         sentence = (
-            f"At most {answer:.4g} requests/s ({found.place:.4g} times the scenario's load)"
-            f" meet the objectives {surely}."
+            f"Up to {answer:.4g} requests/s ({found.place:.4g} times the scenario's load):"
+            f" at that load the objectives are met {surely}."
         )
     else:
         sentence = _nowhere(order, "the lowest load tried", "load")
@@ -377,8 +379,8 @@ def _values(point: Point) -> str:
 def _replicas(scenario: Scenario, lever: Replicas, asked: Asked, points: Points) -> Capacity:
     """The fewest replicas."""
 
-    def at(number: float) -> Point:
-        return points.at({"replicas": int(number)}, *_tested(lever.at(int(number))))
+    def at(number: float, *, whole: bool = False) -> Point:
+        return points.at({"replicas": int(number)}, *_tested(lever.at(int(number))), whole=whole)
 
     found = searches.smallest(at, start=min(lever.now, asked.most), most=asked.most)
     order = [found.points[place] for place in sorted(found.points)]
@@ -388,9 +390,9 @@ def _replicas(scenario: Scenario, lever: Replicas, asked: Asked, points: Points)
     if answer is None:
         sentence = _nowhere(order[::-1], f"the largest number of {what} tried", "replicas")
     elif answer == 1:
-        sentence = f"A single one of the {what} meets the objectives {surely}."
+        sentence = f"A single one of the {what} is enough: with it the objectives are met {surely}."
     else:
-        sentence = f"At least {answer} {what} are needed to meet the objectives {surely}."
+        sentence = f"At least {answer} {what} are needed: with them the objectives are met {surely}."
     return _capacity(scenario, asked, points, found, order, sentence, answer=answer, limit=found.beyond)
 
 
@@ -421,7 +423,7 @@ def _mix(scenario: Scenario, lever: Mix, asked: Asked, points: Points) -> Capaci
         )
         least = "cheapest" if asked.objective == "cost" else "most frugal"
         sentence = (
-            f"{' and '.join(parts)}, {worth}: the {least} of the mixes that meet the objectives {surely}."
+            f"{' and '.join(parts)}, {worth}: the {least} mix found; with it the objectives are met {surely}."
         )
         sentence = sentence[0].upper() + sentence[1:]
     found = searches.Found(None, None, "missed" if best is None else "found", {}, search.notes)
@@ -447,6 +449,17 @@ def _capacity(
         notes.append(
             f"{undecided} near the limit stayed undecided after {asked.looks[-1]} replications and"
             f" count{'' if undecided > 1 else 's'} as not met; longer runs or more replications would narrow the answer"
+        )
+    shaky = sum(point.verdict == "open" and bool(point.unstable) for point in order)
+    if shaky:
+        notes.append(
+            f"{shaky} of {len(order)} points {'are' if shaky > 1 else 'is'} undecided because the backlog grew without"
+            " end in some replications, but not in most"
+        )
+    if points.goal.looks[-1] < SKEWED and any(one.skewed for one in points.goal.criteria):
+        notes.append(
+            f"percentiles are skewed: {points.goal.looks[-1]} replications may overstate the confidence; {SKEWED} or"
+            " more (-n) would not"
         )
     unstable = [point for point in order if point.verdict == "unstable"]
     if unstable and found.outcome != "missed":

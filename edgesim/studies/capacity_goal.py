@@ -31,6 +31,9 @@ FEW: Final = 20
 BEYOND: Final = 2
 """Requests of a replication that must be expected beyond a percentile for it to say anything."""
 
+SKEWED: Final = 8
+"""Fewer replications than this are no base for a limit of a percentile: Student's t takes their values for normal."""
+
 _NOTHING: Final = "there is nothing to meet: no objective demands anything"
 _HELP: Final = "write e.g. `slo: {ttft: {p95: 1 s}}`, or give --slo 'ttft.p95=1 s'"
 
@@ -55,6 +58,11 @@ class Criterion:
     def worst(self) -> float:
         """The value of a replication in which nothing can be measured, because nothing was answered."""
         return 0.0 if self.at_least else math.inf
+
+    @property
+    def skewed(self) -> bool:
+        """Whether its values are skewed near a limit, so that few of them say little of their spread."""
+        return self.name.rpartition("_")[2][0] == "p" or self.name.endswith("_max")
 
     @property
     def needed(self) -> int:
@@ -128,6 +136,13 @@ class Goal:
             )
             for criterion in self.criteria
         ]
+
+
+def looks_at(criteria: Sequence[Criterion], looks: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out the looks that are too early for what is demanded; the last one stays in any case."""
+    if not any(one.skewed for one in criteria):
+        return looks
+    return tuple(look for look in looks if look >= SKEWED) or looks[-1:]
 
 
 def judged(criterion: Criterion, values: Sequence[float], met: float, missed: float) -> Judged:

@@ -49,14 +49,14 @@ class MixSearch:
             offers.sort(key=lambda offer: offer[2])
         for number, (key, scenario, price, problem) in enumerate(offers):
             point = self._try(key, scenario, price, problem)
-            if point.met and self.objective == "cost":
+            if self.objective == "cost" and point.met and self._confirmed(point):
                 rest = len(offers) - number - 1
                 if rest:
                     self.notes.append(f"{rest} mixes of at least the same price were not run")
                 break
         for offer in unfit:
             self._try(*offer)
-        return self._best()
+        return self._confirmed_best()
 
     def optimise(self, trials: int, seed: int) -> Point | None:
         """Let Optuna propose mixes."""
@@ -78,7 +78,7 @@ class MixSearch:
         self.notes.append(
             f"{len(self.tried)} of {self.mix.size:,} mixes were tried: a better one may exist among the others"
         )
-        return self._best()
+        return self._confirmed_best()
 
     def _score(self, key: Key) -> float:
         """What Optuna minimises: the objective where good, and beyond every objective where not.
@@ -110,6 +110,21 @@ class MixSearch:
         if point not in self.tried:
             self.tried.append(point)
         return point
+
+    def _confirmed(self, point: Point) -> bool:
+        """Whether a point is still good with all replications; it is replaced by what they say."""
+        scenario, _, _ = self._variant(point.key)
+        again = self._points.at(point.key, scenario, point.facts, whole=True)
+        self.tried[self.tried.index(point)] = again
+        return again.met
+
+    def _confirmed_best(self) -> Point | None:
+        """The best of those that are still good with all replications."""
+        while (best := self._best()) is not None:
+            # its worth may have changed, too
+            if self._confirmed(best) and (again := self._best()) is not None and again.key == best.key:
+                return again
+        return None
 
     def _worth(self, point: Point) -> float:
         return point.facts[PRICE] if self.objective == "cost" else point.interval("power_w").mean

@@ -192,12 +192,17 @@ class Point:
             return "impossible"
         if not self.rows or sum(row["measured"] for row in self.rows) < self.goal.needed * len(self.rows):
             return "empty"
-        if 2 * sum(not row["stable"] for row in self.rows) > len(self.rows):
+        if 2 * self.unstable > len(self.rows):
             return "unstable"
         verdicts = {one.verdict for one in self.judged}
         if "missed" in verdicts:
             return "missed"
-        return "open" if "open" in verdicts else "met"
+        return "open" if "open" in verdicts or self.unstable else "met"
+
+    @property
+    def unstable(self) -> int:
+        """Replications in which the backlog grew without end: one is enough for doubt, more than half for certainty."""
+        return sum(not row["stable"] for row in self.rows)
 
     @property
     def met(self) -> bool:
@@ -221,7 +226,10 @@ class Point:
         if self.verdict == "unstable":
             said = next(row["stability"] for row in self.rows if not row["stable"])
             return str(said).removeprefix("unstable: ")
-        return ", ".join(one.criterion.name for one in self.judged if one.verdict == self.verdict != "met")
+        reasons = [one.criterion.name for one in self.judged if one.verdict == self.verdict != "met"]
+        if self.verdict == "open" and self.unstable:
+            reasons.append(f"{self.unstable} of {len(self.rows)} replications unstable")
+        return ", ".join(reasons)
 
     def interval(self, name: str) -> Interval:
         """The mean of a number over the replications, one-sided limits at the goal's confidence on both sides."""
@@ -269,7 +277,13 @@ class Points:
         self.evaluated: dict[str, Point] = {}
 
     def at(
-        self, key: Key, scenario: Scenario | None, facts: Mapping[str, float] | None = None, problem: str = ""
+        self,
+        key: Key,
+        scenario: Scenario | None,
+        facts: Mapping[str, float] | None = None,
+        problem: str = "",
+        *,
+        whole: bool = False,
     ) -> Point:
         """Evaluate a point: run replications until everything is met or something is missed, or as many as may be.
 
@@ -278,14 +292,16 @@ class Points:
             scenario: The variant; None if it cannot be built.
             facts: What is known of it without running.
             problem: Why it cannot be built.
+            whole: Run as many as may be, however clear the verdict is before: an early look that says "met" may
+                have been lucky, the more so as the search picks out such points.
         """
         name = json.dumps(dict(key))
-        if name in self.evaluated:
-            return self.evaluated[name]
-        rows: list[Row] = []
-        point = Point(key, rows, self.goal, problem, facts or {})
+        point = self.evaluated.get(name) or Point(key, [], self.goal, problem, facts or {})
+        rows = list(point.rows)
+        if name in self.evaluated and (not whole or len(rows) == self.goal.looks[-1]):
+            return point
         if scenario is not None and not problem:
-            for count in self.goal.looks:
+            for count in self.goal.looks[-1:] if whole else self.goal.looks:
                 self._tell(f"{_words(key)}: replications {len(rows) + 1} to {count}")
                 rows = [*rows, *self._run(name, scenario, range(len(rows), count))]
                 point = Point(key, rows, self.goal, "", facts or {})

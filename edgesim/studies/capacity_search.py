@@ -7,16 +7,22 @@ the safe side of the limit, and how far from it is told by the nearest point tha
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgesim.studies.capacity_points import Point
 
-At = Callable[[float], "Point"]
-"""Evaluates the point at a place on the line."""
+
+class At(Protocol):
+    """Evaluates the point at a place on the line."""
+
+    def __call__(self, place: float, /, *, whole: bool = False) -> Point:
+        """Answer the point; with all replications if it is to be whole."""
+
 
 SCAN: Final = 12
 """Points of a scan."""
@@ -55,6 +61,11 @@ class Line:
         """Whether everything is met there."""
         if place not in self.points:
             self.points[place] = self._at(place)
+        return self.points[place].met
+
+    def confirmed(self, place: float) -> bool:
+        """Whether everything is still met there with all replications."""
+        self.points[place] = self._at(place, whole=True)
         return self.points[place].met
 
     def empty(self, place: float) -> bool:
@@ -99,7 +110,20 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
             notes.append(
                 f"good again at {', '.join(f'{place:.4g}' for place in sorted(islands))} times the load"
             )
+    good = _confirmed(line, good, precision)
     return _found(line, good, notes, harder_above=True)
+
+
+def _confirmed(line: Line, good: float | None, precision: float) -> float | None:
+    """Look at the answer with all replications; step down from one that does not stand that."""
+    while good is not None and not line.confirmed(good):
+        lost = good
+        good = max(
+            (place for place, point in line.points.items() if place < lost and point.met), default=None
+        )
+        if good is not None:
+            good = _bisected(line, good, lost, precision)
+    return good
 
 
 def _bracket(line: Line, start: float, lowest: float, highest: float) -> tuple[float | None, float | None]:
@@ -170,6 +194,10 @@ def smallest(at: At, *, start: int, most: int) -> Found:
         ):
             line.good(place)
         answer = min((place for place, point in line.points.items() if point.met), default=None)
+    while answer is not None and not line.confirmed(
+        answer
+    ):  # the next number up, which need not have been tried
+        answer = next((place for place in range(int(answer) + 1, most + 1) if line.good(place)), None)
     return _found(line, answer, notes, harder_above=False)
 
 

@@ -10,6 +10,7 @@ from edgesim.results import folder as folders
 from edgesim.results.folder import MANIFEST, SCENARIO, read_json, write_json
 from edgesim.studies.capacity import ANSWER, KIND, TABLE, Asked, Capacity
 from edgesim.studies.capacity_points import JOURNAL, Journal
+from edgesim.studies.sweep_folder import LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ _OURS: Final = (ANSWER, TABLE, CSV, JOURNAL)
 def opened(
     folder: Path, scenario: Scenario, asked: Asked, goal: Goal, *, resume: bool, force: bool
 ) -> Journal:
-    """Make a folder ready for a search, or go on with the one that is there.
+    """Make a folder, locked by this process, ready for a search, or go on with the one that is there.
 
     Raises:
         ResultsError: Something else is there, or the search for another question.
@@ -35,8 +36,6 @@ def opened(
             f"'{folder}' holds an earlier search ({earlier['exit_state']});"
             " --resume goes on with it, --force replaces it"
         )
-    if earlier is None:
-        folders.prepare(folder, force=False)
     # how much is tried may change when a search goes on, what is measured may not
     question = json.dumps([scenario.digest(), [vars(one) for one in goal.criteria]])
     journal = Journal(folder, question, resume=resume and earlier is not None)
@@ -59,7 +58,7 @@ def opened(
 
 def _earlier(folder: Path) -> dict[str, Any] | None:
     """The manifest of an earlier search in a folder; None if there is nothing."""
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+    if not any(entry.name != LOCK for entry in folder.iterdir()):
         return None
     found = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
     if found.get("kind") != KIND:

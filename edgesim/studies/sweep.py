@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -41,7 +41,7 @@ class Step:
         wall_s: Wall time of the point [s].
         done: Points that are finished, those of earlier attempts included.
         total: All points.
-        left_s: Wall time that the rest will take, as it looks [s]; None before the first point.
+        left_s: Wall time that the rest will take, as it looks [s]; None until the workers have started up.
     """
 
     point: int
@@ -54,6 +54,31 @@ class Step:
 
 
 Watch = Callable[[Step], None]
+
+
+class Left:
+    """How long the rest of a sweep takes, judged without the first point of each worker: they start up meanwhile.
+
+    Args:
+        workers: How many points run side by side.
+        points: How many there are to run.
+    """
+
+    def __init__(self, workers: int, points: int) -> None:
+        self._workers = workers
+        self._points = points
+        self._ended = 0
+        self._since = 0.0
+
+    def after_another(self, now: float) -> float | None:
+        """Wall time that the rest will take after another point has ended [s]; None while nothing is known of it."""
+        self._ended += 1
+        rest, ran = self._points - self._ended, self._ended - self._workers
+        if ran == 0:
+            self._since = now
+        if not rest:
+            return 0.0
+        return (now - self._since) / ran * rest if ran > 0 else None
 
 
 def sweep(
@@ -130,7 +155,7 @@ class SweepPlan:
         backend: Where points run; None to choose by `jobs`.
         scheduler: Address of the Dask scheduler.
         command: How it was asked for; by default the command line.
-        begun: Whether the folder holds this sweep, and no earlier one.
+        kept: Points that are finished in the folder.
     """
 
     sweep: Prepared
@@ -138,7 +163,8 @@ class SweepPlan:
     backend: str | None = None
     scheduler: str | None = None
     command: str = ""
-    begun: bool = field(default=False, init=False)
+    kept: int = field(default=0, init=False)
+    _dask: Dask | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.backend is None:
@@ -150,6 +176,10 @@ class SweepPlan:
                 "the backend 'dask' and the address of a scheduler belong together; write e.g."
                 " --backend dask --scheduler tcp://host:8786"
             )
+        if self.backend == "serial" and self.jobs != 1:
+            raise EdgesimError(
+                "the backend 'serial' runs one point at a time; leave the jobs (-j) away, or use --backend processes"
+            )
 
     @property
     def folder(self) -> Path:
@@ -160,14 +190,18 @@ class SweepPlan:
         self, folder: Path, *, resume: bool = False, force: bool = False, progress: Watch | None = None
     ) -> Sweep:
         """Run the points that are not finished yet."""
-        with locked(folder):
+        with ExitStack() as stack:
+            if self.backend == "dask":  # before anything is made or replaced: there may be no scheduler
+                self._dask = Dask(str(self.scheduler))
+                stack.callback(self._dask.close, hurry=True)
+            stack.enter_context(locked(folder))
             store = SweepFolder(folder, self.sweep)
             todo = store.begin(self.command or folders.command_line(), resume=resume, force=force)
-            self.begun = True
+            self.kept = len(self.sweep.settings) - len(todo)
             started = time.perf_counter()
             ended: dict[str, Any] = {"state": "interrupted"}
             try:
-                self._run(store, todo, started, progress)
+                self._run(store, todo, progress)
                 ended = {"state": "finished"}
             except Exception as error:
                 ended = {"state": "failed", "error": str(error)}
@@ -176,21 +210,29 @@ class SweepPlan:
                 store.end(**ended, wall_s=time.perf_counter() - started)
             return Sweep(folder)
 
-    def _run(self, store: SweepFolder, todo: Sequence[int], started: float, progress: Watch | None) -> None:
+    def _run(self, store: SweepFolder, todo: Sequence[int], progress: Watch | None) -> None:
         """Run some points, and take each one up when it is finished."""
-        total, done = len(self.sweep.settings), len(self.sweep.settings) - len(todo)
+        total = len(self.sweep.settings)
+        left = Left(self._workers(len(todo)), len(todo))
         if progress is not None:
-            progress(Step(-1, "", "", 0.0, done, total, None))
+            progress(Step(-1, "", "", 0.0, self.kept, total, None))
         shared = "" if self.backend == "dask" else str(store.scratch.absolute())
         with closing(self._results([self._job(number, shared) for number in todo])) as results:
             for found in results:
                 store.take(found)
-                done += 1
-                ran = done - (total - len(todo))
-                left = (time.perf_counter() - started) / ran * (total - done)
+                self.kept += 1
+                left_s = left.after_another(time.perf_counter())
                 if progress is not None:
                     label = self.sweep.settings[found.point].label
-                    progress(Step(found.point, label, found.error, found.wall_s, done, total, left))
+                    progress(Step(found.point, label, found.error, found.wall_s, self.kept, total, left_s))
+
+    def _workers(self, points: int) -> int:
+        """How many points run side by side."""
+        if self.backend == "serial":
+            return 1
+        if self._dask is not None:
+            return self._dask.workers
+        return max(1, min(self.jobs or processors(), points))
 
     def _job(self, number: int, scratch: str) -> Job:
         """Make the job of a point."""
@@ -210,9 +252,9 @@ class SweepPlan:
         """Run jobs where they are to run."""
         if not jobs or self.backend == "serial":
             return serial(jobs)
-        if self.backend == "dask":
-            return pooled(Dask(str(self.scheduler)), jobs)
-        return pooled(Processes(min(self.jobs or processors(), len(jobs))), jobs)
+        if self._dask is not None:
+            return pooled(self._dask, jobs)
+        return pooled(Processes(self._workers(len(jobs))), jobs)
 
 
 __all__ = ["BACKENDS", "Point", "Prepared", "Step", "Sweep", "SweepPlan", "prepare", "sweep"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,6 +95,23 @@ def test_a_ratio_by_hand() -> None:
     certain = ratio_interval([20.0, 22.0, 24.0], [10.0, 11.0, 12.0], kind="fieller")
     assert (certain.low, certain.high) == pytest.approx((2.0, 2.0))
     assert math.isinf(ratio_interval([1.0, 1.0], [-1.0, 2.0], kind="fieller").half_width)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["jackknife", "fieller"])
+def test_no_ratio_to_nothing(kind: Any) -> None:
+    found = ratio_interval([1.0, 2.0], [0.0, 0.0], kind=kind)
+    assert math.isnan(found.mean)
+    assert math.isnan(found.half_width)
+    assert found.kind == f"{kind}: the denominators add up to 0"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_ratio_that_hangs_on_one_pair_has_no_jackknife() -> None:
+    found = ratio_interval([1.0, 2.0, 3.0], [0.0, 4.0, 0.0])
+    assert found.mean == 1.5
+    assert math.isnan(found.half_width)
+    assert "all denominators but one" in found.kind
 
 
 def test_a_mean_is_known_well_enough() -> None:

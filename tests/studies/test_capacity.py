@@ -19,11 +19,13 @@ from edgesim.errors import ResultsError, ScenarioError
 from edgesim.scenario import load
 from edgesim.streams import Streams
 from edgesim.studies import capacity_points
-from edgesim.studies.capacity_goal import Criterion, Goal, criteria, judged
+from edgesim.studies.capacity import Asked
+from edgesim.studies.capacity_goal import Criterion, Goal, criteria, judged, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MixSearch
 from edgesim.studies.capacity_points import Point, measure
 from edgesim.studies.capacity_search import Found, crossing, largest, smallest
+from edgesim.studies.sweep_folder import locked
 from edgesim.verify.capacity import SERVICE, checks, rate_of_mean, rate_of_quantile, scenario, wait_below
 from edgesim.workload.source import build
 
@@ -165,7 +167,7 @@ def place(values: Mapping[str, float], verdict: str) -> Point:
 
 
 def ramp(limit: float) -> Any:
-    return lambda x: place({"ttft_p95": x / limit}, "met" if x < limit else "missed")
+    return lambda x, whole=False: place({"ttft_p95": x / limit}, "met" if x < limit else "missed")
 
 
 @pytest.mark.parametrize("limit", [0.013, 0.7, 1.3, 97.0])
@@ -187,7 +189,7 @@ def test_the_ends_of_the_line_are_told_apart() -> None:
 @pytest.mark.parametrize("needed", [1, 2, 3, 5, 8, 13, 40])
 @pytest.mark.parametrize("start", [1, 4, 40])
 def test_the_smallest_number_is_found_from_any_start(needed: int, start: int) -> None:
-    def at(n: float) -> Point:
+    def at(n: float, *, whole: bool = False) -> Point:
         return place({"ttft_p95": 2.0 if n < needed else 0.5 - n / 1e4}, "missed" if n < needed else "met")
 
     found = smallest(at, start=start, most=64)
@@ -196,7 +198,7 @@ def test_the_smallest_number_is_found_from_any_start(needed: int, start: int) ->
 
 
 def test_no_number_may_be_enough() -> None:
-    found = smallest(lambda n: place({"ttft_p95": 2.0}, "missed"), start=1, most=10)
+    found = smallest(lambda n, whole=False: place({"ttft_p95": 2.0}, "missed"), start=1, most=10)
     assert (found.place, found.outcome, max(found.points)) == (None, "missed", 10)
 
 
@@ -207,7 +209,7 @@ def dent(x: float) -> Point:
 
 
 def test_a_line_that_is_not_monotone_is_said_and_scanned() -> None:
-    found: Found = largest(lambda x: dent(4 * x), lowest=2**-10, highest=2**10, precision=0.01)
+    found: Found = largest(lambda x, whole=False: dent(4 * x), lowest=2**-10, highest=2**10, precision=0.01)
     assert any("not monotone" in note for note in found.notes)
     assert any("missed at" in note for note in found.notes)
     assert any("good again" in note for note in found.notes)
@@ -216,11 +218,63 @@ def test_a_line_that_is_not_monotone_is_said_and_scanned() -> None:
 
 
 def test_numbers_within_their_bounds_may_do_what_they_like() -> None:
-    def at(x: float) -> Point:
+    def at(x: float, *, whole: bool = False) -> Point:
         wobble = 0.3 if 0.3 < x < 0.8 else 0.5
         return place({"ttft_p95": wobble if x < 1.3 else 2.0}, "met" if x < 1.3 else "missed")
 
     assert not largest(at, lowest=0.1, highest=8, precision=0.01).notes
+
+
+# --- the answer is confirmed
+
+
+@pytest.mark.parametrize("lucky", [1.0, 1.2, 1.29])
+def test_an_answer_that_does_not_stand_all_looks_is_stepped_down_from(lucky: float) -> None:
+    """Early looks say that everything up to 1.3 is met; with all replications, only what is below `lucky` is."""
+
+    def at(x: float, *, whole: bool = False) -> Point:
+        good = x < (lucky if whole else 1.3)
+        return place({"ttft_p95": 0.5 if good else 2.0}, "met" if good else "missed")
+
+    found = largest(at, lowest=2**-10, highest=2**10, precision=0.01)
+    assert found.place is not None
+    assert lucky / 1.012 <= found.place < lucky
+    assert found.points[found.place].met
+
+
+def test_a_number_that_does_not_stand_all_looks_is_stepped_up_from() -> None:
+    def at(n: float, *, whole: bool = False) -> Point:
+        good = n >= (7 if whole else 5)
+        return place({"ttft_p95": 0.5 if good else 2.0}, "met" if good else "missed")
+
+    assert smallest(at, start=1, most=64).place == 7
+    assert smallest(at, start=1, most=6).place is None
+
+
+def test_an_answer_rests_on_all_replications() -> None:
+    found = edgesim.capacity(small(requests=800), looks=(4, 8), precision=0.2)
+    answer = found.table[found.table.rate_rps == found.answer]
+    assert list(answer.replications) == [8]
+    assert found.table.replications.min() == 4  # others need not
+
+
+def test_percentiles_are_not_judged_by_a_few_replications() -> None:
+    assert looks_at((TTFT,), (4, 8, 16)) == (8, 16)
+    assert looks_at((TTFT,), (2, 4)) == (4,)
+    assert looks_at((Criterion("ttft_mean", 1.0),), (4, 8)) == (4, 8)
+    found = edgesim.capacity(small({"queue_time": {"p95": "9 s"}}, 500), looks=(4,), highest=1.0)
+    assert any("8 or more (-n)" in note for note in found.notes)
+
+
+def test_one_unstable_replication_leaves_a_point_undecided() -> None:
+    rows = [ROW | {"ttft_p95": 0.5 + 1e-6 * i} for i in range(8)]
+    goal = Goal((TTFT,), looks=(8,))
+    assert Point({"load": 1.0}, rows, goal).verdict == "met"
+    grown = {"stable": False, "stability": "unstable: the backlog grows"}
+    point = Point({"load": 1.0}, [rows[0] | grown, *rows[1:]], goal)
+    assert point.verdict == "open"
+    assert point.reason == "1 of 8 replications unstable"
+    assert Point({"load": 1.0}, [row | grown for row in rows[:5]] + rows[5:], goal).verdict == "unstable"
 
 
 # --- answers against theory
@@ -369,7 +423,7 @@ def test_many_mixes_are_tried_by_optuna_and_the_same_ones_each_time() -> None:
     class Fake:
         """Six L4s, or three of anything else, are enough."""
 
-        def at(self, key: Any, variant: Any, facts: Any, problem: str) -> Point:
+        def at(self, key: Any, variant: Any, facts: Any, problem: str = "", *, whole: bool = False) -> Point:
             enough = key["box x"] >= (6 if key["box"] == "nvidia-l4" else 3)
             rows = [
                 ROW | {"ttft_p95": (0.5 if enough else 2.0) * (1 + 1e-6 * i), "power_w": 1.0}
@@ -453,6 +507,12 @@ def test_a_folder_answers_one_question(tmp_path: Path) -> None:
         edgesim.capacity(small(), force=True, **settings)
 
 
+def test_a_folder_is_written_by_one_search_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(ResultsError, match="is being written by"):
+        edgesim.capacity(small(), looks=(4,), out=tmp_path)
+    assert not (tmp_path / "manifest.json").exists()
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_processes_change_nothing() -> None:
     settings: dict[str, Any] = {"looks": (4, 8), "precision": 0.5}
@@ -489,7 +549,9 @@ def test_the_command_prints_stores_and_draws(tmp_path: Path, monkeypatch: pytest
     options = ["capacity", "md1.yaml", "-n", "8", "--precision", "20%", "-s", "scenario.requests=800"]
     shown = CliRunner().invoke(main, [*options, "-o", "found"], catch_exceptions=False)
     assert shown.exit_code == 0
-    assert "meet the objectives with 95 % confidence" in " ".join(shown.stdout.split())
+    said = " ".join(shown.stdout.split())
+    assert said.startswith("Up to ")
+    assert "at that load the objectives are met with 95 % confidence" in said
     assert "queue time mean" in shown.stdout
     assert {path.name for path in Path("found").iterdir()} >= {
         "curve.svg",
@@ -511,6 +573,8 @@ def test_the_command_prints_stores_and_draws(tmp_path: Path, monkeypatch: pytest
         (["--resume"], "belong to -o"),
         (["--duration", "10 s"], "belongs to --preset"),
         (["--attainment", "3"], "--attainment"),
+        (["--lowest", "3", "--highest", "2"], "--lowest is greater than --highest"),
+        (["--lowest", "nan"], "--lowest is a factor of the load, a positive number, not nan"),
         (["--slo", "ttft.p96=1 s"], "did you mean"),
         (["--replicas", "nobody"], "known: box"),
     ],
@@ -537,6 +601,48 @@ def test_the_picture_shows_bound_answer_and_every_verdict() -> None:
         assert drawn == set(found.table.verdict)
         assert any(line.get_xdata()[0] == found.answer for line in ax.lines)
         assert any(list(line.get_ydata()) == [400.0, 400.0] for line in ax.lines)  # 0.4 s, in ms
+    finally:
+        plt.close(figure)
+
+
+def test_no_answer_ends_with_1(tmp_path: Path) -> None:
+    file = tmp_path / "md1.yaml"
+    file.write_text(load(small({"e2e": {"p95": "0.39 s"}}, 500)).resolved_yaml())
+    shown = CliRunner().invoke(main, ["capacity", str(file), "-n", "8", "--lowest", "0.5"])
+    assert shown.exit_code == 1
+    assert shown.stdout.startswith("No answer")
+    assert (
+        "Exit code 0 if there is an answer, 1 if" in CliRunner().invoke(main, ["capacity", "--help"]).stdout
+    )
+
+
+def test_the_picture_shows_what_limits_and_ends_above_it() -> None:
+    """Near the answer the wait is closer to its bound; it is the whole that is missed at the next point."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    from edgesim.report.capacity import binding, capacity_curve
+
+    def point(rate: float, ttft: float, e2e: float, verdict: str, reason: str = "") -> dict[str, Any]:
+        values = {"ttft_p95": ttft, "e2e_p95": e2e}
+        return {
+            "load": rate, "rate_rps": rate, **values, "replications": 8, "verdict": verdict, "reason": reason,
+            **{f"{name}_{end}": value for name, value in values.items() for end in ("low", "high")},
+        }  # fmt: skip
+
+    points = [
+        point(1.0, 0.9, 4.0, "met"),
+        point(1.1, 0.95, 4.2, "met"),
+        point(1.2, 0.97, 6.0, "missed", "e2e_p95"),
+        point(2.0, 3.0, 6.5, "missed", "ttft_p95, e2e_p95"),
+    ]
+    found = edgesim.Capacity(
+        Asked(), "two", 1.1, "", "found", points, (TTFT, Criterion("e2e_p95", 5.0)), limit=1.2
+    )
+    assert binding(found).name == "e2e_p95"
+    figure, ax = plt.subplots()
+    try:
+        capacity_curve(found, ax)
+        assert ax.get_ylabel() == "e2e p95 (s)"
+        assert 6.5 < ax.get_ylim()[1] < 1.2 * 6.5
     finally:
         plt.close(figure)
 

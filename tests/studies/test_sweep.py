@@ -21,7 +21,7 @@ from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
 from edgesim.report.sweep import SweepProgress
 from edgesim.results import load_run
 from edgesim.studies.backends import Job, compute
-from edgesim.studies.sweep import Step
+from edgesim.studies.sweep import Left, Step
 from edgesim.studies.sweep_folder import locked
 
 RATE = "workloads.chat.arrivals.rate"
@@ -304,7 +304,8 @@ def test_what_the_command_line_prints() -> None:
     assert len(lines) == 4
     assert lines[0].startswith("point 0 (router=random, rate=4/s): ")
     assert "1 of 4" in lines[0]
-    assert lines[0].endswith(" left")
+    assert "left" not in lines[0]  # which started up
+    assert lines[1].endswith(" left")
     rows = json.loads(run("tiny.yaml", "-o", "json", "--json").stdout)
     assert [row[RATE] for row in rows] == [4.0, 8.0, 4.0, 8.0]
     quiet = run("tiny.yaml", "-o", "quiet", "-q")
@@ -364,3 +365,39 @@ def test_a_terminal_has_a_bar_with_the_time_left() -> None:
     assert "0 of 3 points" in text
     assert "1 of 3 points, 2 s left" in text
     assert "point 1 (rate=2/s) failed: does not fit" in text
+
+
+def test_a_scheduler_that_is_not_there_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing ran, so nothing is said to be kept, and no folder is made."""
+
+    def absent(address: str) -> None:
+        raise EdgesimError(f"no Dask scheduler at '{address}'")
+
+    monkeypatch.setattr("edgesim.studies.sweep.Dask", absent)
+    shown = run("tiny.yaml", "-o", "found", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1")
+    assert shown.exit_code == 2
+    assert shown.stderr == "error: no Dask scheduler at 'tcp://127.0.0.1:1'\n"
+    assert not Path("found").exists()
+
+
+def test_one_process_takes_no_jobs() -> None:
+    shown = run("tiny.yaml", "--backend", "serial", "-j", "2")
+    assert shown.exit_code == 2
+    assert "'serial' runs one point at a time" in shown.stderr
+
+
+def test_the_time_left_is_judged_without_the_start() -> None:
+    """Two workers need 60 s to start; then a point ends every 2 s."""
+    left = Left(2, 6)
+    ends = (60.0, 61.0, 63.0, 65.0, 67.0, 69.0)
+    assert [left.after_another(end) for end in ends] == [None, None, 6.0, 4.0, 2.0, 0.0]
+
+
+def test_sweeps_in_processes_say_that_they_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwilling(*_: Any, **__: Any) -> None:
+        raise EdgesimError("no")
+
+    monkeypatch.setattr("edgesim.arena.compile.is_cold", lambda: True)
+    monkeypatch.setattr("edgesim.studies.sweep.SweepPlan.run", unwilling)
+    assert "compiling the engine" in run("tiny.yaml", "-j", "2").stderr
+    assert "compiling" not in run("tiny.yaml", "-j", "2", "-q").stderr
