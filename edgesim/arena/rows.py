@@ -136,7 +136,7 @@ REPLICA: Final = _row(
     # how it is
     " state speed saved_mw free_blocks free_swap waiting transit running decoding swapped partial counter context"
     " ghosts wait_head wait_tail run_head run_tail swap_head swap_tail assigned progress"
-    " cached idle_head idle_tail cache_clock made hit_tokens in_line next_in_line"
+    " cached idle idlings cache_clock made hit_tokens in_line next_in_line"
     # its plan: steps of the batch that runs, each `base + slope * j` long
     " planned plan_start plan_steps plan_base plan_slope plan_mixed plan_tokens plan_extra boundary epoch stormed"
     " plan_nj plan_nj_slope plan_below"
@@ -169,10 +169,10 @@ LEG: Final = _row(
     " uplink queue prefill decode stall downlink preemptions swap_blocks"
     # the rest
     " predicted images bytes_up bytes_down network_nj granted next_free held"
-    # what the prefix cache lends it
-    " covered cached"
+    # what the prefix cache lends it, the last node of it
+    " covered cached node"
     # steps that a scheduler forms: does it hold blocks without a part in the step, has it a part in the next one
-    " paused part spare3 spare4 spare5 spare6",
+    " paused part spare4 spare5 spare6",
 )
 
 REQUEST: Final = _row(
@@ -191,10 +191,13 @@ REQUEST: Final = _row(
 )
 
 NODE: Final = _row(
-    "key replica parent children length users hits created rank next_use prev next link used next_free pinned"
+    "key replica link next_use length pinned users hits"
+    # what is idle, and who goes first: its rank, then who came first
+    " parent children rank entered below prev next created"
+    " used next_free"
 )
-"""Cached blocks of one segment of prompts, so many of them pinned: `prev` and `next` order nodes that have idle ones,
-`link` chains a bucket."""
+"""Cached blocks of one segment of prompts, so many of them pinned; `link` chains a bucket, `below`, `prev` and `next`
+are its neighbours in the heap of `serving/idle.py`."""
 
 SLOT: Final = _row("finish sequence leg")
 """A place in a replica's heap of decoding legs, the first to finish on top."""

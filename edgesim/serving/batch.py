@@ -528,13 +528,14 @@ def admit(s, r, budget, chunked):
         need = blocks_for(s, replica, leg.target)
         hit = 0
         held = 0
+        last = NONE
         pinned = 0
         if replica.caching:
-            hit, held, pinned = match(s, r, leg)
+            hit, held, last, pinned = match(s, r, leg)
             need -= hit
         if not room(replica, need + pinned) or (replica.encoder and leg.target > budget):
             break
-        start(s, r, i, hit, held)
+        start(s, r, i, hit, held, last)
         leg.chunk = min(leg.target - leg.prefilled, budget)
         budget -= leg.chunk
         chunked += leg.chunk
@@ -545,14 +546,14 @@ def admit(s, r, budget, chunked):
 
 
 @kernel
-def start(s, r, i, hit, held):
+def start(s, r, i, hit, held, last):
     """Let a waiting leg into the batch, behind what the cache has of its prompt."""
     replica = s.replicas[r]
     leg = s.legs[i]
     now = s.control[0].now
     leave_waiting(s, replica, i)
     if replica.caching:
-        begin_with(s, r, leg, hit, held)
+        begin_with(s, r, leg, hit, held, last)
     leg.blocks = blocks_for(s, replica, leg.target) - hit
     take(s, r, leg.blocks)
     note_phase(leg, now)
@@ -563,10 +564,10 @@ def start(s, r, i, hit, held):
 
 
 @kernel
-def begin_with(s, r, leg, hit, held):
+def begin_with(s, r, leg, hit, held, last):
     """Begin a prompt behind what the cache has of it."""
     replica = s.replicas[r]
-    use(s, r, leg, hit, held)
+    use(s, r, leg, hit, held, last)
     leg.prefilled = hit * replica.block_size
     replica.hit_tokens += leg.prefilled
     if leg.generated == 0:

@@ -161,8 +161,7 @@ class KernelEngine:
             "swap_head",
             "swap_tail",
             "boundary",
-            "idle_head",
-            "idle_tail",
+            "idle",
         ):
             replicas[name] = rows.NONE
         keeps = np.array([cost.kv_block_bytes > 0 for cost in self.system.costs])

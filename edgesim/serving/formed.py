@@ -179,7 +179,7 @@ def read(s, r, at, chunks):
         i = s.listed[at + 2 * j]
         leg = s.legs[i]
         if leg.state == WAITING:
-            start(s, r, i, 0, 0)
+            start(s, r, i, 0, 0, NONE)
             images += leg.images
         leg.chunk = min(s.listed[at + 2 * j + 1], leg.target - leg.prefilled)
     replica.partial = replica.run_head if chunks > 0 else NONE

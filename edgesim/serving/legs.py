@@ -153,6 +153,7 @@ def dispatch(s, slot, place, kind, rank):
     leg.bytes_up = 0
     leg.bytes_down = 0
     leg.held = 0
+    leg.node = NONE
     leg.covered = 0
     leg.cached = 0
     leg.paused = 0

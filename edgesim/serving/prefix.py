@@ -1,15 +1,16 @@
 """The prefix cache: which KV blocks of ended requests a replica still holds, in the kernel.
 
 `reference_cache.py` defines it. A node holds the computed blocks of one segment of prompts; nodes of all replicas lie
-in one pool, found by key through buckets. Free memory counts idle blocks, those that nobody uses; the rows of nodes
-that have some form a list by rank, from which blocks are taken when memory is wanted, never from a node whose children
-have idle blocks.
+in one pool, found by key through buckets. Free memory counts idle blocks, those that nobody uses; `idle.py` tells from
+which node they are taken when memory is wanted, never from one whose children have idle blocks. A node's parent is
+there as long as the node: who uses a node uses its parent, too, and idle children keep it.
 """
 
 from __future__ import annotations
 
 from edgesim.arena.compile import kernel
 from edgesim.arena.rows import NONE
+from edgesim.serving.idle import enter_idle, leave_idle
 from edgesim.serving.system import FIFO, GDSF, LFU, NEVER_AGAIN, OFFLINE
 
 ENDLESS = 1 << 50
@@ -71,11 +72,12 @@ def next_use_of(s, leg, i):
 
 @kernel
 def match(s, r, leg):
-    """Cached blocks at the beginning of a leg's prompt, segments that hold them, and blocks that use would pin."""
+    """Cached blocks at the beginning of a leg's prompt, who holds them, and blocks that use would pin."""
     size = s.replicas[r].block_size
     most = (leg.target - 1) // size
     hit = 0
     held = 0
+    last = NONE
     pinned = 0
     while hit < most:
         end = end_of(s, leg, held, size)
@@ -87,30 +89,34 @@ def match(s, r, leg):
             break
         node = s.nodes[i]
         held += 1
+        last = i
         whole = hit + node.length >= end
         blocks = min(node.length, end - hit, most - hit)
         pinned += max(0, blocks - node.pinned)
         hit += blocks
         if not whole:
             break
-    return hit, held, pinned
+    return hit, held, last, pinned
 
 
 @kernel
-def use(s, r, leg, hit, held):
-    """Let a leg begin with cached blocks."""
-    start = 0
-    for i in range(held):
-        end = min(end_of(s, leg, i, s.replicas[r].block_size), hit)
-        if end > start:
-            at = find(s, r, key_of(s, leg, i))
-            s.nodes[at].users += 1
-            s.nodes[at].hits += 1
-            s.nodes[at].next_use = next_use_of(s, leg, i)
-            pin(s, r, at, end - start)
-            start = end
+def use(s, r, leg, hit, held, last):
+    """Let a leg begin with cached blocks, those of a node and of all before it."""
+    size = s.replicas[r].block_size
     leg.held = held
     leg.covered = hit
+    leg.node = last
+    while last != NONE:
+        held -= 1
+        start = end_of(s, leg, held - 1, size)
+        if hit > start:
+            node = s.nodes[last]
+            node.users += 1
+            node.hits += 1
+            node.next_use = next_use_of(s, leg, held)
+            pin(s, r, last, hit - start)
+            hit = start
+            last = node.parent
 
 
 @kernel
@@ -127,65 +133,27 @@ def pin(s, r, i, blocks):
 
 
 @kernel
-def leave_idle(s, r, i):
-    """Unlink a node from those that have idle blocks."""
-    replica = s.replicas[r]
-    node = s.nodes[i]
-    if node.prev == NONE:
-        replica.idle_head = node.next
-    else:
-        s.nodes[node.prev].next = node.next
-    if node.next == NONE:
-        replica.idle_tail = node.prev
-    else:
-        s.nodes[node.next].prev = node.prev
-    if node.parent != NONE:
-        s.nodes[node.parent].children -= 1
-
-
-@kernel
-def enter_idle(s, r, i):
-    """Link a node behind all of no greater rank that have idle blocks."""
-    replica = s.replicas[r]
-    node = s.nodes[i]
-    after = replica.idle_tail
-    while after != NONE and s.nodes[after].rank > node.rank:
-        after = s.nodes[after].prev
-    ahead = replica.idle_head if after == NONE else s.nodes[after].next
-    node.prev = after
-    node.next = ahead
-    if after == NONE:
-        replica.idle_head = i
-    else:
-        s.nodes[after].next = i
-    if ahead == NONE:
-        replica.idle_tail = i
-    else:
-        s.nodes[ahead].prev = i
-    if node.parent != NONE:
-        s.nodes[node.parent].children += 1
-
-
-@kernel
 def register(s, r, i, upto):
     """Put the computed blocks of a leg, up to a number, into the tree; what is there already is kept once."""
     replica = s.replicas[r]
     leg = s.legs[i]
     size = replica.block_size
+    if leg.covered >= upto:
+        return
+    start = end_of(s, leg, leg.held - 2, size)
+    end = end_of(s, leg, leg.held - 1, size)
     while leg.covered < upto:
-        at = leg.held - 1
-        if at < 0 or leg.covered >= end_of(s, leg, at, size):
-            at += 1
-            leg.held = at + 1
-            if end_of(s, leg, at, size) == leg.covered:
+        if leg.covered >= end:
+            leg.held += 1
+            start = end
+            end = end_of(s, leg, leg.held - 1, size)
+            if end == start:
                 continue
-            join(s, r, leg, at)
-        found = find(s, r, key_of(s, leg, at))
-        node = s.nodes[found]
-        start = end_of(s, leg, at - 1, size)
-        want = min(upto, end_of(s, leg, at, size))
+            join(s, r, leg)
+        node = s.nodes[leg.node]
+        want = min(upto, end)
         there = min(start + node.length, want) - leg.covered
-        pin(s, r, found, leg.covered + there - start)
+        pin(s, r, leg.node, leg.covered + there - start)
         replica.free_blocks += there
         new = max(0, want - start - node.length)
         node.length += new
@@ -195,9 +163,9 @@ def register(s, r, i, upto):
 
 
 @kernel
-def join(s, r, leg, at):
+def join(s, r, leg):
     """Use the node of a leg's next segment, made now if nobody has computed it."""
-    key = key_of(s, leg, at)
+    key = key_of(s, leg, leg.held - 1)
     i = find(s, r, key)
     if i == NONE:
         control = s.control[0]
@@ -216,38 +184,33 @@ def join(s, r, leg, at):
         node.hits = 1
         node.created = replica.made
         replica.made += 1
-        node.parent = NONE
-        before = at - 1
-        while before >= 0 and node.parent == NONE:
-            if end_of(s, leg, before, replica.block_size) > end_of(s, leg, before - 1, replica.block_size):
-                node.parent = find(s, r, key_of(s, leg, before))
-            before -= 1
+        node.parent = leg.node
         bucket = bucket_of(s, r, key)
         node.link = s.buckets[bucket]
         s.buckets[bucket] = i
+    leg.node = i
     s.nodes[i].users += 1
-    s.nodes[i].next_use = next_use_of(s, leg, at)
+    s.nodes[i].next_use = next_use_of(s, leg, leg.held - 1)
 
 
 @kernel
 def release(s, r, leg):
     """A leg has gone: nodes that nobody else uses become idle, the deepest first."""
     replica = s.replicas[r]
-    at = leg.held - 1
-    while at >= 0:
-        if end_of(s, leg, at, replica.block_size) > end_of(s, leg, at - 1, replica.block_size):
-            i = find(s, r, key_of(s, leg, at))
-            node = s.nodes[i]
-            node.users -= 1
-            if node.users == 0:
-                if node.length > node.pinned:
-                    leave_idle(s, r, i)
-                replica.free_blocks += node.pinned
-                replica.cached += node.pinned
-                node.pinned = 0
-                node.rank = rank_of(replica, node)
-                enter_idle(s, r, i)
-        at -= 1
+    i = leg.node
+    while i != NONE:
+        node = s.nodes[i]
+        node.users -= 1
+        if node.users == 0:
+            if node.length > node.pinned:
+                leave_idle(s, r, i)
+            replica.free_blocks += node.pinned
+            replica.cached += node.pinned
+            node.pinned = 0
+            node.rank = rank_of(replica, node)
+            enter_idle(s, r, i)
+        i = node.parent
+    leg.node = NONE
     leg.held = 0
     leg.covered = 0
 
@@ -273,9 +236,7 @@ def take(s, r, blocks):
     replica = s.replicas[r]
     replica.free_blocks -= blocks
     while replica.cached > replica.free_blocks:
-        i = replica.idle_head
-        while s.nodes[i].children > 0:
-            i = s.nodes[i].next
+        i = replica.idle
         node = s.nodes[i]
         over = min(replica.cached - replica.free_blocks, node.length - node.pinned)
         node.length -= over
@@ -316,13 +277,10 @@ def free_row(s, i):
 def clear(s, r):
     """Forget all that is cached: the memory is lost, and nobody uses any of it."""
     replica = s.replicas[r]
-    i = replica.idle_head
-    while i != NONE:
-        after = s.nodes[i].next
+    while replica.idle != NONE:
+        i = replica.idle
+        leave_idle(s, r, i)
         drop(s, r, i)
-        i = after
-    replica.idle_head = NONE
-    replica.idle_tail = NONE
     replica.cached = 0
 
 

@@ -26,6 +26,7 @@ DEVICE = "edgesim.serving.device"
 OPERATIONS = "edgesim.serving.operations"
 PLAN = "edgesim.serving.plan"
 PREFIX = "edgesim.serving.prefix"
+IDLE = "edgesim.serving.idle"
 
 
 SHARED = (66, 76, 81, 86)
@@ -867,11 +868,35 @@ MUTANTS = (
     ),
     Mutant(
         "blocks are forgotten before those that continue them",
-        PREFIX,
-        "while s.nodes[i].children > 0:",
-        "while False:",
+        IDLE,
+        "parent.children += 1",
+        "parent.children += 0",
         "system",
-        (134, 194),
+        (134,),
+    ),
+    Mutant(
+        "of prefixes of equal rank the last is forgotten first",
+        IDLE,
+        "if second.rank < first.rank or (second.rank == first.rank and second.entered < first.entered):",
+        "if second.rank < first.rank or (second.rank == first.rank and second.entered > first.entered):",
+        "storm",
+        (30, 82),
+    ),
+    Mutant(
+        "prefixes of high rank are forgotten first",
+        IDLE,
+        "if second.rank < first.rank or (second.rank == first.rank and second.entered < first.entered):",
+        "if second.rank > first.rank or (second.rank == first.rank and second.entered < first.entered):",
+        "storm",
+        (46, 82),
+    ),
+    Mutant(
+        "who was made first is idle first",
+        IDLE,
+        "node.entered = replica.idlings",
+        "node.entered = node.created",
+        "storm",
+        (30, 82),
     ),
     Mutant(
         "what is computed by two is kept twice",
@@ -932,7 +957,21 @@ def test_the_kernel_itself_passes() -> None:
 def test_there_are_many_mutants_of_every_part() -> None:
     """At least twenty, none of them twice, and some in each file of the kernel."""
     assert len({(m.module, m.line, m.instead) for m in MUTANTS}) == len(MUTANTS) >= 20
-    parts = [CALENDAR, LINKS, FLOWS, ORDERED, BATCH, FORMED, DEVICE, LEGS, LOOP, OPERATIONS, PLAN, PREFIX]
+    parts = [
+        CALENDAR,
+        LINKS,
+        FLOWS,
+        ORDERED,
+        BATCH,
+        FORMED,
+        DEVICE,
+        LEGS,
+        LOOP,
+        OPERATIONS,
+        PLAN,
+        PREFIX,
+        IDLE,
+    ]
     assert min(sum(m.module == part for m in MUTANTS) for part in parts) >= 3
 
 
