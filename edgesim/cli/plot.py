@@ -112,8 +112,15 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
 
     path = out or folder / "trace.json.gz"
     window = (seconds(begin) if begin else 0.0, seconds(end) if end else float("inf"))
-    told = timeline.write(results.load_run(folder), path, window)
+    found = results.load_run(folder)
+    told = timeline.write(found, path, window)
     click.echo(path)
+    if isinstance(found, results.RunSet) and found[0].folder is not None:
+        click.echo(
+            f"this is {found[0].folder.name}, one of {len(found)} replications;"
+            f" for another give its folder, such as {found[-1].folder}",
+            err=True,
+        )
     click.echo(
         f"{told.requests:,} requests, {told.events:,} events; open it at https://ui.perfetto.dev", err=True
     )

@@ -181,7 +181,8 @@ def test_curves_over_time_are_the_samples(recorded: ModuleType) -> None:
     watts = series(run.resources, "power_w").sum(axis=1)
     assert top[:, 1].max() == pytest.approx(watts.max())
     mesh = plots.utilisation(run).collections[0]
-    assert mesh.get_array().max() <= 1.0  # type: ignore[union-attr]
+    assert mesh.get_clim() == plots.links(run).collections[0].get_clim() == (0.0, 100.0)
+    assert 50.0 < mesh.get_array().max() <= 100.0  # type: ignore[union-attr]
     assert mesh.get_array().shape == (7, len(waiting))  # type: ignore[union-attr]
     warm = plots.temperature(run)
     assert [str(one.get_label()) for one in warm.lines] == ["device (4 replicas)"]
@@ -324,4 +325,27 @@ def test_what_is_missing_is_told_in_a_sentence(recorded: ModuleType, tmp_path: P
         "topology",
     }
     assert "queue, running, kv" in plots.missing(bare)
+    assert "[requests, resources]" in plots.missing(bare)
     assert plots.missing(recorded.run()) == ""
+
+
+def test_nothing_to_show_is_no_bare_frame(recorded: ModuleType) -> None:
+    """Replies of one token have no time per output token; where nothing waits, the scale is not of hundredths."""
+    short = recorded.run("workloads.chat.output_tokens=1", "workloads.chat.arrivals.rate=0.2/s")
+    with pytest.raises(ResultsError, match="no completed request has a time per output token"):
+        plots.tpot(short)
+    assert plots.queue(short).get_ylim() == (0.0, 1.0)
+
+
+def test_what_lies_beyond_an_axis_is_told(recorded: ModuleType) -> None:
+    """A curve ends at its largest value, or the picture says which part is not on it."""
+    run = recorded.run()
+    for metric in ("ttft", "tpot", "e2e"):
+        axes = plots.PLOTS[metric].draw(run)
+        most = max(max(curve.get_xdata()) for curve in axes.lines if " (" in str(curve.get_label()))
+        told = any("beyond" in text.get_text() for text in axes.texts)
+        assert told == (most > axes.get_xlim()[1])
+        assert any("completed requests after 2 s warm-up" in text.get_text() for text in axes.texts)
+    axes = plots.ttft(recorded.run("slo.ttft.p95=5 ms"))
+    words = next(text for text in axes.texts if "objective" in text.get_text())
+    assert words.get_horizontalalignment() == "left"

@@ -40,9 +40,9 @@ def missing(result: Any) -> str:
     lacking = [plot for plot in PLOTS.values() if obstacle(plot, result).startswith("needs")]
     if not lacking:
         return ""
-    tables = ", ".join(dict.fromkeys(table for plot in lacking for table in plot.tables))
+    tables = ", ".join(dict.fromkeys(["requests", *(table for plot in lacking for table in plot.tables)]))
     names = ", ".join(plot.name for plot in lacking)
-    return f"for {names}, run again with --set 'output.tables=[requests, {tables}]'"
+    return f"for {names}, run again with --set 'output.tables=[{tables}]'"
 
 
 def chosen(names: Sequence[str]) -> list[Plot]:
