@@ -42,6 +42,7 @@ def plot(
 
     found = results.load(folder)
     options = {name: value for name, value in (("metric", metric), ("x", x)) if value is not None}
+    plots.check_options(found, names, options)
     if names and out is not None and out.suffix[1:].lower() in FORMATS:
         plots.save(found, names, out, **options)
         click.echo(out)

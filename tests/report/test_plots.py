@@ -262,7 +262,7 @@ def test_options_choose_metric_and_axis(recorded: ModuleType) -> None:
     axes = plots.response(recorded.sweep(), metric="goodput_rps", x="policies.router")
     means = recorded.sweep().table.groupby(recorded.ROUTER).goodput_rps.mean()
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(means.tolist())  # type: ignore[attr-defined]
-    with pytest.raises(ResultsError, match="'ttft_p42'; it has"):
+    with pytest.raises(ResultsError, match="'ttft_p42'; did you mean 'ttft_p95'"):
         plots.response(recorded.sweep(), metric="ttft_p42")
     with pytest.raises(ResultsError, match="'speed' was not swept; swept were"):
         plots.load(recorded.sweep(), x="speed")
@@ -290,7 +290,35 @@ def test_what_nobody_beats(recorded: ModuleType) -> None:
     assert found.energy[0] == pytest.approx(summary["energy_j"]["total"] / summary["requests"]["completed"])
     legend = plots.frontier(comparison).get_legend()
     assert legend is not None
-    assert {text.get_text() for text in legend.get_texts()} >= set(runs)
+    assert {text.get_text().partition(": ")[2] for text in legend.get_texts()} >= set(runs)
+
+
+def test_numbers_of_a_front_can_be_read(recorded: ModuleType) -> None:
+    """They stand clear of points and of each other, and each is in the legend."""
+    axes = plots.page(recorded.sweep(), ["frontier"]).axes[0]
+    digits = [text for text in axes.texts if text.get_text().isdigit()]
+    assert digits
+    boxes = [text.get_window_extent() for text in digits]
+    assert not any(a.overlaps(b) for number, a in enumerate(boxes) for b in boxes[:number])
+    legend = axes.get_legend()
+    assert legend is not None
+    words = {text.get_text().partition(":")[0] for text in legend.get_texts()}
+    assert {text.get_text() for text in digits} <= words
+
+
+def test_options_are_checked_before_anything_is_drawn(recorded: ModuleType) -> None:
+    """A slip in a metric or key, and an option that no picture takes."""
+    with pytest.raises(ResultsError, match="did you mean 'ttft_p95'"):
+        plots.check_options(recorded.sweep(), [], {"metric": "ttft_p59"})
+    with pytest.raises(ResultsError, match="column of numbers 'status'"):
+        plots.response(recorded.sweep(), x=recorded.ROUTER, metric="status")
+    with pytest.raises(ResultsError, match="'rtae' was not swept"):
+        plots.check_options(recorded.sweep(), [], {"x": "rtae"})
+    with pytest.raises(ResultsError, match="no picture of a run takes --x"):
+        plots.check_options(recorded.run(), [], {"x": "rate"})
+    with pytest.raises(ResultsError, match="ttft takes no --metric"):
+        plots.check_options(recorded.run(), ["ttft"], {"metric": "e2e"})
+    plots.check_options(recorded.sweep(), [], {"x": "rate", "metric": "goodput_rps"})
 
 
 # -- what cannot be drawn ---------------------------------------------------------------------------------------

@@ -144,7 +144,9 @@ def test_a_missing_column_is_told(folder: Path, tmp_path: Path) -> None:
         path = tmp_path / "old" / f"{table}.parquet"
         pq.write_table(pq.read_table(path).drop([column]), path)
     told = [call("plot", tmp_path / "old", name) for name in ("ttft", "phases")]
-    assert all(f"{tmp_path / 'old' / 'requests.parquet'}' lacks the column tier" in one.stderr for one in told)
+    assert all(
+        f"{tmp_path / 'old' / 'requests.parquet'}' lacks the column tier" in one.stderr for one in told
+    )
     links = call("plot", tmp_path / "old", "links")
     assert "resources.parquet' lacks the column utilisation" in links.stderr
     path = tmp_path / "old" / "requests.parquet"

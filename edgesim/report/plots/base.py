@@ -161,14 +161,25 @@ def measured(result: Run | RunSet) -> pd.DataFrame:
     return found
 
 
+def check_name(metric: str) -> None:
+    """Make sure that requests have a metric of that name.
+
+    Raises:
+        ResultsError: They have not.
+    """
+    from edgesim.metrics import METRICS  # noqa: PLC0415
+
+    if metric not in METRICS:
+        raise ResultsError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
+
+
 def metric_values(requests: pd.DataFrame, name: str, folder: Path | None = None) -> NDArray[np.float64]:
     """The values of a metric, of those requests that have it; `folder` is where they were read from."""
     import numpy as np  # noqa: PLC0415
 
     from edgesim.metrics import METRICS  # noqa: PLC0415
 
-    if name not in METRICS:
-        raise ResultsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+    check_name(name)
     metric = METRICS[name]
     needed.check(requests, metric.columns, "requests", folder)
     values = metric.formula({column: requests[column].to_numpy(float) for column in metric.columns})

@@ -21,7 +21,7 @@ from edgesim.report.plots.base import (
     tiers_of,
 )
 from edgesim.results import needed
-from edgesim.units import format_percent, format_seconds
+from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,9 @@ def _cdf(result: Run | RunSet, ax: Axes, metric: str) -> None:
     share = np.union1d(np.linspace(0.0, 1.0, POINTS), [0.5, 0.9, 0.95, 0.99])
     everything = metric_values(requests, metric, result.folder)
     if not len(everything):
-        raise ResultsError(f"no completed request has a {LABELS.get(metric, metric)}; there is nothing to draw")
+        raise ResultsError(
+            f"no completed request has a {LABELS.get(metric, metric)}; there is nothing to draw"
+        )
     farthest = 0.0
     for name, group in groups:
         values = metric_values(group, metric)
@@ -89,7 +91,7 @@ def _beyond(ax: Axes, values: NDArray[np.float64]) -> None:
     if count:
         share = count / len(values)
         ax.text(
-            0.99, 0.82, f"{format_percent(share) if share >= 0.001 else '< 0.1 %'} beyond \N{RIGHTWARDS ARROW}",
+            0.99, 0.82, f"{f'{100 * share:.2g} %' if share >= 0.001 else '< 0.1 %'} beyond \N{RIGHTWARDS ARROW}",
             transform=ax.transAxes, ha="right", va="center", size=8, bbox=style.PAPER,
         )  # fmt: skip
 
