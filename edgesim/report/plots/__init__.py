@@ -19,6 +19,7 @@ from edgesim.report.plots.topology_map import topology
 
 __all__ = [
     "COMPARISON", "PLOTS", "RUN", "SWEEP", "Plot", "cache", "check_options", "distribution", "drawable", "e2e",
-    "frontier", "kind_of", "kv", "latency_throughput", "links", "load", "missing", "obstacle", "page", "phases", "power", "queue",
+    "frontier", "kind_of", "kv", "latency_throughput", "links", "load", "missing", "obstacle", "page", "phases",
+    "power", "queue",
     "response", "running", "save", "temperature", "topology", "tpot", "ttft", "utilisation",
 ]  # fmt: skip
