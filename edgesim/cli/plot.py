@@ -42,6 +42,7 @@ def plot(
 
     found = results.load(folder)
     options = {name: value for name, value in (("metric", metric), ("x", x)) if value is not None}
+    plots.check_options(found, names, options)
     if names and out is not None and out.suffix[1:].lower() in FORMATS:
         plots.save(found, names, out, **options)
         click.echo(out)
@@ -112,8 +113,15 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
 
     path = out or folder / "trace.json.gz"
     window = (seconds(begin) if begin else 0.0, seconds(end) if end else float("inf"))
-    told = timeline.write(results.load_run(folder), path, window)
+    found = results.load_run(folder)
+    told = timeline.write(found, path, window)
     click.echo(path)
+    if isinstance(found, results.RunSet) and found[0].folder is not None:
+        click.echo(
+            f"this is {found[0].folder.name}, one of {len(found)} replications;"
+            f" for another give its folder, such as {found[-1].folder}",
+            err=True,
+        )
     click.echo(
         f"{told.requests:,} requests, {told.events:,} events; open it at https://ui.perfetto.dev", err=True
     )

@@ -39,7 +39,7 @@ PHASE_STYLE: Final = {
     "prefill": (BLUE, ""),
     "decode": (ORANGE, ""),
     "stall": (BLACK, ""),
-    "downlink": (SKY, "\\\\"),
+    "downlink": (GREEN, "\\\\"),
     "backoff": (PURPLE, "xx"),
 }
 """Colour and hatch of each phase of a request."""

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 from edgesim.records import PHASES
 from edgesim.report.plots.base import kind_of, one_run
+from edgesim.results import needed
+from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,6 +78,13 @@ class Names:
         return self.tids.setdefault((pid, name, number), len(self.tids) + 1)
 
 
+_NEEDED: Final = (
+    "request", "workload", "origin", "status", "replica", "prompt_tokens", "output_tokens", "arrived_at",
+    "first_scheduled_at", "first_token_server_at", "finished_at", *ORDER,
+)  # fmt: skip
+"""Columns of `requests` that are shown."""
+
+
 def write(result: Run | RunSet, path: str | Path, window: tuple[float, float] = (0.0, math.inf)) -> Told:
     """Write a run's timeline; of several replications the first.
 
@@ -92,7 +101,10 @@ def write(result: Run | RunSet, path: str | Path, window: tuple[float, float] = 
     run, path = one_run(result), Path(path)
     if not path.name.endswith((".json", ".json.gz")):
         raise ResultsError(f"cannot write '{path}': its name must end in .json or .json.gz")
-    requests = _within(run.requests, window)
+    if window[0] > window[1]:
+        begin, end = (format_seconds(at) for at in window)
+        raise ResultsError(f"a timeline from {begin} to {end} ends before it begins; exchange the two")
+    requests = _within(needed.table(run, "requests", _NEEDED), window)
     told = Told(requests=len(requests))
     events = _events(run, requests, window)
     try:

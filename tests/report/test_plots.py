@@ -181,7 +181,8 @@ def test_curves_over_time_are_the_samples(recorded: ModuleType) -> None:
     watts = series(run.resources, "power_w").sum(axis=1)
     assert top[:, 1].max() == pytest.approx(watts.max())
     mesh = plots.utilisation(run).collections[0]
-    assert mesh.get_array().max() <= 1.0  # type: ignore[union-attr]
+    assert mesh.get_clim() == plots.links(run).collections[0].get_clim() == (0.0, 100.0)
+    assert 50.0 < mesh.get_array().max() <= 100.0  # type: ignore[union-attr]
     assert mesh.get_array().shape == (7, len(waiting))  # type: ignore[union-attr]
     warm = plots.temperature(run)
     assert [str(one.get_label()) for one in warm.lines] == ["device (4 replicas)"]
@@ -261,7 +262,7 @@ def test_options_choose_metric_and_axis(recorded: ModuleType) -> None:
     axes = plots.response(recorded.sweep(), metric="goodput_rps", x="policies.router")
     means = recorded.sweep().table.groupby(recorded.ROUTER).goodput_rps.mean()
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(means.tolist())  # type: ignore[attr-defined]
-    with pytest.raises(ResultsError, match="'ttft_p42'; it has"):
+    with pytest.raises(ResultsError, match="'ttft_p42'; did you mean 'ttft_p95'"):
         plots.response(recorded.sweep(), metric="ttft_p42")
     with pytest.raises(ResultsError, match="'speed' was not swept; swept were"):
         plots.load(recorded.sweep(), x="speed")
@@ -289,7 +290,35 @@ def test_what_nobody_beats(recorded: ModuleType) -> None:
     assert found.energy[0] == pytest.approx(summary["energy_j"]["total"] / summary["requests"]["completed"])
     legend = plots.frontier(comparison).get_legend()
     assert legend is not None
-    assert {text.get_text() for text in legend.get_texts()} >= set(runs)
+    assert {text.get_text().partition(": ")[2] for text in legend.get_texts()} >= set(runs)
+
+
+def test_numbers_of_a_front_can_be_read(recorded: ModuleType) -> None:
+    """They stand clear of points and of each other, and each is in the legend."""
+    axes = plots.page(recorded.sweep(), ["frontier"]).axes[0]
+    digits = [text for text in axes.texts if text.get_text().isdigit()]
+    assert digits
+    boxes = [text.get_window_extent() for text in digits]
+    assert not any(a.overlaps(b) for number, a in enumerate(boxes) for b in boxes[:number])
+    legend = axes.get_legend()
+    assert legend is not None
+    words = {text.get_text().partition(":")[0] for text in legend.get_texts()}
+    assert {text.get_text() for text in digits} <= words
+
+
+def test_options_are_checked_before_anything_is_drawn(recorded: ModuleType) -> None:
+    """A slip in a metric or key, and an option that no picture takes."""
+    with pytest.raises(ResultsError, match="did you mean 'ttft_p95'"):
+        plots.check_options(recorded.sweep(), [], {"metric": "ttft_p59"})
+    with pytest.raises(ResultsError, match="column of numbers 'status'"):
+        plots.response(recorded.sweep(), x=recorded.ROUTER, metric="status")
+    with pytest.raises(ResultsError, match="'rtae' was not swept"):
+        plots.check_options(recorded.sweep(), [], {"x": "rtae"})
+    with pytest.raises(ResultsError, match="no picture of a run takes --x"):
+        plots.check_options(recorded.run(), [], {"x": "rate"})
+    with pytest.raises(ResultsError, match="ttft takes no --metric"):
+        plots.check_options(recorded.run(), ["ttft"], {"metric": "e2e"})
+    plots.check_options(recorded.sweep(), [], {"x": "rate", "metric": "goodput_rps"})
 
 
 # -- what cannot be drawn ---------------------------------------------------------------------------------------
@@ -324,4 +353,27 @@ def test_what_is_missing_is_told_in_a_sentence(recorded: ModuleType, tmp_path: P
         "topology",
     }
     assert "queue, running, kv" in plots.missing(bare)
+    assert "[requests, resources]" in plots.missing(bare)
     assert plots.missing(recorded.run()) == ""
+
+
+def test_nothing_to_show_is_no_bare_frame(recorded: ModuleType) -> None:
+    """Replies of one token have no time per output token; where nothing waits, the scale is not of hundredths."""
+    short = recorded.run("workloads.chat.output_tokens=1", "workloads.chat.arrivals.rate=0.2/s")
+    with pytest.raises(ResultsError, match="no completed request has a time per output token"):
+        plots.tpot(short)
+    assert plots.queue(short).get_ylim() == (0.0, 1.0)
+
+
+def test_what_lies_beyond_an_axis_is_told(recorded: ModuleType) -> None:
+    """A curve ends at its largest value, or the picture says which part is not on it."""
+    run = recorded.run()
+    for metric in ("ttft", "tpot", "e2e"):
+        axes = plots.PLOTS[metric].draw(run)
+        most = max(max(curve.get_xdata()) for curve in axes.lines if " (" in str(curve.get_label()))
+        told = any("beyond" in text.get_text() for text in axes.texts)
+        assert told == (most > axes.get_xlim()[1])
+        assert any("completed requests after 2 s warm-up" in text.get_text() for text in axes.texts)
+    axes = plots.ttft(recorded.run("slo.ttft.p95=5 ms"))
+    words = next(text for text in axes.texts if "objective" in text.get_text())
+    assert words.get_horizontalalignment() == "left"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
@@ -126,8 +128,32 @@ def test_a_timeline_is_written(folder: Path, tmp_path: Path) -> None:
     small = call("trace", folder / "full", "-o", tmp_path / "t.json", "--from", "5 s", "--to", "6 s")
     assert small.exit_code == 0
     assert 0 < len(json.loads((tmp_path / "t.json").read_text())["traceEvents"]) < len(events) / 4
+    turned = call("trace", folder / "full", "--from", "8 s", "--to", "1 s")
+    assert turned.exit_code == 2
+    assert "from 8 s to 1 s ends before it begins" in turned.stderr
+    several = call("trace", folder / "several", "-o", tmp_path / "s.json")
+    assert "one of 2 replications; for another give its folder" in several.stderr
     assert call("trace", folder / "full", "--from", "5 bananas").exit_code == 2
     assert call("trace", folder / "full", "-o", tmp_path / "t.txt").exit_code == 2
+
+
+def test_a_missing_column_is_told(folder: Path, tmp_path: Path) -> None:
+    """By name and file, with exit code 2, in pictures and timelines."""
+    shutil.copytree(folder / "full", tmp_path / "old")
+    for table, column in (("requests", "tier"), ("resources", "utilisation")):
+        path = tmp_path / "old" / f"{table}.parquet"
+        pq.write_table(pq.read_table(path).drop([column]), path)
+    told = [call("plot", tmp_path / "old", name) for name in ("ttft", "phases")]
+    assert all(
+        f"{tmp_path / 'old' / 'requests.parquet'}' lacks the column tier" in one.stderr for one in told
+    )
+    links = call("plot", tmp_path / "old", "links")
+    assert "resources.parquet' lacks the column utilisation" in links.stderr
+    path = tmp_path / "old" / "requests.parquet"
+    pq.write_table(pq.read_table(path).drop(["origin", "queue"]), path)
+    trace = call("trace", tmp_path / "old")
+    assert "lacks the columns origin, queue" in trace.stderr
+    assert {one.exit_code for one in (*told, links, trace)} == {2}
 
 
 def test_a_run_can_be_replaced_after_it_was_drawn(folder: Path) -> None:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from edgesim.report.plots.base import COMPARISON, PLOTS, RUN, SWEEP, Plot, kind_of
 from edgesim.report.plots.latency import distribution, e2e, phases, tpot, ttft
-from edgesim.report.plots.page import drawable, missing, obstacle, page, save
+from edgesim.report.plots.page import check_options, drawable, missing, obstacle, page, save
 from edgesim.report.plots.sweeps import frontier, latency_throughput, load, response
 from edgesim.report.plots.time import cache, kv, links, power, queue, running, temperature, utilisation
 from edgesim.report.plots.topology_map import topology
 
 __all__ = [
-    "COMPARISON", "PLOTS", "RUN", "SWEEP", "Plot", "cache", "distribution", "drawable", "e2e", "frontier", "kind_of",
-    "kv", "latency_throughput", "links", "load", "missing", "obstacle", "page", "phases", "power", "queue", "response",
-    "running", "save", "temperature", "topology", "tpot", "ttft", "utilisation",
+    "COMPARISON", "PLOTS", "RUN", "SWEEP", "Plot", "cache", "check_options", "distribution", "drawable", "e2e",
+    "frontier", "kind_of", "kv", "latency_throughput", "links", "load", "missing", "obstacle", "page", "phases",
+    "power", "queue",
+    "response", "running", "save", "temperature", "topology", "tpot", "ttft", "utilisation",
 ]  # fmt: skip

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgesim.errors import ResultsError
 from edgesim.report import style
-from edgesim.results import Result, Run, RunSet
+from edgesim.results import Result, Run, RunSet, needed
 from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import numpy as np
     import pandas as pd
@@ -128,6 +129,12 @@ def caption(result: Result, beside: str = "") -> str:
     return " \N{MIDDLE DOT} ".join([*parts, *filter(None, [beside])])
 
 
+def answered(result: Run | RunSet) -> str:
+    """Which requests a picture of `measured` ones shows, for its caption."""
+    warmup = float(result.summary["warmup"]["seconds"])
+    return "completed requests" + (f" after {format_seconds(warmup)} warm-up" if warmup else "")
+
+
 def tiers_of(result: Result) -> tuple[str, ...]:
     """Names of the tiers, from the devices upward."""
     return tuple(result.scenario.topology.tiers)
@@ -145,7 +152,7 @@ def measured(result: Run | RunSet) -> pd.DataFrame:
     Raises:
         ResultsError: There is none.
     """
-    requests = result.requests
+    requests = needed.table(result, "requests", ("status", "arrived_at", "tier"))
     warmup = float(result.summary["warmup"]["seconds"])
     kept = (requests["status"] == "completed") & (requests["arrived_at"] >= warmup)
     found = requests[kept]
@@ -154,15 +161,27 @@ def measured(result: Run | RunSet) -> pd.DataFrame:
     return found
 
 
-def metric_values(requests: pd.DataFrame, name: str) -> NDArray[np.float64]:
-    """The values of a metric, of those requests that have it."""
+def check_name(metric: str) -> None:
+    """Make sure that requests have a metric of that name.
+
+    Raises:
+        ResultsError: They have not.
+    """
+    from edgesim.metrics import METRICS  # noqa: PLC0415
+
+    if metric not in METRICS:
+        raise ResultsError(f"no metric {metric!r}; there are {', '.join(METRICS)}")
+
+
+def metric_values(requests: pd.DataFrame, name: str, folder: Path | None = None) -> NDArray[np.float64]:
+    """The values of a metric, of those requests that have it; `folder` is where they were read from."""
     import numpy as np  # noqa: PLC0415
 
     from edgesim.metrics import METRICS  # noqa: PLC0415
 
-    if name not in METRICS:
-        raise ResultsError(f"no metric {name!r}; there are {', '.join(METRICS)}")
+    check_name(name)
     metric = METRICS[name]
+    needed.check(requests, metric.columns, "requests", folder)
     values = metric.formula({column: requests[column].to_numpy(float) for column in metric.columns})
     found: NDArray[np.float64] = values[np.isfinite(values)]
     return found

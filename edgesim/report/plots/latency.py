@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgesim.errors import ResultsError
 from edgesim.records import PHASES
 from edgesim.report import style
 from edgesim.report.plots.base import (
     LABELS,
+    answered,
     caption,
     measured,
     metric_label,
@@ -18,17 +20,23 @@ from edgesim.report.plots.base import (
     tier_style,
     tiers_of,
 )
+from edgesim.results import needed
 from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from edgesim.results import Run, RunSet
 
+EDGE = 0.1
+"""An objective so near the left edge, as a share of the axis, has its words to the right."""
 POINTS = 400
 """Points of a curve: as many as a page can show, so that files stay small."""
 WIDE = 30.0
 """Ratio of p99 to p5 from which on an axis is logarithmic."""
+TAIL = 2.0
+"""A linear axis reaches the largest value unless that lies so many times beyond where the curves are nearly done."""
 FAR = 4.0
 """An objective is shown unless it lies so many times beyond what was measured."""
 
@@ -41,7 +49,11 @@ def _cdf(result: Run | RunSet, ax: Axes, metric: str) -> None:
     if len(tiers) > 1:
         groups.append(("all", requests))
     share = np.union1d(np.linspace(0.0, 1.0, POINTS), [0.5, 0.9, 0.95, 0.99])
-    everything = metric_values(requests, metric)
+    everything = metric_values(requests, metric, result.folder)
+    if not len(everything):
+        raise ResultsError(
+            f"no completed request has a {LABELS.get(metric, metric)}; there is nothing to draw"
+        )
     farthest = 0.0
     for name, group in groups:
         values = metric_values(group, metric)
@@ -59,36 +71,56 @@ def _cdf(result: Run | RunSet, ax: Axes, metric: str) -> None:
             }
         ax.plot(np.quantile(values, share), share, label=f"{name} ({len(values):,})", **look)
     ax.set(xlabel=f"{LABELS.get(metric, metric)} [s]", ylabel="share of requests", ylim=(0.0, 1.01))
-    if len(everything):
-        low, high = np.quantile(everything, [0.05, 0.99])
-        if low > 0 and high > WIDE * low:
-            ax.set_xscale("log")
-            ax.set_xlim(max(np.quantile(everything, 0.002), high / 1e5), everything.max() * 1.1)
-        else:
-            ax.set_xlim(0.0, 1.1 * farthest or 1.0)
+    low, high = np.quantile(everything, [0.05, 0.99])
+    most = float(everything.max())
+    if low > 0 and high > WIDE * low:
+        ax.set_xscale("log")
+        ax.set_xlim(max(np.quantile(everything, 0.002), high / 1e5), most * 1.1)
+    else:
+        ax.set_xlim(0.0, (1.05 * most if most < TAIL * farthest else 1.1 * farthest) or 1.0)
     _objective(result, ax, metric)
+    _beyond(ax, everything)
     style.legend(ax, title="answered by")
     name = LABELS.get(metric, metric)
-    style.title(ax, name[0].upper() + name[1:], caption(result, "completed requests"))
+    style.title(ax, name[0].upper() + name[1:], caption(result, answered(result)))
+
+
+def _beyond(ax: Axes, values: NDArray[np.float64]) -> None:
+    """Say which part lies to the right of the axis, if any does."""
+    count = int((values > ax.get_xlim()[1]).sum())
+    if count:
+        share = count / len(values)
+        ax.text(
+            0.99, 0.82, f"{f'{100 * share:.2g} %' if share >= 0.001 else '< 0.1 %'} beyond \N{RIGHTWARDS ARROW}",
+            transform=ax.transAxes, ha="right", va="center", size=8, bbox=style.PAPER,
+        )  # fmt: skip
 
 
 def _objective(result: Run | RunSet, ax: Axes, metric: str) -> None:
     """Mark what the scenario demands."""
-    for name, target in result.scenario.slo.targets():
-        if name != metric:
-            continue
-        for statistic, bound in target.bounds():
-            if bound > FAR * ax.get_xlim()[1]:
-                continue
-            ax.set_xlim(None, max(ax.get_xlim()[1], 1.08 * bound))
-            ax.axvline(bound, color=style.VERMILLION, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
-            ax.annotate(
-                f"objective: {statistic} \N{LESS-THAN OR EQUAL TO} {format_seconds(bound)}",
-                (bound, 0.02), xycoords=("data", "axes fraction"), xytext=(-3, 0), textcoords="offset points",
-                rotation=90, ha="right", va="bottom", size=8, color=style.VERMILLION,
-            )  # fmt: skip
-            if statistic[0] == "p":
-                ax.plot([bound], [float(statistic[1:]) / 100], "x", color=style.VERMILLION, markersize=7)
+    bounds = [
+        (statistic, bound)
+        for name, target in result.scenario.slo.targets()
+        if name == metric
+        for statistic, bound in target.bounds()
+        if bound <= FAR * ax.get_xlim()[1]
+    ]
+    for _, bound in bounds:
+        left, right = ax.get_xlim()
+        log = ax.get_xscale() == "log" and bound > 0
+        ax.set_xlim(min(left, 0.8 * bound) if log else left, max(right, 1.08 * bound))
+    for statistic, bound in bounds:
+        ax.axvline(bound, color=style.VERMILLION, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+        across = ax.transLimits.transform(ax.transScale.transform((bound, 0.5)))[0]
+        side = 1 if across < EDGE else -1
+        ax.annotate(
+            f"objective: {statistic} \N{LESS-THAN OR EQUAL TO} {format_seconds(bound)}",
+            (bound, 0.02), xycoords=("data", "axes fraction"), xytext=(3 * side, 0),
+            textcoords="offset points", rotation=90, ha="left" if side > 0 else "right", va="bottom",
+            size=8, color=style.VERMILLION,
+        )  # fmt: skip
+        if statistic[0] == "p":
+            ax.plot([bound], [float(statistic[1:]) / 100], "x", color=style.VERMILLION, markersize=7)
 
 
 @picture("ttft", "time to first token: share of requests within a time, by tier")
@@ -114,6 +146,7 @@ def phases(result: Run | RunSet, ax: Axes) -> None:
     """Draw bars of the phases that make up the mean latency, a bar a tier."""
     requests = measured(result)
     tiers = style.tiers_in_order(requests["tier"].dropna().unique(), tiers_of(result))
+    needed.check(requests, PHASES, "requests", result.folder)
     means = requests.groupby("tier", observed=True)[list(PHASES)].mean().reindex(tiers)
     left = np.zeros(len(tiers))
     longest = float(means.sum(axis=1).max())
@@ -140,7 +173,7 @@ def phases(result: Run | RunSet, ax: Axes) -> None:
     ax.set(xlabel="mean time of a request [s]", xlim=(0.0, 1.13 * longest), ylim=(-0.6, len(tiers) - 0.4))
     ax.grid(visible=False, axis="y")
     style.legend(ax)
-    style.title(ax, "Where the time goes", caption(result, "completed requests"))
+    style.title(ax, "Where the time goes", caption(result, answered(result)))
 
 
 @picture("distribution", "share of requests within a value of any metric, by tier", options=("metric",))

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from edgesim.errors import ResultsError
 from edgesim.report import style
-from edgesim.report.plots.base import PLOTS, RUN, Plot, kind_of, one_run
+from edgesim.report.plots.base import PLOTS, RUN, SWEEP, Plot, check_name, kind_of, one_run
+from edgesim.report.plots.sweeps import axis_key, check_metric
 from edgesim.results import DamagedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -43,9 +44,35 @@ def missing(result: Any) -> str:
     lacking = [plot for plot in PLOTS.values() if obstacle(plot, result).startswith("needs")]
     if not lacking:
         return ""
-    tables = ", ".join(dict.fromkeys(table for plot in lacking for table in plot.tables))
+    tables = ", ".join(dict.fromkeys(["requests", *(table for plot in lacking for table in plot.tables)]))
     names = ", ".join(plot.name for plot in lacking)
-    return f"for {names}, run again with --set 'output.tables=[requests, {tables}]'"
+    return f"for {names}, run again with --set 'output.tables=[{tables}]'"
+
+
+def check_options(result: Any, names: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Make sure that options name what is there, so that a slip does not end in pictures left out.
+
+    Args:
+        result: A run, a sweep or a comparison.
+        names: Of the pictures; none for all that fit.
+        options: Such as `metric` and `x`.
+
+    Raises:
+        ResultsError: None of the pictures takes an option, or its value is unknown.
+    """
+    kind = kind_of(result)
+    plots = chosen(names) if names else [plot for plot in PLOTS.values() if kind in plot.fits]
+    for option in options:
+        if not any(option in plot.options for plot in plots):
+            takers = [plot.name for plot in PLOTS.values() if option in plot.options]
+            what = f"{', '.join(names)} takes" if names else f"no picture of a {kind} takes"
+            raise ResultsError(f"{what} {'no ' if names else ''}--{option}; it is for {', '.join(takers)}")
+    if kind == SWEEP and "metric" in options:
+        check_metric(result.table, options["metric"])
+    if kind == SWEEP and "x" in options:
+        axis_key(result, options["x"])
+    if kind == RUN and "metric" in options:
+        check_name(options["metric"])
 
 
 def chosen(names: Sequence[str]) -> list[Plot]:

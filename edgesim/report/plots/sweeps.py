@@ -28,6 +28,17 @@ MOST_LINES = 8
 MOST_NAMES = 12
 """Points of a front that get a number, whose meaning stands beside."""
 
+AREA = (230.0, 190.0)
+"""About the width and height of a front's axes [points], to see which numbers would meet."""
+APART = 9.0
+"""Between the middles of a number and of other numbers or points at least [points]."""
+OFFSETS = tuple(
+    (float(far * np.cos(np.radians(way))), float(far * np.sin(np.radians(way))))
+    for far in (10.0, 16.0)
+    for way in (225, 45, 135, 315, 180, 0, 270, 90)
+)
+"""Where a number may stand beside its point, in the order of preference [points]."""
+
 
 class Means(NamedTuple):
     """A metric along a line: where, its mean, and how far the true one may lie from it (NaN: unknown)."""
@@ -118,15 +129,30 @@ def _legend_title(sweep: Any, x: str) -> str:
     return (short(others[0]) if len(others) == 1 else "") + more
 
 
+def check_metric(rows: pd.DataFrame, metric: str) -> None:
+    """Make sure that a table has numbers of a metric.
+
+    Raises:
+        ResultsError: It has not.
+    """
+    from difflib import get_close_matches  # noqa: PLC0415 - only after a slip
+
+    if metric in rows and _is_number(rows[metric]):
+        return
+    numbers = [str(name) for name in rows if _is_number(rows[name])]
+    if close := get_close_matches(metric, numbers, n=1):
+        raise ResultsError(f"the sweep has no column of numbers {metric!r}; did you mean {close[0]!r}?")
+    others = [name for name in numbers if name.endswith(("_p95", "_mean", "_rps", "_j", "_usd"))]
+    raise ResultsError(f"the sweep has no column of numbers {metric!r}; it has {', '.join(others[:12])} ...")
+
+
 def means_of(rows: pd.DataFrame, x: str, metric: str) -> Means:
     """Average a metric over replications at each value of a key.
 
     Raises:
         ResultsError: The table has no such metric.
     """
-    if metric not in rows:
-        others = [str(name) for name in rows if str(name).endswith(("_p95", "_mean", "_rps", "_j", "_usd"))]
-        raise ResultsError(f"the sweep has no column {metric!r}; it has {', '.join(others[:12])} ...")
+    check_metric(rows, metric)
     known = rows[[x, metric]].dropna()
     groups = [(at, t_interval(group[metric].to_numpy(float))) for at, group in known.groupby(x)]
     return Means(
@@ -196,6 +222,7 @@ def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = Non
 
 def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> None:
     """Draw a bar for each value of a key that is no number, averaged over everything else."""
+    check_metric(_finished(sweep), metric)
     groups = [
         (str(value), t_interval(rows[metric].dropna())) for value, rows in _finished(sweep).groupby(key)
     ]
@@ -323,6 +350,39 @@ def unbeaten(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_
     return ~beaten
 
 
+def _number(
+    ax: Axes, at: NDArray[np.float64], names: list[str], front: list[int], others: NDArray[np.int64]
+) -> None:
+    """Number points, and say in the legend what they are: those of the front, and others where there is room."""
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415
+
+    ax.autoscale_view()
+    places = ax.transLimits.transform(ax.transScale.transform(at)) * AREA
+    taken = list(places)
+    if len(places) > MOST_NAMES:  # others only where they stand alone
+        gaps = [np.sort(np.hypot(*(places - places[index]).T))[1] for index in others]
+        others = others[np.array(gaps) > 1.5 * APART]
+    number = 0
+    for index in (*front, *others):
+        free = [
+            (min(np.hypot(*(places[index] + way - other)) for other in taken), -rank)
+            for rank, way in enumerate(OFFSETS)
+        ]
+        room, rank = (
+            max(free) if max(room for room, _ in free) < APART else next(f for f in free if f[0] >= APART)
+        )
+        if index not in front and (room < APART or number == MOST_NAMES):
+            continue
+        number += 1
+        taken.append(places[index] + OFFSETS[-rank])
+        ax.annotate(
+            str(number), tuple(at[index]), xytext=OFFSETS[-rank], textcoords="offset points", ha="center",
+            va="center", size=8, weight="bold", zorder=6,
+            path_effects=[withStroke(linewidth=2.5, foreground="white")],
+        )  # fmt: skip
+        ax.plot([], [], linestyle="none", label=f"{number}: {names[index]}")
+
+
 @picture(
     "frontier",
     "energy and cost of a request, and which settings nobody beats in both",
@@ -357,14 +417,9 @@ def frontier(result: Any, ax: Axes) -> None:
         drawstyle="steps-post",
         label="Pareto front",
     )
-    named = range(len(points)) if len(points) <= MOST_NAMES else order[:MOST_NAMES]
-    for number, place in enumerate(named, start=1):
-        ax.annotate(
-            str(number), (x[place], y[place]), xytext=(-5, -5), textcoords="offset points",
-            ha="right", va="top", size=8, weight="bold",
-        )  # fmt: skip
-        ax.plot([], [], linestyle="none", marker=f"${number}$", color=style.INK, label=points["name"][place])
     ax.margins(0.12, 0.18)
+    spread = np.unique(np.linspace(0, len(order) - 1, min(len(order), MOST_NAMES)).round().astype(int))
+    _number(ax, np.column_stack([x, y]), list(points["name"]), list(order[spread]), np.flatnonzero(~best))
     ax.set(
         xlabel="energy of a completed request [J]",
         ylabel="cost of 1,000 completed requests [USD]",

@@ -9,6 +9,7 @@ import numpy as np
 from edgesim.errors import ResultsError
 from edgesim.report import style
 from edgesim.report.plots.base import caption, one_run, picture, tier_style, tiers_of
+from edgesim.results import needed
 from edgesim.results.series import series
 
 if TYPE_CHECKING:
@@ -16,19 +17,22 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.axes import Axes
-    from numpy.typing import NDArray
 
     from edgesim.results import Run, RunSet
 
 MOST_ROWS = 30
 """Replicas or links that a heat map shows: as many as can be read."""
 RESOURCES = ("resources",)
+PLACES = ("t", "kind", "name")
+"""Columns that say what a row is about."""
+SHORT = 30
+"""Points of a line below which it is solid: dashes would be longer than its steps."""
 TALL = (6.6, 4.2)
 
 
 def _by_tier(run: Run, column: str) -> dict[str, pd.DataFrame]:
     """One column of replicas over time, for each tier."""
-    resources = run.resources
+    resources = needed.table(run, "resources", (*PLACES, "tier", column))
     replicas = resources[resources["kind"] == "replica"]
     tier_of = replicas.drop_duplicates("name").set_index("name")["tier"].astype(str)
     wide = series(resources, column)
@@ -42,7 +46,7 @@ def _look(run: Run, tier: str, points: int) -> dict[str, Any]:
     every = max(1, points // 7)
     return {
         "color": tier_style(run, tier)["color"],
-        "linestyle": style.TIER_DASHES[place],
+        "linestyle": "-" if points < SHORT else style.TIER_DASHES[place],
         "marker": style.TIER_MARKERS[place],
         "markevery": (place * every // 3, every),
     }
@@ -65,7 +69,7 @@ def _sums(result: Run | RunSet, ax: Axes, column: str, label: str, heading: str)
 def _finish(result: Run | RunSet, ax: Axes, label: str, heading: str, **legend: Any) -> None:
     ax.set(xlabel="simulated time [s]", ylabel=label)
     ax.set_xlim(0.0, None)
-    ax.set_ylim(0.0, None)
+    ax.set_ylim(0.0, None if ax.dataLim.ymax > 0 else 1.0)  # nothing at all: not a scale of hundredths
     style.legend(ax, **legend)
     beside = "first replication" if one_run(result) is not result else ""
     style.title(ax, heading, caption(result, beside))
@@ -139,19 +143,19 @@ def temperature(result: Run | RunSet, ax: Axes) -> None:
 @picture("utilisation", "heat map: how busy each replica is over time", tables=RESOURCES, size=TALL)
 def utilisation(result: Run | RunSet, ax: Axes) -> None:
     """Draw the busy share of the busiest replicas, a row each."""
-    _heat_map(result, ax, "replica", "busy share of the time", "How busy replicas are")
+    _heat_map(result, ax, "replica", "busy share of the time [%]", "How busy replicas are")
 
 
 @picture("links", "heat map: how full each link is over time", tables=RESOURCES, size=TALL)
 def links(result: Run | RunSet, ax: Axes) -> None:
     """Draw the utilisation of the fullest links, a row each."""
-    _heat_map(result, ax, "link", "share of the bandwidth", "How full links are")
+    _heat_map(result, ax, "link", "share of the bandwidth [%]", "How full links are")
 
 
 def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: str) -> None:
     """Draw a share over time: the busiest replicas or links, the busiest of them on top."""
     run = one_run(result)
-    wide = series(run.resources, "utilisation", kind)
+    wide = series(needed.table(run, "resources", (*PLACES, "utilisation")), "utilisation", kind)
     if not wide.shape[1]:
         raise ResultsError(f"this run has no {kind}s, so there is no heat map of them")
     spans = np.diff(wide.index, prepend=0.0)
@@ -159,8 +163,8 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
     shown = wide[mean.sort_values(ascending=False, kind="stable").index[:MOST_ROWS]]
     edges = np.concatenate([[0.0], shown.index.to_numpy(float)])
     mesh = ax.pcolormesh(
-        edges, np.arange(shown.shape[1] + 1) - 0.5, shown.to_numpy().T,
-        cmap=style.HEAT, vmin=0.0, vmax=_top(shown.to_numpy()), rasterized=True,
+        edges, np.arange(shown.shape[1] + 1) - 0.5, 100 * shown.to_numpy().T,
+        cmap=style.HEAT, vmin=0.0, vmax=100.0, rasterized=True,
     )  # fmt: skip
     ax.set_yticks(np.arange(shown.shape[1]), list(shown), size=7.5 if shown.shape[1] > 12 else 9)
     ax.invert_yaxis()
@@ -172,19 +176,11 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
     style.title(ax, heading, caption(result, of if wide.shape[1] > shown.shape[1] else ""))
 
 
-def _top(shares: NDArray[np.float64]) -> float:
-    """Where the colours end: at the whole, or where little happens at the next round number."""
-    most = float(shares.max())
-    if most > 0.4 or most <= 0:
-        return 1.0
-    unit = 10.0 ** np.floor(np.log10(most))
-    return float(unit * np.ceil(most / unit))
-
-
 @picture("cache", "share of prompt tokens found in prefix caches over time, by tier")
 def cache(result: Run | RunSet, ax: Axes, bins: int = 20) -> None:
     """Draw which part of the prompts was found in caches instead of being computed."""
-    requests = result.requests
+    columns = ("tier", "first_scheduled_at", "cached_tokens", "prompt_tokens")
+    requests = needed.table(result, "requests", columns)
     started = requests[requests["first_scheduled_at"].notna()]
     if not len(started) or not started["cached_tokens"].sum():
         raise ResultsError("no prompt was found in a cache; give a deployment `prefix_cache: true`")

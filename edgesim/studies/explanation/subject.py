@@ -11,6 +11,7 @@ import numpy as np
 from edgesim.errors import ResultsError
 from edgesim.metrics import METRICS
 from edgesim.records import PHASES
+from edgesim.results import needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,13 +93,7 @@ def subject_of(run: Run | RunSet) -> Subject:
             f"a {kind.lower()} holds many runs; explain one of them, such as the folder points/0000 of a sweep"
         )
     requests = run.requests
-    missing = [name for name in _NEEDED if name not in requests.columns]
-    if missing:
-        place = f"'{run.folder}'" if run.folder else "the run"
-        raise ResultsError(
-            f"the requests of {place} lack {', '.join(missing)}: another version wrote them;"
-            " run its scenario.yaml again"
-        )
+    needed.check(requests, _NEEDED, "requests", run.folder)
     name = str(run.manifest.get("scenario") or "run")
     replications = len(run) if hasattr(run, "__len__") else 1
     return Subject(
@@ -111,13 +106,13 @@ def subject_of(run: Run | RunSet) -> Subject:
     )
 
 
-def _table(run: Run | RunSet, name: str, needed: set[str]) -> pd.DataFrame | None:
+def _table(run: Run | RunSet, name: str, columns: set[str]) -> pd.DataFrame | None:
     """Answer a table that may not have been recorded."""
     try:
         table: pd.DataFrame | None = getattr(run, name, None)
     except (ResultsError, KeyError):
         return None
-    return table if table is not None and len(table) and needed <= set(table.columns) else None
+    return table if table is not None and len(table) and columns <= set(table.columns) else None
 
 
 def values_of(metric: str, requests: pd.DataFrame) -> Values:
