@@ -238,7 +238,9 @@ def sweep() -> Any:
             "slo_met": point == 1,
             "ttft_p95": 0.1 * (point + 1) + 0.01 * replication,
             "throughput_rps": 5.0 - point,
-            "energy_j": 1500.0,
+            "energy_j": 1500.0 * (point % 2 + 1),
+            "cost_usd": 0.001 * (point + 1),
+            "completed": 100 * (point % 2 + 1) if point < 3 else 300,
         }
         for point in range(4)
         for replication in range(2)
@@ -259,6 +261,12 @@ def test_a_sweep_names_its_best_points(bare: None) -> None:
     assert "1 points failed, the first one with: out of &lt;memory&gt;" in html
     assert "Lowest ttft p95: 105 ms at rate = 1/s, router = near." in html
     assert "Highest throughput: 5/s at rate = 1/s, router = near." in html
+    said = re.findall(r"<li>(Lowest (?:energy|cost)[^<]*)</li>", html)
+    assert said == [  # a point with less load has a lower total, which is no merit
+        "Lowest energy per completed request: 10 J at rate = 2/s, router = quick.",
+        "Lowest cost per completed request: $0.00001 at rate = 1/s, router = near; at rate = 2/s, router = near"
+        " (2 points alike).",
+    ]
     assert html.count('<th scope="row"') >= 4
     assert "labels" not in html
 
