@@ -264,8 +264,10 @@ def test_a_sweep_names_its_best_points(bare: None) -> None:
     said = re.findall(r"<li>(Lowest (?:energy|cost)[^<]*)</li>", html)
     assert said == [  # a point with less load has a lower total, which is no merit
         "Lowest energy per completed request: 10 J at rate = 2/s, router = quick.",
-        "Lowest cost per completed request: $0.00001 at rate = 1/s, router = near; at rate = 2/s, router = near"
-        " (2 points alike).",
+        (
+            "Lowest cost per completed request: $0.00001"
+            " at rate = 1/s, router = near; at rate = 2/s, router = near (2 points alike)."
+        ),
     ]
     assert html.count('<th scope="row"') >= 4
     assert "labels" not in html
@@ -293,6 +295,8 @@ def test_a_comparison_tells_which_differences_are_real(bare: None) -> None:
     assert "1 of 2 differences are real" in html
     assert "quick&#x27;s ttft p95 is 50 % lower" in html
     assert "not &lt;paired&gt;" in html
+    assert "<g class=real><title>ttft p95: -50 % (-60 % to -40 %)</title>" in html
+    assert "<g class=chance><title>energy mean: 5 % (-10 % to 20 %)</title>" in html
     row = re.search(r'<th scope="row">ttft p95</th>.*?</tr>', html)
     assert row is not None
     assert re.findall(r"<td[^>]*>([^<]*)<", row[0]) == [

@@ -9,6 +9,7 @@ import numpy as np
 from edgesim.errors import EdgesimError
 from edgesim.report.console import quantity
 from edgesim.report.page import markup
+from edgesim.report.page.forest import forest
 from edgesim.report.page.markup import text
 from edgesim.report.page.single import gallery, origin, provenance
 from edgesim.units import format_percent
@@ -60,13 +61,27 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
         (
             "numbers",
             "Numbers",
-            markup.section("numbers", "All differences", _filtered(_differences(table), "differences")),
+            markup.section(
+                "numbers",
+                "All differences",
+                _drawn(table, names),
+                _filtered(_differences(table), "differences"),
+            ),
         ),
         ("pictures", "Pictures", gallery(found) if runs else ""),
         ("origin", "Origin", _origins(runs)),
     ]
     about = f"comparison of {len(names)} candidates · intervals of {format_percent(found.confidence)}"
     return " against ".join(names), about, [part for part in parts if part[2]]
+
+
+def _drawn(table: pd.DataFrame, names: list[str]) -> str:
+    """The forest under a sentence that says how to read it."""
+    several = len(names) > 2
+    drawing = forest(table.to_dict(orient="records"), several=several)
+    which = "the second candidate less the first" if several else f"{names[1]} less {names[0]}"
+    hint = f"Relative differences ({which}) and their intervals; filled dots are real differences."
+    return f"<p>{text(hint)}</p>{drawing}" if drawing else ""
 
 
 def _differences(table: pd.DataFrame) -> str:
@@ -247,9 +262,8 @@ def _best(points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> list[
         best = float(np.nanmax(values) if more else np.nanmin(values))
         named = markup.heading(name).replace("per request", "per completed request")
         alike = points[np.isclose(values, best, rtol=ALIKE, atol=0.0)]
-        sentences.append(
-            f"{'Highest' if more else 'Lowest'} {named}: {_text(_cell(best, unit))} {_where(alike, points, keys, units)}."
-        )
+        where = _where(alike, points, keys, units)
+        sentences.append(f"{'Highest' if more else 'Lowest'} {named}: {_text(_cell(best, unit))} {where}.")
     return sentences
 
 
