@@ -21,7 +21,7 @@ NAMED: Final = 380
 LINE: Final = 24
 
 
-def forest(rows: Sequence[Mapping[str, Any]], *, several: bool) -> str:
+def forest(rows: Sequence[Mapping[Any, Any]], *, several: bool) -> str:
     """Draw relative differences; those without a share or an interval are left out.
 
     Args:
@@ -69,7 +69,7 @@ def _known(*values: Any) -> bool:
     return all(value is not None and math.isfinite(value) for value in values)
 
 
-def _share(row: Mapping[str, Any], name: str) -> float:
+def _share(row: Mapping[Any, Any], name: str) -> float:
     return float(row[name]) / abs(float(row["mean_a"]))
 
 
