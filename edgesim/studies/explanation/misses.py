@@ -38,7 +38,7 @@ def misses(subject: Subject, *, finished: bool = True) -> Part:
         subject: What to explain.
         finished: Whether it reached its end; otherwise no objective is judged, and all limits are told.
     """
-    title = "Why objectives were missed"
+    title = "Why objectives were missed" if finished else "Which requests exceed a limit"
     if not subject.summary["slo"]:
         return Part(title, ["The scenario states no objectives (`slo:`), so none can be missed."])
     sentences: list[str] = []
