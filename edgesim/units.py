@@ -434,7 +434,13 @@ def format_joules(value: float) -> str:
 def format_usd(value: float) -> str:
     """Write an amount of money for people: "$0.0021"."""
     sign = "-" if value < 0 else ""
-    return f"{sign}${abs(value):,.2f}" if abs(value) >= 1 or value == 0 else f"{sign}${abs(value):.2g}"
+    size = abs(value)
+    if size >= 1 or value == 0:
+        return f"{sign}${size:,.2f}"
+    if not 1e-9 <= size < 1e-4:
+        return f"{sign}${size:.2g}"
+    written = f"{size:.{1 - math.floor(math.log10(size))}f}"  # two digits, without an exponent
+    return f"{sign}${written.rstrip('0')}"
 
 
 def format_grams(value: float) -> str:

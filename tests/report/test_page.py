@@ -22,6 +22,7 @@ from edgesim.errors import ResultsError
 from edgesim.experiment import Plan
 from edgesim.report.page import render, single, write
 from edgesim.scenario import load
+from edgesim.units import format_seconds
 
 SCENARIO = {
     "scenario": {"name": "known <b>", "duration": "1000 s"},
@@ -149,6 +150,7 @@ def test_a_large_run_carries_the_worst_and_a_spread(fakes: ModuleType, bare: Non
     ttft = (done["first_token_at"] - done["arrived_at"]).to_numpy()
     assert set(done["request"].to_numpy()[np.argsort(-ttft)[:100]]) <= carried
     assert "Shown are 2,000 of 30,000 requests" in found["said"]
+    assert f"The bars are a sample. {found['said']}" in html
     arrived = np.array(found["columns"]["arrived"])
     assert np.histogram(arrived, 10, (0, 900))[0].min() > 100
 
@@ -178,6 +180,34 @@ def test_a_run_without_requests_has_a_page(fakes: ModuleType, bare: None) -> Non
     html = render(run_of(fakes, fakes.requests(3)[:0]))
     assert "not measured" in html
     assert "All 0 requests are shown." in html
+    assert "missed" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", html, flags=re.DOTALL)
+    assert html.count("<li class=open><span class=word>not measured") == 2
+
+
+@pytest.mark.parametrize(
+    ("state", "said"), [("failed", "The run failed at "), ("interrupted", "The run was interrupted at ")]
+)
+def test_a_run_that_broke_off_is_not_judged(fakes: ModuleType, bare: None, state: str, said: str) -> None:
+    """Its page leads with a warning that says how far it came, and no card is green or red."""
+    run = run_of(fakes, fakes.requests(300))
+    run.manifest["exit_state"] = state
+    (lead,) = re.findall(r'<section id="objectives".*?</section>', render(run), re.DOTALL)
+    assert f"{said}{format_seconds(run.summary['engine']['simulated_s'])}; these numbers are those" in lead
+    assert lead.index("class=warning") < lead.index("No objective is judged")
+    assert lead.count("<li class=open><span class=word>not judged") == 2
+    assert "are met" not in lead
+
+
+def test_a_card_names_whose_share_it_tells(fakes: ModuleType, bare: None) -> None:
+    """Of 100 requests 10 are slow and 20 unfinished: 70 % of all keep the limit, 87.5 % of those completed."""
+    rows = fakes.requests(100)
+    rows["status"], rows["reason"], rows["replica"] = 0, 0, 0
+    rows["first_token"] = rows["arrived"] + 10**11
+    rows["first_token"][:10] += 10**13
+    rows["status"][80:] = 4
+    rows["first_token"][80:] = rows["finished"][80:] = -1
+    html = render(run_of(fakes, rows))
+    assert "70 % of all that arrived, 87.5 % of those completed, keep the limit" in html
 
 
 def test_what_is_no_result_is_refused(stored: Path, tmp_path: Path) -> None:
@@ -208,7 +238,9 @@ def sweep() -> Any:
             "slo_met": point == 1,
             "ttft_p95": 0.1 * (point + 1) + 0.01 * replication,
             "throughput_rps": 5.0 - point,
-            "energy_j": 1500.0,
+            "energy_j": 1500.0 * (point % 2 + 1),
+            "cost_usd": 0.001 * (point + 1),
+            "completed": 100 * (point % 2 + 1) if point < 3 else 300,
         }
         for point in range(4)
         for replication in range(2)
@@ -229,6 +261,14 @@ def test_a_sweep_names_its_best_points(bare: None) -> None:
     assert "1 points failed, the first one with: out of &lt;memory&gt;" in html
     assert "Lowest ttft p95: 105 ms at rate = 1/s, router = near." in html
     assert "Highest throughput: 5/s at rate = 1/s, router = near." in html
+    said = re.findall(r"<li>(Lowest (?:energy|cost)[^<]*)</li>", html)
+    assert said == [  # a point with less load has a lower total, which is no merit
+        "Lowest energy per completed request: 10 J at rate = 2/s, router = quick.",
+        (
+            "Lowest cost per completed request: $0.00001"
+            " at rate = 1/s, router = near; at rate = 2/s, router = near (2 points alike)."
+        ),
+    ]
     assert html.count('<th scope="row"') >= 4
     assert "labels" not in html
 
@@ -255,6 +295,8 @@ def test_a_comparison_tells_which_differences_are_real(bare: None) -> None:
     assert "1 of 2 differences are real" in html
     assert "quick&#x27;s ttft p95 is 50 % lower" in html
     assert "not &lt;paired&gt;" in html
+    assert "<g class=real><title>ttft p95: -50 % (-60 % to -40 %)</title>" in html
+    assert "<g class=chance><title>energy mean: 5 % (-10 % to 20 %)</title>" in html
     row = re.search(r'<th scope="row">ttft p95</th>.*?</tr>', html)
     assert row is not None
     assert re.findall(r"<td[^>]*>([^<]*)<", row[0]) == [

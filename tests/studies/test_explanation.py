@@ -212,6 +212,7 @@ def test_a_run_without_answers_is_explained(fakes: ModuleType) -> None:
         rows[name] = -1
     text = str(explain(run_of(fakes, rows)))
     assert "100 of 100 requests got no answer (100 no-replica)" in text
+    assert "0 were completed, 100 rejected, 0 were still under way at the end." in text
     assert "No request was completed" in text
 
 
@@ -222,6 +223,29 @@ def test_without_objectives_nothing_is_missed(fakes: ModuleType) -> None:
     worst = found.tables["worst"]
     assert worst["e2e_s"].is_monotonic_decreasing
     assert "times_limit" not in worst.columns
+
+
+def test_met_objectives_are_not_among_the_missed(fakes: ModuleType) -> None:
+    """A limit that two requests exceed, but whose p95 is kept, has no place under "why missed"."""
+    slow = np.arange(1000) < 2
+    rows = rows_of(fakes, 1000, queue=np.where(slow, 6.0, 0.1), decode=1.0)
+    part = explain(run_of(fakes, rows)).parts[1]
+    assert (part.sentences, part.tables) == (["No objective was missed."], {})
+
+
+def test_a_run_without_requests_misses_nothing(fakes: ModuleType) -> None:
+    """Nothing was measured, so nothing is said of missed objectives."""
+    found = explain(run_of(fakes, fakes.requests(3)[:0]))
+    assert "missed" not in f"{found} {[part.title for part in found.parts]}"
+
+
+def test_replications_tell_what_the_first_recorded(tmp_path: Path) -> None:
+    """Time series of a set are those of its first replication, and the explanation says so."""
+    sets = ["scenario.duration=10 s", "scenario.warmup=2 s", "output.tables=[requests, resources]"]
+    both = edgesim.simulate("quickstart", sets=sets, replications=2, out=tmp_path / "both")
+    found = explain(both)
+    assert "Queues, memory and links over time are those of the first replication." in found.sentences
+    assert not any("not recorded" in sentence for sentence in found.sentences)
 
 
 def test_lacking_columns_are_named(fakes: ModuleType) -> None:

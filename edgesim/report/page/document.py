@@ -66,7 +66,7 @@ script-src 'unsafe-inline'; img-src data:">
 <body>
 <a class="skip" href="#main">Skip to the content</a>
 <header><h1>{text(title)}</h1>
-<button type="button" id="theme" aria-pressed="false">Dark</button>
+<button type="button" id="theme">Dark</button>
 <p class="about">{text(about)}</p>
 <nav aria-label="Sections"><ul>{links}</ul></nav></header>
 <main id="main" tabindex="-1">{"".join(content for _, _, content in sections)}</main>

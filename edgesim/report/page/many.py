@@ -9,6 +9,7 @@ import numpy as np
 from edgesim.errors import EdgesimError
 from edgesim.report.console import quantity
 from edgesim.report.page import markup
+from edgesim.report.page.forest import forest
 from edgesim.report.page.markup import text
 from edgesim.report.page.single import gallery, origin, provenance
 from edgesim.units import format_percent
@@ -20,6 +21,10 @@ Section = tuple[str, str, str]
 
 MOST: Final = 2000
 """Rows of a table that a page carries."""
+ALIKE: Final = 1e-9
+"""Values whose ratio differs from one by less than this are the same."""
+TIES: Final = 3
+"""Points with the same best value that are named."""
 TOLD: Final = 12
 """Differences that are told in sentences."""
 
@@ -56,13 +61,27 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
         (
             "numbers",
             "Numbers",
-            markup.section("numbers", "All differences", _filtered(_differences(table), "differences")),
+            markup.section(
+                "numbers",
+                "All differences",
+                _drawn(table, names),
+                _filtered(_differences(table), "differences"),
+            ),
         ),
         ("pictures", "Pictures", gallery(found) if runs else ""),
         ("origin", "Origin", _origins(runs)),
     ]
     about = f"comparison of {len(names)} candidates · intervals of {format_percent(found.confidence)}"
     return " against ".join(names), about, [part for part in parts if part[2]]
+
+
+def _drawn(table: pd.DataFrame, names: list[str]) -> str:
+    """The forest under a sentence that says how to read it."""
+    several = len(names) > 2
+    drawing = forest(table.to_dict(orient="records"), several=several)
+    which = "the second candidate less the first" if several else f"{names[1]} less {names[0]}"
+    hint = f"Relative differences ({which}) and their intervals; filled dots are real differences."
+    return f"<p>{text(hint)}</p>{drawing}" if drawing else ""
 
 
 def _differences(table: pd.DataFrame) -> str:
@@ -164,10 +183,12 @@ AIMS: Final = (
     ("e2e_p95", False),
     ("throughput_rps", True),
     ("goodput_rps", True),
-    ("energy_j", False),
-    ("cost_usd", False),
+    ("energy_per_request_j", False),
+    ("cost_per_request_usd", False),
 )
 """Metrics of a sweep, and whether more is better."""
+SHARED: Final = {"energy_per_request_j": ("energy_j", "J"), "cost_per_request_usd": ("cost_usd", "USD")}
+"""Totals that are told per completed request: over a sweep of load, they would only say where the load is low."""
 
 
 def _units(found: Any, table: pd.DataFrame) -> dict[str, str]:
@@ -229,14 +250,34 @@ def _best(points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> list[
     varied = ", ".join(f"{key} ({points[key].nunique()} values)" for key in keys)
     sentences = [f"{len(points)} points were run; varied were {varied}."]
     for name, more in AIMS:
-        if name not in points.columns or not points[name].notna().any():
+        total, unit = SHARED.get(name, (name, units.get(name, "")))
+        if not {total, "completed" if name in SHARED else total} <= set(points.columns):
             continue
-        values = points[name].to_numpy(dtype=float)
-        row = points.iloc[int(np.nanargmax(values) if more else np.nanargmin(values))]
-        at = ", ".join(f"{key} = {_text(_cell(row[key], units.get(key, '')))}" for key in keys)
-        best = _text(_cell(row[name], units.get(name, "")))
-        sentences.append(f"{'Highest' if more else 'Lowest'} {markup.heading(name)}: {best} at {at}.")
+        values = points[total].to_numpy(dtype=float)
+        if name in SHARED:
+            done = points["completed"].to_numpy(dtype=float)
+            values = values / np.where(done > 0, done, np.nan)
+        if np.isnan(values).all():
+            continue
+        best = float(np.nanmax(values) if more else np.nanmin(values))
+        named = markup.heading(name).replace("per request", "per completed request")
+        alike = points[np.isclose(values, best, rtol=ALIKE, atol=0.0)]
+        where = _where(alike, points, keys, units)
+        sentences.append(f"{'Highest' if more else 'Lowest'} {named}: {_text(_cell(best, unit))} {where}.")
     return sentences
+
+
+def _where(alike: pd.DataFrame, points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> str:
+    """Name the points that share a value, the first ones if there are many."""
+    if len(alike) == len(points) > 1:
+        return f"at all {len(points)} points alike"
+    places = [
+        ", ".join(f"{key} = {_text(_cell(row[key], units.get(key, '')))}" for key in keys)
+        for _, row in alike.head(TIES).iterrows()
+    ]
+    more = f"; and at {len(alike) - TIES} more" if len(alike) > TIES else ""
+    tie = f" ({len(alike)} points alike)" if len(alike) > 1 else ""
+    return f"at {'; at '.join(places)}{more}{tie}"
 
 
 def _text(cell: markup.Cell) -> str:

@@ -12,7 +12,6 @@
   const showTheme = () => {
     theme.textContent = isDark() ? "Light" : "Dark";
     theme.setAttribute("aria-label", isDark() ? "Switch to light colours" : "Switch to dark colours");
-    theme.setAttribute("aria-pressed", String(isDark()));
     repaint.forEach((paint) => paint());
   };
   theme.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; showTheme(); });
@@ -107,7 +106,7 @@
         if (value === null) return "-";
         if (column === "times_limit") return `${Number(value.toPrecision(3))} ×`;
         if (column === "energy") return `${Number(value.toPrecision(4))} J`;
-        if (column === "cost") return value ? `$${value.toPrecision(3)}` : "$0";
+        if (column === "cost") return `$${value.toLocaleString("en", { maximumSignificantDigits: 3 })}`;
         return value.toLocaleString("en");
       };
       const value = (column, row) => (names[column] ? name(column, row) : columns[column][row]);

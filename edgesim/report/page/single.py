@@ -12,8 +12,9 @@ from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
 from edgesim.report.page.sample import sample
 from edgesim.report.page.topology import drawing
-from edgesim.studies.explanation.explain import explanation_of
-from edgesim.studies.explanation.subject import SEQUENCE, subject_of
+from edgesim.results.slo import SLACK
+from edgesim.studies.explanation.explain import AWAY, explanation_of
+from edgesim.studies.explanation.subject import SEQUENCE, subject_of, values_of
 from edgesim.units import format_grams, format_joules, format_percent, format_seconds, format_usd
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ Json = dict[str, Any]
 Section = tuple[str, str, str]
 
 STATISTICS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
-AWAY: Final = ("rejected", "failed", "abandoned")
 
 
 def sections(run: Run | RunSet) -> tuple[str, str, list[Section]]:
@@ -37,7 +37,7 @@ def sections(run: Run | RunSet) -> tuple[str, str, list[Section]]:
     subject = subject_of(run)
     explained = explanation_of(subject, finished=run.finished)
     parts = [
-        ("objectives", "Objectives", objectives(run)),
+        ("objectives", "Objectives", objectives(run, subject)),
         ("summary", "Summary", summary(run, explained)),
         ("bottlenecks", "Why", why(explained)),
         ("pictures", "Pictures", gallery(run)),
@@ -55,33 +55,71 @@ def sections(run: Run | RunSet) -> tuple[str, str, list[Section]]:
     return subject.name, " · ".join(filter(None, about)), [part for part in parts if part[2]]
 
 
-def objectives(run: Run | RunSet) -> str:
-    """Say of each objective whether it was met."""
+def objectives(run: Run | RunSet, subject: Subject) -> str:
+    """Say of each objective whether it was met; of a run that ended early, how far it came."""
     rows = run.summary["slo"]
+    broken = _broken_off(run, subject)
+    warned = f"<p class=warning role=note>{text(broken)}</p>" if broken else ""
     if not rows:
-        return markup.section(
-            "objectives", "Objectives", "<p>The scenario states no objectives (<code>slo:</code>).</p>"
-        )
+        nothing = "<p>The scenario states no objectives (<code>slo:</code>).</p>"
+        return markup.section("objectives", "Objectives", warned, nothing)
     missed = sum(row["met"] is False for row in rows)
     judged = sum(row["met"] is not None for row in rows)
-    lead = (
-        f"All {judged} objectives are met." if not missed else f"{missed} of {judged} objectives are missed."
+    word = _unjudged(run, subject)
+    lead = f"{missed} of {judged} objectives are missed." if missed else f"All {judged} objectives are met."
+    if not judged:
+        lead = "The objectives set limits for single requests, but no target that could be missed."
+    if word:
+        lead = f"No objective is judged: {'the run did not reach its end' if broken else 'no request was measured'}."
+    cards = "".join(_verdict(row, subject, word) for row in rows)
+    return markup.section(
+        "objectives", "Objectives", warned, f"<p class=lead>{lead}</p><ul class=cards>{cards}</ul>"
     )
-    cards = "".join(_verdict(row) for row in rows)
-    return markup.section("objectives", "Objectives", f"<p class=lead>{lead}</p><ul class=cards>{cards}</ul>")
 
 
-def _verdict(row: Json) -> str:
+def _broken_off(run: Run | RunSet, subject: Subject) -> str:
+    """Warn of a run that did not reach its end; "" if it did."""
+    if run.finished:
+        return ""
+    state = str(run.manifest.get("exit_state"))
+    how = {"failed": "The run failed", "interrupted": "The run was interrupted"}.get(
+        state, f"The run is in the state '{state}'"
+    )
+    if subject.whole:
+        return f"{how} after {subject.replications} replications; these numbers are of those."
+    return f"{how} at {format_seconds(subject.duration_s)}; these numbers are those until then."
+
+
+def _unjudged(run: Run | RunSet, subject: Subject) -> str:
+    """Why no objective can be judged, in two words; "" if they can."""
+    if not (run.finished or subject.whole):
+        return "not judged"
+    return "" if len(subject.measured) else "not measured"
+
+
+def _kept(row: Json, subject: Subject) -> str:
+    """Say how many requests keep the limit, and of how many; those that were not completed do not keep it."""
+    share, done = row["attainment"], len(subject.completed)
+    said = f"{format_percent(share)} of all that arrived"
+    if done and done != len(subject.measured):
+        beyond = values_of(row["metric"], subject.completed) > row["limit"] * SLACK
+        said += f", {format_percent(1 - beyond.sum() / done)} of those completed,"
+    return f"{said} keep the limit"
+
+
+def _verdict(row: Json, subject: Subject, unjudged: str) -> str:
     kind, word = {True: ("met", "✓ met"), False: ("missed", "✗ missed"), None: ("open", "measured")}[
         row["met"]
     ]
+    if unjudged:
+        kind, word = "open", unjudged
     share = row["statistic"] in ("attainment", "within")
-    value = "not measured" if row["value"] is None else format_percent(row["value"])
-    if row["value"] is not None and not share:
-        value = quantity(row["value"], row["unit"])
+    value = "-" if unjudged else "not measured"
+    if row["value"] is not None:
+        value = format_percent(row["value"]) if share else quantity(row["value"], row["unit"])
     notes = []
     if row["attainment"] is not None:
-        notes.append(f"{format_percent(row['attainment'])} of requests keep the limit")
+        notes.append(_kept(row, subject))
     if row["turned_away"]:
         notes.append(f"{format_percent(row['turned_away'])} were turned away")
     return (
@@ -95,8 +133,6 @@ def summary(run: Run | RunSet, explained: Explanation) -> str:
     found = run.summary
     warnings = [f"Unstable: {found['stability'].removeprefix('unstable: ')}."] if not found["stable"] else []
     warnings += found["notes"]
-    if not run.finished:
-        warnings.append(f"The run was {run.manifest.get('exit_state')}: it did not reach its end.")
     lead = markup.paragraphs(explained.parts[0].sentences)
     warned = "".join(f"<p class=warning role=note>{text(warning)}</p>" for warning in warnings)
     tiles = "".join(
@@ -265,18 +301,22 @@ def timeline(subject: Subject) -> str:
     )
     choices = "".join(f"<option value={number}>{number}</option>" for number in range(subject.replications))
     chooser = f"<label>Replication <select id=replication>{choices}</select></label>"
+    carried = sample(subject)
+    few = "" if len(carried["columns"]["request"]) == len(subject.requests) else carried["said"]
     return markup.section(
         "timeline",
         "Timeline of the requests",
+        f"<p class=warning role=note>The bars are a sample. {text(few)}</p>" if few else "",
         "<p>A bar for each request from arrival to end, in the colours of its phases. Drag to move; with the keyboard:"
-        " arrows move, + and - zoom, 0 shows everything. The table below has the same in numbers.</p>",
+        " arrows move, + and - zoom, 0 shows everything. Requests at the same time lie below each other; where there"
+        " are many, the picture scrolls up and down. The table below has the same in numbers.</p>",
         f"<ul class=legend>{legend}</ul>",
         f'<div class=controls role="group" aria-label="Timeline">{buttons}{chooser if subject.replications > 1 else ""}'
         '<output id="timeline-span"></output></div>',
         '<div class=lanes><canvas id="timeline-canvas" tabindex="0" role="img" '
         'aria-label="Timeline of the requests; the table below has the same in numbers"></canvas></div>',
         '<p id="timeline-told" class="told" role="status" aria-live="polite">Point at a bar to see its request.</p>',
-        markup.embedded("requests-data", sample(subject)),
+        markup.embedded("requests-data", carried),
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from edgesim.results import Run, RunSet
     from edgesim.studies.explanation.subject import Subject
 
+AWAY: Final = ("rejected", "failed", "abandoned")
+"""How requests end that get no answer."""
 FEW: Final = 100
 """Below so many measured requests percentiles are mostly chance."""
 
@@ -43,7 +45,7 @@ def explanation_of(
     """Explain requests that were gathered before."""
     parts = [
         _overview(subject, finished=finished),
-        misses(subject),
+        *([misses(subject, finished=finished or subject.whole)] if len(subject.measured) else []),
         bottlenecks(subject, intervals),
         time(subject),
         energy(subject),
@@ -57,10 +59,11 @@ def explanation_of(
 def _overview(subject: Subject, *, finished: bool) -> Part:
     """Say what happened, and how far it can be trusted."""
     counts, summary = subject.summary["requests"], subject.summary
+    away = "".join(f"{counts[name]:,} {name}, " for name in AWAY if counts[name])
     sentences = [
         (
             f"{counts['arrived']:,} requests arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,}"
-            f" were completed, {counts['unfinished']:,} were still under way at the end."
+            f" were completed, {away}{counts['unfinished']:,} were still under way at the end."
         )
     ]
     if not finished:
@@ -79,4 +82,6 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
         sentences.append(
             "Queues, memory and links were not recorded over time; bottlenecks are read from the requests alone."
         )
+    elif subject.replications > 1:
+        sentences.append("Queues, memory and links over time are those of the first replication.")
     return Part("What happened", sentences)

@@ -31,22 +31,33 @@ MATTERS: Final = 1.25
 """A group whose share of misses is this much above the common one is named."""
 
 
-def misses(subject: Subject) -> Part:
-    """Say which requests missed which limit, and why."""
-    title = "Why objectives were missed"
+def misses(subject: Subject, *, finished: bool = True) -> Part:
+    """Say which requests missed which limit, and why; objectives that were met are left out.
+
+    Args:
+        subject: What to explain.
+        finished: Whether it reached its end; otherwise no objective is judged, and all limits are told.
+    """
+    title = "Why objectives were missed" if finished else "Which requests exceed a limit"
     if not subject.summary["slo"]:
         return Part(title, ["The scenario states no objectives (`slo:`), so none can be missed."])
     sentences: list[str] = []
     groups: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for metric, limit in subject.limits.items():
-        sentences += _one(subject, metric, limit, groups, parts)
+        states = [row["met"] for row in subject.summary["slo"] if row["metric"] == metric]
+        verdict = "missed" if False in states else "met" if True in states else "no target"
+        if not finished or verdict != "met":
+            word = verdict if finished else "not judged"
+            sentences += _one(subject, metric, limit, word, groups, parts)
     for row in subject.summary["slo"]:
-        if row["limit"] is None and row["met"] is False:
+        if row["limit"] is None and row["met"] is False and finished:
             sentences.append(
                 f"{row['metric']} {row['statistic']} missed its target; it sets no limit for single requests."
             )
     away = _turned_away(subject)
+    if not sentences:
+        sentences = ["No objective was missed." if finished else "No objective is judged."]
     tables = {
         "misses": pd.DataFrame(
             groups, columns=["metric", "limit", "by", "group", "requests", "missed", "missed_share"]
@@ -59,7 +70,12 @@ def misses(subject: Subject) -> Part:
 
 
 def _one(
-    subject: Subject, metric: str, limit: float, groups: list[dict[str, Any]], parts: list[dict[str, Any]]
+    subject: Subject,
+    metric: str,
+    limit: float,
+    verdict: str,
+    groups: list[dict[str, Any]],
+    parts: list[dict[str, Any]],
 ) -> list[str]:
     """Explain one limit; append to the tables of groups and parts."""
     done = subject.completed
@@ -73,8 +89,6 @@ def _one(
         return [f"{named}: no completed request has a {metric}, so nothing can be said."]
     groups += _groups(done, missed, metric, limit)
     count = int(missed.sum())
-    states = [row["met"] for row in subject.summary["slo"] if row["metric"] == metric]
-    verdict = "missed" if False in states else "met" if True in states else "no target"
     head = (
         f"{named} ({verdict}): {count:,} of {len(done):,} completed requests exceed it "
         f"({format_percent(count / len(done))})"

@@ -44,7 +44,8 @@ class Subject:
         summary: Its summary.
         requests: A row per request of all replications.
         replications: How many there are.
-        resources: Time series of replicas and links; None if there are none.
+        whole: Whether every replication that is here reached its end, even if others did not.
+        resources: Time series of replicas and links, of replications those of the first; None if there are none.
         legs: A row per attempt; None if they were not recorded.
     """
 
@@ -52,6 +53,7 @@ class Subject:
     summary: Json
     requests: pd.DataFrame
     replications: int = 1
+    whole: bool = True
     resources: pd.DataFrame | None = None
     legs: pd.DataFrame | None = None
 
@@ -95,13 +97,14 @@ def subject_of(run: Run | RunSet) -> Subject:
     requests = run.requests
     needed.check(requests, _NEEDED, "requests", run.folder)
     name = str(run.manifest.get("scenario") or "run")
-    replications = len(run) if hasattr(run, "__len__") else 1
+    runs = list(run) if hasattr(run, "__iter__") else [run]
     return Subject(
         name,
         run.summary,
         requests,
-        replications,
-        _table(run, "resources", {"t", "kind", "name", "utilisation"}),
+        len(runs),
+        all(each.finished for each in runs),
+        _table(runs[0], "resources", {"t", "kind", "name", "utilisation"}),
         _table(run, "legs", {"tier", "network_energy_j"}),
     )
 
