@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import FILE, debug_option, print_table
+from edgesim.cli.base import debug_option, print_table
 
 if TYPE_CHECKING:
     from edgesim.testing import Report
@@ -105,7 +105,7 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
 
 
 @policies.command("check")
-@click.argument("file", type=FILE)
+@click.argument("file")
 @click.argument("name", required=False)
 @click.option(
     "-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Parameter of the policy; repeatable."
@@ -115,19 +115,18 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
 @debug_option
 @click.pass_context
 def check_policies(
-    ctx: click.Context, *, file: Path, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
+    ctx: click.Context, *, file: str, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
 ) -> None:
     """Run the policies of FILE, or the one called NAME, in tiny scenarios, and say what they do wrong.
+
+    In place of FILE, the name of a built-in or installed policy will do.
 
     Exit code 1 if something is wrong; warnings alone leave it at 0.
     """
     from edgesim import registry  # noqa: PLC0415 - not for --help
     from edgesim.testing import check  # noqa: PLC0415 - brings the engine
 
-    found = [tuple(each.split(" ", 1)) for each in registry.load_plugin(file)]
-    wanted = [(role, each) for role, each in found if name in (None, each)]
-    if not wanted:
-        raise registry.UnknownNameError("policy", name or "", [each for _, each in found])
+    wanted = _wanted(file, name)
     from edgesim.arena.compile import is_cold  # noqa: PLC0415
 
     if is_cold():
@@ -144,6 +143,28 @@ def check_policies(
             _show_report(report)
     if not all(report.fine for report in reports):
         ctx.exit(EXIT_FINDINGS)
+
+
+def _wanted(file: str, name: str | None) -> list[tuple[str, str]]:
+    """Find role and name of what is to be checked: policies of a file, or else one that is known by name."""
+    from edgesim import registry  # noqa: PLC0415 - not for --help
+    from edgesim.errors import EdgesimError  # noqa: PLC0415
+
+    if Path(file).is_file() or Path(file).suffix:
+        loaded = [each.partition(" ") for each in registry.load_plugin(file)]
+        found = [(role, each) for role, _, each in loaded]
+        wanted = [(role, each) for role, each in found if name in (None, each)]
+        if not wanted:
+            raise registry.UnknownNameError("policy", name or "", [each for _, each in found])
+        return wanted
+    found = [(role, row.name) for role in _roles() for row in registry.describe(role)]
+    wanted = [(role, each) for role, each in found if each == file]
+    if not wanted:
+        help_ = "give a Python file, such as my_router.py, or a policy that `edgesim policies list` lists"
+        raise registry.UnknownNameError("policy or file", file, [each for _, each in found], help_)
+    if name is not None:
+        raise EdgesimError(f"{file!r} is a policy, no file; leave out {name!r}, or check it by itself")
+    return wanted
 
 
 def _parameters(sets: tuple[str, ...]) -> dict[str, Any]:
@@ -175,7 +196,8 @@ def _show_report(report: Report) -> None:
     verdict = ", ".join(text for text in said if not text.startswith("0 ")) or "fine"
     taken = report.seconds_per_decision
     speed = "" if taken is None else f", {taken * 1e6:.1f} us each"
-    done = f"{len(report.scenarios)} scenarios, {report.decisions:,} decisions{speed}"
+    counts = ((len(report.scenarios), "scenario"), (report.decisions, "decision"))
+    done = ", ".join(f"{count:,} {word}{'' if count == 1 else 's'}" for count, word in counts) + speed
     click.echo(f"{report.role} {report.name!r}: {verdict} ({done})")
     for finding in report.findings:
         click.echo(f"\n{finding}")

@@ -7,18 +7,20 @@ import importlib
 import importlib.util
 import linecache
 import os
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesim.errors import Problem, ScenarioError
-from edgesim.registry.places import BrokenPolicyError, Place, raised_at
+from edgesim.registry.places import BrokenPolicyError, Place, place_of, raised_at
 from edgesim.registry.register import BUILT_IN, registries
 from edgesim.registry.specs import adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 
 def load_plugin(path: str | os.PathLike[str]) -> list[str]:
@@ -68,12 +70,31 @@ def _execute(module: str, file: Path, source: bytes, digest: str) -> None:
         exec(code, vars(loaded))  # noqa: S102 - running the user's own file is its purpose
     vars(loaded)["__edgesim_digest__"] = digest
     if before == {role: registry.names() for role, registry in registries.items()}:
-        help_ = 'decorate a class derived from Router, Scheduler or Admission with @register("its-name")'
-        raise BrokenPolicyError("this plugin registers no policy", Place(str(file), 1), help_)
+        raise _nothing_registered(file, loaded)
     for registry in registries.values():
         for name in registry.names():
             if registry[name].__module__ == module:
                 adapter(registry[name])
+
+
+def _nothing_registered(file: Path, loaded: ModuleType) -> BrokenPolicyError:
+    """Point at the first class that looks like a policy and is not decorated, or else at the file."""
+    bases = {registry.base.__name__: registry.base for registry in registries.values()}
+    forgotten = [
+        item
+        for item in vars(loaded).values()
+        if isinstance(item, type)
+        and issubclass(item, tuple(bases.values()))
+        and item.__module__ == loaded.__name__
+    ]
+    text = "this plugin registers no policy"
+    if forgotten:
+        first, name = forgotten[0], re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", forgotten[0].__name__).lower()
+        help_ = f'write @register("{name}") above the class {first.__name__}'
+        return BrokenPolicyError(text, place_of(first), help_)
+    *names, last = sorted(bases)
+    help_ = f'decorate a class derived from {", ".join(names)} or {last} with @register("its-name")'
+    return BrokenPolicyError(text, Place(str(file), 1), help_)
 
 
 @contextmanager

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from edgesim.errors import PolicyError, Problem, ScenarioError
+from edgesim.errors import Problem, ScenarioError
 from edgesim.registry.names import UnknownNameError, suggestion
 from edgesim.registry.places import BrokenPolicyError, place_of
 from edgesim.registry.register import BUILT_IN, Registry, registries
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 def lookup(role: str, name: str) -> type[Any]:
     """Find the class of a policy; other packages are searched only for names we do not know."""
     registry = registry_of(role)
+    broken = load_entry_points() if name not in registry else ()
     if name not in registry:
-        load_entry_points()
-    if name not in registry:
+        if broken:  # the policy may be among theirs
+            help_ = f"{'; '.join(broken)}; if it is one of theirs, mend or uninstall that package"
+            raise UnknownNameError(role, name, registry.names(), help_)
         help_ = "`edgesim policies list` lists all; add yours with --plugin FILE.py"
         raise UnknownNameError(role, name, registry.names(), help_)
     return registry[name]
@@ -79,16 +82,21 @@ def registry_of(role: str) -> Registry:
 
 
 @cache
-def load_entry_points() -> None:
-    """Import, once, the policies that installed packages announce."""
+def load_entry_points() -> tuple[str, ...]:
+    """Import, once, the policies that installed packages announce; warn of what fails, and answer it."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - 30 ms that only some commands need
 
+    broken = []
     for point in entry_points(group=BUILT_IN):
         try:
             point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - of others; what does not need it goes on
             package = point.dist.name if point.dist else point.value
-            raise PolicyError(f"the policies of package {package!r} cannot be loaded: {error}") from error
+            broken.append(
+                f"the policies of package {package!r} cannot be loaded: {error or type(error).__name__}"
+            )
+            warnings.warn(broken[-1], stacklevel=2)
+    return tuple(broken)
 
 
 def adapter(policy: type[Any]) -> TypeAdapter[Any]:

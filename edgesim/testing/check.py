@@ -178,7 +178,9 @@ def _answers(
         told = [one.get(key, {"error": ""}) for one in far] or [{"error": ""}] * len(ORDERS)
         if any("error" in one for one in told):
             reason = next((one["error"] for one in told if one.get("error")), "") or _tied(spec)
-            reason = reason or "not asked for"
+            reason = reason or (
+                "not asked for" if stories[key] or not processes else "because of the errors above"
+            )
             wanted = [story for story in STORIES if story.name in stories[key]]
             here = repeated(registry.registries[spec.role][spec.name], spec, wanted, ORDERS[0])
             told = [{**here, "reason": reason}, {}]

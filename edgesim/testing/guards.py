@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -58,7 +59,9 @@ class Guard:
                 f"read {INSTEAD[name]}, or set `oracle = True` on the policy, which the report then says",
             )
             name = INSTEAD[name] if name == "output_tokens" else name
-        elif name not in ALLOWED[kind] and hasattr(target, name):
+        elif name not in ALLOWED[kind]:
+            if not hasattr(target, name):
+                raise AttributeError(f"{kind} has no {name!r}", name=name, obj=self)
             self._stray(name)
         found = getattr(target, name)
         if callable(found):
@@ -154,6 +157,15 @@ class Post:
                 return Place(frame.f_code.co_filename, frame.f_lineno)
             frame = frame.f_back
         return None
+
+
+def meant(error: Exception) -> str:
+    """What a policy may read in place of what a view has not; nothing if an error is of another kind."""
+    if not isinstance(error, AttributeError) or not isinstance(error.obj, Guard):
+        return ""
+    kind = error.obj._kind  # noqa: SLF001 - guards are of this module
+    near = difflib.get_close_matches(error.name or "", sorted(ALLOWED[kind]), n=1)
+    return f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(ALLOWED[kind]))}"
 
 
 def unguarded(value: Any) -> Any:

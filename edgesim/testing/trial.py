@@ -12,8 +12,10 @@ from edgesim.policies.checks import check_admit, check_cost, check_plan, check_r
 from edgesim.registry import Place, place_of, raised_at
 from edgesim.results.writer import MemorySink
 from edgesim.simulation import Simulation
+from edgesim.testing import patience
 from edgesim.testing.finding import Finding
-from edgesim.testing.guards import Post, unguarded
+from edgesim.testing.guards import Post, meant, unguarded
+from edgesim.testing.patience import OutOfPatience, patient
 from edgesim.testing.scenarios import HedgeTwo, loaded
 from edgesim.testing.sources import Spy, line_in
 
@@ -116,7 +118,10 @@ class Timer:
         def answer(*arguments: Any) -> Any:
             started = time.thread_time()
             try:
-                return asked(*arguments)
+                with patient(lambda: None):
+                    return asked(*arguments)
+            except OutOfPatience:
+                raise PolicyError(f"no answer within {patience.LONGEST:g} s") from None
             finally:
                 self.seconds += time.thread_time() - started
                 self.calls += 1
@@ -158,8 +163,10 @@ class Watch:
                 self._endless()
             guarded = [self._post.guarded(argument) for argument in arguments]
             try:
-                with self._spy.watching():
+                with patient(self._stuck), self._spy.watching():
                     answer = unguarded(asked(*guarded))
+            except OutOfPatience:
+                raise PolicyError(self._waited()) from None
             except Exception as error:
                 self._raised(hook, error)
                 raise
@@ -187,12 +194,21 @@ class Watch:
         self.tell("endless", text, "defer for longer, or reject what has waited long enough")
         raise PolicyError(text)
 
+    def _waited(self) -> str:
+        return f"{self._hook}() has not answered after {patience.LONGEST:g} s"
+
+    def _stuck(self) -> None:
+        self.tell(
+            "endless", self._waited(), "it was stopped at this line: let every loop around it come to an end"
+        )
+
     def _raised(self, hook: str, error: Exception) -> None:
         place = raised_at(error, place_of(getattr(type(self.policy), hook)))
         if any(known == place for _, known in self.found):
             return  # a consequence of what is known
         what = str(error) if isinstance(error, EdgesimError) else f"{type(error).__name__}: {error}"
-        self.tell("raises", f"{hook}() raises {what}", f"let {hook}() answer whatever it is asked", place)
+        help_ = meant(error) or f"let {hook}() answer whatever it is asked"
+        self.tell("raises", f"{hook}() raises {what}", help_, place)
 
     def _check(self, hook: str, arguments: Sequence[Any], answer: object) -> None:
         """Hold an answer against the contract."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from click.testing import CliRunner
 from edgesim import registry
 from edgesim.arena.compile import JIT
 from edgesim.cli import main
+from edgesim.cli.policies import _show_report
 from edgesim.errors import EdgesimError
 from edgesim.policies import Router, register
-from edgesim.testing import STORIES, Report, assert_policy, check_policy, report_on
+from edgesim.testing import STORIES, Report, assert_policy, check_policy, patience, report_on
 from edgesim.testing.scenarios import loaded
-from edgesim.testing.trial import InPython, run
+from edgesim.testing.trial import InPython, Timer, run
 
 PLANTED = {
     "says-a-name": ("wrong-answer", "returned 'box"),
@@ -149,6 +151,89 @@ def test_a_class_of_a_test_is_checked_in_this_process() -> None:
     assert report.notes == ["not repeated in another process: its class is made inside a function"]
 
 
+ENDLESS = """
+from edgesim.policies import Router, register
+
+@register("loops-{name}")
+class Loops(Router):
+    def setup(self, system, random):
+        self._asked = 0
+
+    def route(self, request, candidates, view):
+        self._asked += 1
+        while {while_}:
+            try:
+                self._asked += 0  # HERE
+            except Exception:
+                pass
+        return candidates[0]
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms on this system")
+@pytest.mark.parametrize("alarmed", [False, True])
+def test_a_loop_without_end_is_stopped_and_told(alarmed: bool, plugin, monkeypatch) -> None:
+    """The line is named; somebody else's alarm goes on, and so does what they had set to hear it."""
+    monkeypatch.setattr(patience, "LONGEST", 0.3)
+    name = f"a{alarmed:d}"
+    path = plugin(ENDLESS.format(name=name, while_="self._asked > 5"), f"{name}.py")
+    registry.load_plugin(path)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 500.0 * alarmed)
+        (report,) = report_on([f"loops-{name}"])
+        assert (signal.getitimer(signal.ITIMER_REAL)[0] > 0) == alarmed
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        own = signal.signal(signal.SIGALRM, before)
+    assert getattr(own, "__name__", "") == "<lambda>"
+    (finding,) = report.findings
+    assert finding.code == "endless"
+    assert finding.text == "route() has not answered after 0.3 s"
+    lines = path.read_text().splitlines()
+    first = next(i for i, line in enumerate(lines, 1) if "while" in line)
+    assert finding.place is not None
+    assert first <= finding.place.line <= first + 4
+    assert report.scenarios == ["idle"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarms on this system")
+def test_a_loop_in_a_repeated_run_ends_too(plugin, monkeypatch) -> None:
+    """Runs that are repeated are not watched, and still come to an end."""
+    monkeypatch.setattr(patience, "LONGEST", 0.3)
+    registry.load_plugin(plugin(ENDLESS.format(name="again", while_="self._asked > 5"), "again.py"))
+    policy = registry.build("router", "loops-again")
+    Timer(policy)
+    with pytest.raises(EdgesimError, match=r"no answer within 0\.3 s"):
+        run(policy, STORIES[0])
+
+
+MISSPELT = """
+from edgesim.policies import Router, register
+
+@register("misspelt-{name}")
+class Misspelt(Router):
+    def route(self, request, candidates, view):
+        return min(candidates, key=lambda replica: replica.{name})
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "help_"),
+    [("outstanding_token", "did you mean outstanding_tokens?"), ("zzz", "it has free_kv_tokens, index, ")],
+)
+def test_what_a_view_has_not_is_told_in_the_author_s_words(name: str, help_: str, plugin) -> None:
+    """The nearest name helps, or all names do; no class of the engine is named."""
+    registry.load_plugin(plugin(MISSPELT.format(name=name), f"{name}.py"))
+    (report,) = report_on([f"misspelt-{name}"])
+    (finding,) = report.findings
+    assert finding.text == f"route() raises AttributeError: replica has no {name!r}"
+    assert finding.help.startswith(help_)
+    assert report.notes == ["not repeated in another process: because of the errors above"]
+    (quick,) = report_on([f"misspelt-{name}"], processes=False)
+    assert quick.notes == ["not repeated in another process: not asked for"]
+
+
 def test_assert_policy_fails_with_the_findings(bad_file: Path) -> None:
     """The assertion says what a reader must know; what is allowed does not fail it."""
     registry.load_plugin(bad_file)
@@ -219,3 +304,38 @@ class TestCommand:
         done = CliRunner().invoke(main, ["policies", "check", str(plugin("x = (\n"))])
         assert done.exit_code == 2
         assert "this is not Python" in done.output
+
+    def test_a_policy_is_checked_by_its_name_alone(self) -> None:
+        """Built-in ones need no file."""
+        done = CliRunner().invoke(main, ["policies", "check", "nearest", "--quick"])
+        assert done.exit_code == 0, done.output
+        assert "router 'nearest': fine (8 scenarios" in done.output
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["nearst"], "no policy or file named 'nearst'; did you mean 'nearest'?"),
+            (["nearest", "fastest"], "'nearest' is a policy, no file; leave out 'fastest'"),
+            (["no_such_file.py"], "'no_such_file.py' cannot be read"),
+        ],
+    )
+    def test_what_is_neither_file_nor_policy(self, arguments: list[str], told: str) -> None:
+        """It is told so, with exit code 2."""
+        done = CliRunner().invoke(main, ["policies", "check", *arguments])
+        assert done.exit_code == 2
+        assert told in done.output
+
+    def test_one_of_a_thing_is_not_several(self, capsys) -> None:
+        """Counts agree with their nouns."""
+        _show_report(Report("router", "x", decisions=1, scenarios=["idle"]))
+        assert capsys.readouterr().out == "router 'x': fine (1 scenario, 1 decision)\n"
+
+    def test_a_class_that_is_not_decorated_is_pointed_at(self, plugin) -> None:
+        """Its line is named, and what to write there; without any class, all roles are."""
+        source = "from edgesim.policies import Router\n\n\nclass MyRouter(Router):\n    pass\n"
+        done = CliRunner().invoke(main, ["policies", "check", str(plugin(source, "bare.py"))])
+        assert done.exit_code == 2
+        assert "bare.py:4" in done.output
+        assert 'write @register("my-router") above the class MyRouter' in done.output
+        done = CliRunner().invoke(main, ["policies", "check", str(plugin("x = 1\n", "empty.py"))])
+        assert "derived from Admission, Cache, Router or Scheduler" in " ".join(done.output.split())

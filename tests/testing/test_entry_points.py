@@ -84,9 +84,16 @@ def test_an_installed_policy_is_checked_in_other_processes(site: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_package_that_fails_is_named(site: Path) -> None:
-    """The error says which package is broken."""
+def test_a_package_that_fails_is_named_and_stops_nobody_else(site: Path) -> None:
+    """A warning says which package is broken; asking for a policy that may be its own is an error that says so."""
     (site / "far_away" / "__init__.py").write_text("1 / 0\n")
-    done = edgesim(site, "policies", "list", "router")
-    assert done.returncode == 2
-    assert "the policies of package 'far-away' cannot be loaded: division by zero" in done.stderr
+    told = "the policies of package 'far-away' cannot be loaded: division by zero"
+    listed = edgesim(site, "policies", "list", "router")
+    assert listed.returncode == 0, listed.stderr
+    assert "power-of-two" in listed.stdout
+    assert told in listed.stderr
+    asked = edgesim(site, "validate", "quickstart", "--set", "policies.router=from-a-package")
+    assert asked.returncode == 2
+    assert "no router named 'from-a-package'" in asked.stderr
+    assert f"help: {told}" in asked.stderr
+    assert "mend or uninstall that package" in asked.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import re
@@ -14,8 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edgesim import registry
+from edgesim.policies.contract import ORACLE_ONLY, VIEWS, members
 from edgesim.testing import Finding, trial
 from edgesim.testing import check as checks
+from edgesim.testing.trial import HOOKS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "policies.md").read_text()
@@ -63,7 +67,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if kind == "python" and "@register" in code:
             (place / named[-1]).write_text(code)
     assert {path.name for path in place.iterdir()} == {
-        "cheap_first.py", "learner.py", "decodes_first.py", "shortest_here.py"
+        "cheap_first.py", "learner.py", "short_first.py", "decodes_first.py", "not_too_much.py", "keep_the_used.py",
+        "shortest_here.py",
     }  # fmt: skip
     return place
 
@@ -71,10 +76,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_s_commands_and_code_run(folder: Path) -> None:
     """Every shell line ends well, in order, and the Python between them sees what they left."""
     lines = [line for kind, code, _ in BLOCKS if kind == "bash" for line in code.splitlines()]
-    assert len(lines) == 10
+    assert len(lines) == 13
     assert all(shlex.split(line)[0] == "edgesim" for line in lines)
     shown = python(RUNNER, folder, json.dumps(lines))
-    for name in ("cheap-first", "decodes-first", "shortest-here"):
+    for name in (
+        "cheap-first",
+        "short-first",
+        "decodes-first",
+        "not-too-much",
+        "keep-the-used",
+        "shortest-here",
+    ):
         assert re.search(rf"'{name}': fine \(8 scenarios", shown), shown
     reads = [code for kind, code, _ in BLOCKS if kind == "python" and "edgesim.load" in code]
     for code in reads:
@@ -100,12 +112,39 @@ def test_the_page_s_snippets_are_what_they_seem() -> None:
     assert "edgesim.policies" in project["project"]["entry-points"]
 
 
+@pytest.mark.parametrize("view", list(VIEWS))
+def test_the_tables_of_views_say_what_the_views_say(view: str) -> None:
+    """Each attribute stands there with its sentence, in order, and none besides."""
+    rows = []
+    for member in members(VIEWS[view]):
+        secret = member.name in ORACLE_ONLY and "oracle" not in member.text
+        rows.append(
+            f"| `{view}.{member.name}{'()' * member.is_method}` | {member.text}"
+            f"{' Only with `oracle = True`.' * secret} |"
+        )
+    assert [line for line in TEXT.splitlines() if line.startswith(f"| `{view}.")] == rows
+
+
+def test_the_signatures_of_hooks_are_theirs() -> None:
+    """The table of roles names every hook with its arguments."""
+    table = TEXT.partition("## What policies may read")[2].partition("\n### ")[0]
+    told = set(re.findall(r"^\| (\w+) \| `(\w+)\((.*?)\)`", table, flags=re.MULTILINE))
+    hooks = {
+        (role, hook, ", ".join(inspect.signature(getattr(each.base, hook)).parameters))
+        for role, each in registry.registries.items()
+        for hook in HOOKS[role]
+        if hook != "decision_cost"
+    }
+    assert told == hooks
+
+
 def test_the_table_names_every_finding() -> None:
     """No code is left out, and none is made up."""
+    found = TEXT.partition("## What the check finds")[2].partition("\n## ")[0]
     table = set(
         re.findall(
             r"`([a-z-]+)`",
-            "\n".join(line.split("|")[1] for line in TEXT.splitlines() if line.startswith("| `")),
+            "\n".join(line.split("|")[1] for line in found.splitlines() if line.startswith("| `")),
         )
     )
     sources = "".join(
