@@ -45,7 +45,7 @@ REFUSED: Final = 0.03
 """Largest share of runs that may be called too short for an interval."""
 REFUSED_LONGER: Final = 0.1
 """The same where queues are longer."""
-LONGER: Final = ((0.8, 30_000, 5), (0.9, 120_000, 10))
+LONGER: Final = ((0.8, 30_000, 5), (0.9, 120_000, 20))
 """Higher loads, the requests measured there, and the share (one in so many) of the runs that are made of them."""
 HIGH: Final = 95
 """The percentile that is looked at besides the mean."""
