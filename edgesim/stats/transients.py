@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
 
 FIVE = 5
 """Values that MSER-5 averages before it looks."""
+CLEARLY: Final = 0.5
+"""A cut must bring the squared standard error down to this share of that without a cut. Otherwise nothing is cut: a
+busy stretch at the start of a steady run is chance, and leaving it out makes means too low and intervals too short."""
 
 
 class Transient(NamedTuple):
     """Where MSER-5 cuts a series.
 
     Attributes:
-        cut: How many values at the start belong to the initial transient; at most half of them.
+        cut: How many values at the start belong to the initial transient; at most half of them, and none where
+            leaving them out brings little.
         settled: False if the best cut of all lies beyond the middle: the series is too short, or never steady.
     """
 
@@ -51,7 +55,8 @@ def cut_of(means: NDArray[np.float64]) -> Transient:
     half = len(means) // 2
     cut = int(np.argmin(error[: half + 1]))
     later = error[half + 1 : len(means) * 9 // 10]
-    return Transient(cut, settled=not len(later) or bool(later.min() >= error[cut]))
+    settled = not len(later) or bool(later.min() >= error[cut])
+    return Transient(cut if error[cut] <= CLEARLY * error[0] else 0, settled)
 
 
 def mser5(values: ArrayLike) -> int:

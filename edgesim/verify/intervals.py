@@ -1,27 +1,32 @@
-"""Whether intervals hold what they promise: coverage of means of M/M/1 and M/D/1, and comparisons of equals.
+"""Whether intervals hold what they promise: coverage in M/M/1 and M/D/1, and comparisons of equals.
 
 The servers are replicas with linear step costs, first come, first served, one request at a time: M/G/1 with services
-of whole steps, geometric ones standing for exponential ones. Their mean sojourn is known exactly (Pollaczek-Khinchine).
-Each run starts empty, leaves its first requests out as a warm-up, and measures 4,000 more at half the capacity: some
-340 times the 12 requests over which such a queue forgets (1 / (1 - sqrt(load))^2), so that batches of 100 to 400 are
-nearly independent. All seeds are fixed.
+of whole steps, geometric ones standing for exponential ones. Their mean sojourn is known exactly (Pollaczek-Khinchine);
+sojourns in M/M/1 are exponential, which gives their percentiles. Each run starts empty, leaves its first requests out
+as a warm-up, and measures so many more that it spans some 300 to 400 relaxation times: of 10, 80 and 360 requests at
+loads of 0.5, 0.8 and 0.9. All seeds are fixed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.stats import t_interval
+import numpy as np
+
+from edgesim.stats import quantile_interval, t_interval
 from edgesim.verify.card import print_table
-from edgesim.verify.check import Check
+from edgesim.verify.check import PS, Check
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from edgesim.scenario import Scenario
 
@@ -38,22 +43,28 @@ SHORT: Final = 300
 """Requests of the runs that are compared with their equals."""
 REFUSED: Final = 0.03
 """Largest share of runs that may be called too short for an interval."""
+REFUSED_LONGER: Final = 0.1
+"""The same where queues are longer."""
+LONGER: Final = ((0.8, 30_000, 5), (0.9, 120_000, 20))
+"""Higher loads, the requests measured there, and the share (one in so many) of the runs that are made of them."""
+HIGH: Final = 95
+"""The percentile that is looked at besides the mean."""
 
 
-def sojourn(model: str) -> float:
+def sojourn(model: str, load: float = LOAD) -> float:
     """Mean time in M/G/1 [s], after Pollaczek and Khinchine (Kleinrock: Queueing Systems I, 1975, section 5.6)."""
     service = TOKENS * STEP
     variance = TOKENS * (TOKENS - 1) * STEP**2 if model == "M/M/1" else 0.0  # of a geometric number of steps
-    rate = LOAD / service
-    return service + rate * (service**2 + variance) / (2 * (1 - LOAD))
+    rate = load / service
+    return service + rate * (service**2 + variance) / (2 * (1 - load))
 
 
-def scenario(model: str, requests: int, warm: int) -> Scenario:
+def scenario(model: str, requests: int, warm: int, load: float = LOAD) -> Scenario:
     """The queue as a scenario."""
-    from edgesim.scenario import load
+    from edgesim.scenario import load as loaded
 
     lengths: Any = {"kind": "geometric", "mean": TOKENS} if model == "M/M/1" else TOKENS
-    rate = LOAD / (TOKENS * STEP)
+    rate = load / (TOKENS * STEP)
     found = queue(
         model.replace("/", "").lower(),
         rate,
@@ -63,11 +74,11 @@ def scenario(model: str, requests: int, warm: int) -> Scenario:
         decode={"base": f"{STEP} s"},
     )
     found["scenario"]["warmup"] = f"{warm / rate} s"
-    return load(found)
+    return loaded(found)
 
 
-def summary(system: Scenario, replication: int) -> dict[str, Any]:
-    """Run one replication and summarise it, as users get it."""
+def summary(system: Scenario, replication: int) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Run one replication; answers its summary, as users get it, and measured sojourns in their order [s]."""
     from edgesim.results.source import MemorySource
     from edgesim.results.summary import summarise
     from edgesim.results.writer import MemorySink
@@ -76,7 +87,10 @@ def summary(system: Scenario, replication: int) -> dict[str, Any]:
     sink = MemorySink(tables=("requests",))
     outcome = Simulation(system, replication).run(sink)
     sink.close()
-    return summarise(MemorySource(sink.chunks("requests"), outcome.info), outcome.info, outcome.totals)
+    chunks = list(sink.chunks("requests"))
+    rows = np.sort(np.concatenate(chunks), order="request")
+    sojourns = (rows["finished"] - rows["arrived"])[rows["arrived"] >= outcome.info.warmup_s * PS] / PS
+    return summarise(MemorySource(chunks, outcome.info), outcome.info, outcome.totals), sojourns
 
 
 def coverage(model: str, runs: int, bounds: tuple[float, float]) -> Iterator[Check]:
@@ -85,7 +99,7 @@ def coverage(model: str, runs: int, bounds: tuple[float, float]) -> Iterator[Che
     held = given = 0
     kinds, means = set(), []
     for replication in range(runs):
-        found = summary(system, replication)["intervals"]["metrics"]["e2e"]
+        found = summary(system, replication)[0]["intervals"]["metrics"]["e2e"]
         means.append(found["mean"])
         if found["half_width"] is not None:
             given += 1
@@ -110,6 +124,43 @@ def coverage(model: str, runs: int, bounds: tuple[float, float]) -> Iterator[Che
     share = sum(each.low <= truth <= each.high for each in several) / len(several)
     name = f"{model}: mean sojourn in 95 % t-intervals of {TOGETHER} replications"
     yield Check(name, "90.0% to 99.0%", f"{share:.1%} of {len(sets):,}", "fixed seeds", 0.9 <= share <= 0.99)
+
+
+def longer(load: float, measured: int, runs: int, least: float = 0.9) -> Iterator[Check]:
+    """How often intervals of single runs of M/M/1 contain the true mean and percentile, where any are given.
+
+    Args:
+        load: Of the server.
+        measured: Requests of a run.
+        runs: How many.
+        least: Share of the given intervals that must hold.
+    """
+    mean, warm = sojourn("M/M/1", load), int(WARM * measured / MEASURED)
+    truths = {"mean sojourn": mean, f"p{HIGH} of the sojourn": -mean * math.log(1 - HIGH / 100)}
+    system, held = scenario("M/M/1", measured, warm, load), {name: list[bool]() for name in truths}
+    for replication in range(runs):
+        found, sojourns = summary(system, replication)
+        each = found["intervals"]["metrics"]["e2e"]
+        high = quantile_interval(sojourns, HIGH / 100, kind="sections")
+        ends = ((each["low"], each["high"]), (high.low, high.high))
+        for (name, truth), (low, top) in zip(truths.items(), ends, strict=True):
+            if low is not None and not math.isnan(low):
+                held[name].append(low <= truth <= top)
+    for name, those in held.items():
+        share = sum(those) / len(those) if those else 0.0
+        title = f"M/M/1 at {load}: {name} in 95 % intervals of runs of {measured:,}"
+        yield Check(
+            title, f"at least {least:.0%}", f"{share:.1%} of {len(those):,}", "fixed seeds", share >= least
+        )
+        title = f"M/M/1 at {load}: {name}, runs called too short"
+        few = 1 - len(those) / runs
+        yield Check(
+            title,
+            f"at most {REFUSED_LONGER:.0%}",
+            f"{few:.1%} of {runs:,}",
+            "fixed seeds",
+            few <= REFUSED_LONGER,
+        )
 
 
 def equals(pairs: int, least: float) -> Check:
@@ -142,6 +193,8 @@ def checks(runs: int, pairs: int, bounds: tuple[float, float] = (0.925, 0.97)) -
     """
     for model in ("M/M/1", "M/D/1"):
         yield from coverage(model, runs, bounds)
+    for load, measured, share in ((LOAD, MEASURED, LONGER[0][2]), *LONGER):
+        yield from longer(load, measured, max(1, runs // share))
     yield equals(pairs, 0.93)
 
 

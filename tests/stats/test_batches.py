@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from edgesim.stats import (
     Batches,
     batch_means,
+    independent,
     lag_1,
     mser5,
     quantile_interval,
+    relaxation,
     run_interval,
     section_interval,
     t_interval,
@@ -20,12 +23,12 @@ from edgesim.stats import (
 )
 
 
-def sojourns(seed: int, load: float, count: int) -> np.ndarray:
-    """Sojourn times of M/M/1 with a mean service of 1 (Lindley's recursion), without the start."""
+def sojourns(seed: int, load: float, count: int, *, start: bool = False) -> np.ndarray:
+    """Sojourn times of M/M/1 with a mean service of 1 (Lindley's recursion); without the start unless asked for."""
     draw = np.random.default_rng(seed)
     gaps, services = draw.exponential(1 / load, count), draw.exponential(1.0, count)
     walk = np.concatenate([[0.0], np.cumsum(services[:-1] - gaps[1:])])
-    return (walk - np.minimum.accumulate(walk) + services)[count // 20 :]
+    return (walk - np.minimum.accumulate(walk) + services)[0 if start else count // 20 :]
 
 
 def wandering(count: int, keep: float = 0.95, seed: int = 1) -> np.ndarray:
@@ -48,7 +51,7 @@ def test_the_interval_of_one_run_holds_the_mean_of_a_queue() -> None:
     """95 % intervals of M/M/1 at a load of 0.5: a sojourn of 2."""
     found = [run_interval(sojourns(seed, 0.5, 5000), delete=False) for seed in range(600)]
     assert 0.92 <= sum(each.low <= 2.0 <= each.high for each in found) / 600 <= 0.98
-    assert {each.count for each in found if not math.isnan(each.half_width)} <= {10, 20, 40}
+    assert {each.count for each in found if not math.isnan(each.half_width)} <= {10, 20}
 
 
 def test_plain_intervals_would_not() -> None:
@@ -62,7 +65,7 @@ def test_batches_that_resemble_each_other_give_no_interval() -> None:
     series = np.arange(2000.0) + wandering(2000)
     found = run_interval(series, delete=False)
     assert math.isnan(found.half_width)
-    assert found.kind == "none: 10 batches still resemble their neighbours"
+    assert re.fullmatch(r"none: too short, \d relaxation times of the 150 .*", found.kind)
     assert run_interval(series[::-1]).kind == "none: not steady, the cut of MSER-5 lies beyond the middle"
     assert run_interval([1.0] * 99).kind == "none: fewer than 100 values"
 
@@ -100,7 +103,7 @@ def test_deletion_removes_the_bias_of_the_start() -> None:
     series[:200] += 30.0
     found = run_interval(series)
     assert found.low <= 10.0 <= found.high
-    assert "the first 200 values left out" in found.kind
+    assert "the first 204 values left out" in found.kind
     assert run_interval(series, delete=False).mean > 12.5
 
 
@@ -125,3 +128,56 @@ def test_correlation_of_neighbours() -> None:
     assert lag_1([1.0, -1.0, 1.0, -1.0]) == -0.75
     assert lag_1([2.0, 2.0, 2.0]) == 0.0
     assert lag_1(wandering(20_000)) == pytest.approx(0.95, abs=0.01)
+
+
+def test_relaxation_times_of_known_series() -> None:
+    """An autoregression remembers (1 + r) / (1 - r) values; independent, alternating and equal ones nothing."""
+    found = [relaxation(wandering(20_000, 0.9, seed)) for seed in range(20)]
+    assert np.mean(found) == pytest.approx(19, rel=0.1)
+    assert relaxation(np.random.default_rng(2).normal(size=5000)) == pytest.approx(1, abs=0.15)
+    assert relaxation([1.0, -1.0] * 50) == relaxation([0.1] * 100) == relaxation([]) == 1.0
+    assert independent([0.1] * 100) == 100
+
+
+@pytest.mark.parametrize(("load", "count"), [(0.5, 2000), (0.5, 4000), (0.8, 20_000), (0.9, 100_000)])
+@pytest.mark.parametrize(("share", "delete"), [(None, False), (None, True), (0.95, False)])
+def test_intervals_that_are_given_hold(load: float, count: int, share: float | None, delete: bool) -> None:
+    """From an empty start, means and 95th percentiles of M/M/1 lie in 90 of 100, and most runs get one."""
+    mean = 1 / (1 - load)
+    truth, given, held = mean * (-math.log(1 - share) if share else 1), 0, 0
+    for seed in range(200):
+        series = sojourns(seed, load, count, start=True)
+        each = (
+            quantile_interval(series, share, kind="sections")
+            if share
+            else run_interval(series, delete=delete)
+        )
+        if not math.isnan(each.half_width):
+            given += 1
+            held += each.low <= truth <= each.high
+    assert held / given >= 0.9
+    assert given / 200 >= (0.97 if count == 4000 else 0.75)
+
+
+@pytest.mark.parametrize(("load", "count"), [(0.8, 2000), (0.9, 1000), (0.9, 5000), (0.9, 10_000)])
+def test_runs_that_are_too_short_get_no_interval(load: float, count: int) -> None:
+    """Queues that remember 80 and 360 requests; at most one run in a hundred is taken for longer than it is."""
+    given = 0
+    for seed in range(100):
+        series = sojourns(seed, load, count, start=True)
+        for each in (run_interval(series), quantile_interval(series, 0.95, kind="sections")):
+            given += not math.isnan(each.half_width)
+    assert given <= 2
+    assert all(math.isnan(run_interval(wandering(200, 0.98, seed)).half_width) for seed in range(100))
+
+
+def test_a_busy_stretch_at_the_start_is_not_cut() -> None:
+    """A steady queue loses its start in few runs, whatever chance puts there."""
+    assert sum(mser5(sojourns(seed, 0.5, 4000)) > 0 for seed in range(200)) <= 6
+
+
+def test_the_cut_counts_places_that_are_empty() -> None:
+    """Nothing was measured of the first 100 requests, and the next 200 were slow: 300 places are left out."""
+    series = np.random.default_rng(3).normal(10.0, 1.0, 900)
+    series[:100], series[100:300] = math.nan, series[100:300] + 30.0
+    assert 295 <= int(run_interval(series).kind.split("first ")[1].split()[0]) <= 330

@@ -17,9 +17,21 @@ def test_intervals_hold_the_mean(model: str) -> None:
     assert [check for check in found if not check.passed] == []
 
 
+def test_longer_queues_hold_mean_and_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve runs at a load of 0.8 do; with a truth a third longer, none would; short runs give no interval."""
+    assert [check for check in intervals.longer(0.8, 30_000, 12, 0.8) if not check.passed] == []
+    mean, _, high, _ = short = list(intervals.longer(0.8, 1500, 3))
+    assert [check.measured for check in short] == ["0.0% of 0", "100.0% of 3"] * 2
+    assert not mean.passed
+    assert not high.passed
+    right = intervals.sojourn("M/M/1", 0.8)
+    monkeypatch.setattr(intervals, "sojourn", lambda *_: right * 4 / 3)
+    assert [check.passed for check in intervals.longer(0.8, 30_000, 6)][::2] == [False, False]
+
+
 def test_a_wrong_mean_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the truth 10 % longer, most intervals would miss it."""
-    monkeypatch.setattr(intervals, "sojourn", lambda _: 0.66)
+    monkeypatch.setattr(intervals, "sojourn", lambda *_: 0.66)
     first, *_ = intervals.coverage("M/D/1", 30, (0.90, 0.99))
     assert not first.passed
 
@@ -30,9 +42,10 @@ def test_equals_are_called_equal() -> None:
 
 
 def test_means_by_hand() -> None:
-    """Pollaczek-Khinchine at half load: twice the service of 0.4 s, and one and a half times."""
+    """Pollaczek-Khinchine at half load: twice the service of 0.4 s, and one and a half times; at 0.8, 5 times."""
     assert intervals.sojourn("M/M/1") == pytest.approx(0.8, rel=2e-3)
     assert intervals.sojourn("M/D/1") == pytest.approx(0.6)
+    assert intervals.sojourn("M/M/1", 0.8) == pytest.approx(2.0, rel=2e-3)
 
 
 def test_the_command_fails_if_a_check_does(
