@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,5 +33,8 @@ def policies_stay_in_their_tests() -> Iterator[None]:
     before = {role: dict(registry._classes) for role, registry in registries.items()}
     yield
     for role, registry in registries.items():
-        if role in before:
-            registry._classes = before[role]
+        kept = before.get(role, registry._classes)
+        for name, policy in registry._classes.items():
+            if name not in kept and policy.__module__.startswith("edgesim_plugin_"):
+                sys.modules.pop(policy.__module__, None)  # a plugin registers anew when it is loaded again
+        registry._classes = kept
