@@ -68,7 +68,8 @@ def shortened(command: str) -> list[str]:
     """The arguments of a command, with what makes it short."""
     arguments = shlex.split(command, comments=True)[1:]
     told = any(part.partition("=")[0] in ("scenario.duration", "scenario.requests") for part in arguments)
-    sets = () if told else SHORT.get(arguments[0], ())
+    made = arguments[0] == "compare" and Path(arguments[1].rpartition("=")[2]).is_dir()  # nothing runs
+    sets = () if told or made else SHORT.get(arguments[0], ())
     return [*arguments, *(part for one in sets for part in ("--set", one))]
 
 

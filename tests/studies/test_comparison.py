@@ -125,15 +125,15 @@ def waits(draw: np.random.Generator, load: float, count: int) -> tuple[Any, dict
 
 
 def test_equal_single_runs_near_saturation_are_seldom_called_different() -> None:
-    """Of 300 pairs of equal queues at 80 % load, no more than 5 % are called different in any quantity.
+    """Of 150 pairs of equal queues at 80 % load, no more than 5 % are called different in any quantity.
 
-    The p-values of stretches alone would call about 10 %, which is why the level is stricter there.
+    Most runs are long enough for an interval: the others say nothing, and could not be wrong.
     """
     draw = np.random.default_rng(1)
     quantities = [quantity(name) for name in ("ttft_mean", "ttft_p95", "e2e_mean", "e2e_p95")]
-    real = plain = 0
-    for _ in range(300):
-        series = [waits(draw, 0.8, 3000) for _ in "ab"]
+    real = known = 0
+    for _ in range(150):
+        series = [waits(draw, 0.8, 20_000) for _ in "ab"]
         a, b = (
             SimpleNamespace(name=name, series=lambda metric, one=one: (one[0], one[1][metric]))
             for name, one in zip("ab", series, strict=True)
@@ -146,9 +146,9 @@ def test_equal_single_runs_near_saturation_are_seldom_called_different() -> None
         adjusted = holm([one[-1].p for one in found])
         rows = [differences._row(a, b, *one, p, 0.05) for one, p in zip(found, adjusted, strict=True)]  # type: ignore[arg-type]
         real += any(each.real for each in rows)
-        plain += any(each.p_adjusted is not None and each.p_adjusted < 0.05 for each in rows)
-    assert plain / 300 > 0.07
-    assert real / 300 <= 0.05
+        known += any(each.p_adjusted is not None for each in rows)
+    assert known > 75
+    assert real / 150 <= 0.05
 
 
 def test_one_run_against_replications() -> None:
