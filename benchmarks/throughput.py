@@ -39,6 +39,13 @@ SCENARIO = Path(__file__).parent / "scenarios" / "sixteen.yaml"
 RATE = 88.0
 """Requests a second that are about 70 % of what its 16 replicas can serve."""
 
+SESSIONS = (
+    "workloads.chat.session={turns: 4, think_time: 10 s}",
+    f"workloads.chat.arrivals.rate={RATE / 4}/s",
+    "workloads.chat.shared_prefix=500",
+)
+"""As many requests, as turns of sessions that begin alike; Python asks for each later turn when a reply has come."""
+
 
 def timed(run: Callable[[], int], repeat: int) -> float:
     """Requests per CPU second, median of the warm runs."""
@@ -154,6 +161,9 @@ def measure(requests: int, repeat: int) -> dict[str, float]:
     found["compiled_core_rps"] = timed(simulated(requests, *core), repeat)
     found["compiled_run_rps"] = timed(simulated(requests, *core[:1], out=True), repeat)
     found["prefix_cache_rps"] = timed(simulated(requests, *core, "deployments.0.prefix_cache=true"), repeat)
+    for name, on in (("sessions", "false"), ("sessions_prefix_cache", "true")):
+        cache = f"deployments.0.prefix_cache={on}"
+        found[f"{name}_rps"] = timed(simulated(requests, *core, *SESSIONS, cache), repeat)
     with tempfile.TemporaryDirectory(prefix="edgesim-benchmark-") as folder:
         path = Path(folder) / "profile.json"
         path.write_text(as_profile().text())
@@ -161,6 +171,7 @@ def measure(requests: int, repeat: int) -> dict[str, float]:
         found["profile_rps"] = timed(simulated(requests, *core, costs), repeat)
     for name in ("python_router", "compiled_core", "compiled_run", "prefix_cache", "profile"):
         found[f"{name}_to_bare"] = found[f"{name}_rps"] / found["bare_loop_rps"]
+    found["sessions_cache_on_to_off"] = found["sessions_prefix_cache_rps"] / found["sessions_rps"]
     return found | alone("--long")
 
 

@@ -65,10 +65,9 @@ def uniform(key: int, request: int, index: int) -> float:
     make the float.
     """
     z = ((key ^ (request * _REQUEST_STRIDE)) + index * _INDEX_STRIDE) & _WORD
-    return (_finalise(_finalise(z)) >> 11) * 2.0**-53
-
-
-def _finalise(z: int) -> int:
+    z = ((z ^ (z >> 30)) * _MIX_FIRST) & _WORD  # written out twice: calls would cost more than the arithmetic
+    z = ((z ^ (z >> 27)) * _MIX_SECOND) & _WORD
+    z ^= z >> 31
     z = ((z ^ (z >> 30)) * _MIX_FIRST) & _WORD
     z = ((z ^ (z >> 27)) * _MIX_SECOND) & _WORD
-    return z ^ (z >> 31)
+    return ((z ^ (z >> 31)) >> 11) * 2.0**-53

@@ -420,7 +420,10 @@ class KernelEngine:
 
     def _notify(self) -> None:
         count = int(self.control["told"])
-        records = self.arena.tables["told_rows"][:count].copy()
+        told = self.arena.tables["told_rows"][:count]
+        records = (
+            told.view(np.int64).copy().view(told.dtype)
+        )  # field by field takes numpy twenty times as long
         self.control["told"] = 0
         for record in records:
             self.front.ended(record)

@@ -53,20 +53,29 @@ class Conversation:
         self._turns = counts(spec.turns)
         self._think = times(spec.think_time)
         self._carries = bool(spec.carry_history)
+        self._said: dict[int, tuple[int, int]] = {}
+        """The turn that a session under way asked last, and the tokens before it: no turn counts them all anew."""
 
     def turns(self, session: int) -> int:
         """Return how many turns a session has."""
-        return whole_number(self._turns.quantile(self.shape.uniform("turns", session, 0)))
+        return whole_number(self.shape.drawn(self._turns, "turns", session, 0))
 
     def pause(self, session: int, turn: int) -> int:
         """Return how long the user reads and thinks before this turn [ps]."""
-        return duration(self._think.quantile(self.shape.uniform("think_time", session, turn)))
+        return duration(self.shape.drawn(self._think, "think_time", session, turn))
 
     def history(self, session: int, turn: int) -> int:
         """Return the tokens of all earlier prompts and replies, which this turn's prompt repeats."""
-        if not self._carries:
+        if not self._carries or not turn:
             return 0
-        return sum(sum(self.shape.lengths(session, earlier)) for earlier in range(turn))
+        known, tokens = self._said.pop(session, (0, 0))
+        if known > turn:
+            known = tokens = 0
+        for earlier in range(known, turn):
+            tokens += sum(self.shape.lengths(session, earlier))
+        if turn + 1 < self.turns(session):
+            self._said[session] = (turn, tokens)
+        return tokens
 
     def row(self, at: int, origin: int, session: int, turn: int) -> list[int]:
         """Return one turn as a row."""
@@ -89,6 +98,8 @@ class Sessions:
 
     def origin(self, session: int) -> int:
         """Return the node where a session takes place."""
+        if self._nodes.count == 1:
+            return self._nodes.first
         return self._nodes.first + int(
             self._conversation.shape.uniform("origin", session, 0) * self._nodes.count
         )

@@ -144,10 +144,16 @@ class Shape:
             table[:, _PATIENCE] = picoseconds(self._patience.draw(draws["patience"], size), least=1)
         return table
 
+    def drawn(self, law: Distribution, purpose: str, session: int, turn: int) -> float:
+        """Return what a law gives for this turn of this session from the stream of that purpose."""
+        if isinstance(law, Constant):
+            return law.value
+        return law.quantile(self.uniform(purpose, session, turn))
+
     def lengths(self, session: int, turn: int) -> tuple[int, int]:
         """Return the new prompt tokens and the reply tokens of one turn."""
-        prompt = self._prompt.quantile(self.uniform("prompt_tokens", session, turn))
-        output = self._output.quantile(self.uniform("output_tokens", session, turn))
+        prompt = self.drawn(self._prompt, "prompt_tokens", session, turn)
+        output = self.drawn(self._output, "output_tokens", session, turn)
         return whole_number(prompt), whole_number(output)
 
     def one(self, at: int, origin: int, session: int, turn: int, history: int) -> list[int]:
