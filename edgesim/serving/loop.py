@@ -54,7 +54,7 @@ from edgesim.serving.legs import (
     wait,
 )
 from edgesim.serving.operations import abort, finish, meter, stretch
-from edgesim.serving.plan import blocks_wanted, steps_before
+from edgesim.serving.plan import blocks_wanted, steps_past
 from edgesim.serving.prefix import rehash
 
 # Why the kernel returned.
@@ -106,13 +106,13 @@ else:
 @kernel
 def fill_board(s, offset, length):
     """Write what policies may see of the candidates, from completed boundaries."""
-    now = s.control[0].now
     for i in range(length):
-        replica = s.replicas[s.candidates[offset + i].replica]
+        r = s.candidates[offset + i].replica
+        replica = s.replicas[r]
         tokens = replica.assigned - replica.progress
         free = replica.free_blocks
         if replica.planned and replica.plan_mixed == 0:
-            done = steps_before(replica, now - replica.plan_start)
+            done = steps_past(s, r)
             tokens -= done * replica.decoding
             free -= blocks_wanted(s, replica, 1, done)
         queued = replica.waiting + replica.swapped + replica.transit
