@@ -383,7 +383,9 @@ class KernelEngine:
                 )
             sent = 0
             for i, place in enumerate(answer.places):
-                sent += self._do(loop.SEND_ONE, slot, offset + place, answer.rank, int(i == 0))
+                sent = self._do(loop.SEND_ONE, slot, offset + place, answer.rank, int(i == 0)) or sent
+                if sent == loop.SENT_AND_LOST:
+                    break  # at a replica that was down
             if sent:
                 return int(loop.run(self._address, horizon, loop.GO, 0, 0, 0, 0))
             verb, value = loop.TURN_AWAY, decision.TOO_LONG

@@ -439,6 +439,14 @@ MUTANTS = (
         (39,),
     ),
     Mutant(
+        "who is lost at once is sent elsewhere, too",
+        LOOP,
+        "return SENT if request.used and has_rivals(s, request, NONE) else SENT_AND_LOST",
+        "return SENT",
+        "crowd",
+        (10_418,),
+    ),
+    Mutant(
         "a window is one wider",
         PLAN,
         "total += min(context + 1, window)",

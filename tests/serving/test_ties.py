@@ -147,3 +147,12 @@ def test_storms_that_met_within_plans(seed: int) -> None:
     with storms.brewing(random_systems):
         twin = random_systems.run_reference(seed)
         assert random_systems.differences(twin, random_systems.run_kernel(seed)) == []
+
+
+def test_who_is_lost_at_once_is_sent_nowhere_else_but_tried_again() -> None:
+    """A request that is sent to two replicas, the first of them down, waits once: its phases add up, in both engines."""
+    with storms.brewing(random_systems, storms.crowded):
+        twin = random_systems.run_reference(10_418)
+        kernel = random_systems.run_kernel(10_418)
+    assert random_systems.unbalanced(twin) == random_systems.unbalanced(kernel) == []
+    assert random_systems.differences(twin, kernel) == []
