@@ -933,7 +933,7 @@ MUTANTS = (
     Mutant(
         "what is computed by two is kept twice",
         PREFIX,
-        "pin(s, r, found, leg.covered + there - start)",
+        "pin(s, r, leg.node, leg.covered + there - start)",
         "pass",
         "system",
         (30, 74),
