@@ -214,5 +214,7 @@ CONTROL: Final = _row(
     " forms forming"
     # what each decision of a compiled router takes, and the energy of all decisions
     " decision_ps decision_nj decided_nj"
+    # how far the boundaries of an instant have come, and of which: those of the replicas up to this one are past
+    " reached reached_at"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

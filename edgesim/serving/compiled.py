@@ -34,7 +34,7 @@ from edgesim.policies.router import (
 )
 from edgesim.registry import place_of
 from edgesim.serving.decision import NO_REPLICA
-from edgesim.serving.plan import blocks_wanted, steps_before
+from edgesim.serving.plan import blocks_wanted, steps_past
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ def outstanding_tokens(view, candidate):
     replica = view.replicas[candidate.replica]
     tokens = replica.assigned - replica.progress
     if replica.planned and replica.plan_mixed == 0:
-        tokens -= steps_before(replica, view.control[0].now - replica.plan_start) * replica.decoding
+        tokens -= steps_past(view, candidate.replica) * replica.decoding
     return max(tokens, 0)
 
 
@@ -114,9 +114,7 @@ def free_kv_tokens(view, candidate):
     replica = view.replicas[candidate.replica]
     free = replica.free_blocks
     if replica.planned and replica.plan_mixed == 0:
-        free -= blocks_wanted(
-            view, replica, 1, steps_before(replica, view.control[0].now - replica.plan_start)
-        )
+        free -= blocks_wanted(view, replica, 1, steps_past(view, candidate.replica))
     return free * replica.block_size
 
 

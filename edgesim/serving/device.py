@@ -9,7 +9,7 @@ from __future__ import annotations
 from edgesim.arena.compile import kernel
 from edgesim.arena.rows import NONE
 from edgesim.serving.legs import call_boundary
-from edgesim.serving.plan import cut_at
+from edgesim.serving.plan import cut_at, due
 
 
 @kernel
@@ -28,9 +28,7 @@ def take_turn(s, r):
         return True
     if replica.in_line == 0:
         stand_in_line(s, device, r)
-        # A boundary of the holder at this very instant is past if its number comes first.
-        holder = device.holder
-        cut_at(s, holder, max(device.since + device.quantum, now + int(holder < r)))
+        cut_at(s, device.holder, max(device.since + device.quantum, due(s, device.holder)))
     return False
 
 

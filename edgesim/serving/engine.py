@@ -103,7 +103,7 @@ class KernelEngine:
         tables, costs = _flatten(system)
         limit = int(replicas["max_num_seqs"].max(initial=1))
         longest = max(int(system.candidates[name].max(initial=1)) for name in ("up_hops", "down_hops"))
-        control["classes"] = system.classes
+        control["classes"], control["reached_at"] = system.classes, rows.NONE
         control["longest_path"] = max(longest, 8)
         control["batch_limit"] = limit
         control["end"], control["limit"] = system.end, system.limit
@@ -383,7 +383,9 @@ class KernelEngine:
                 )
             sent = 0
             for i, place in enumerate(answer.places):
-                sent += self._do(loop.SEND_ONE, slot, offset + place, answer.rank, int(i == 0))
+                sent = self._do(loop.SEND_ONE, slot, offset + place, answer.rank, int(i == 0)) or sent
+                if sent == loop.SENT_AND_LOST:
+                    break  # at a replica that was down
             if sent:
                 return int(loop.run(self._address, horizon, loop.GO, 0, 0, 0, 0))
             verb, value = loop.TURN_AWAY, decision.TOO_LONG
@@ -481,10 +483,10 @@ class KernelEngine:
             self._notify()
 
     def load(self, replica: int) -> tuple[int, int, int]:
-        """Running and waiting legs of a replica, and its free KV blocks as of the last boundary before now."""
+        """Running and waiting legs of a replica, and its free KV blocks as of its last boundary."""
         row = self.arena.tables["replicas"][replica]
         waiting = int(row["waiting"] + row["swapped"])
-        return int(row["running"]), waiting, free_blocks(self.arena.tables, replica, self.now)
+        return int(row["running"]), waiting, free_blocks(self.arena.tables, replica)
 
     def loads(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """What `load` answers, of all replicas."""
@@ -493,7 +495,7 @@ class KernelEngine:
         return (
             replicas["running"].copy(),
             replicas["waiting"] + replicas["swapped"],
-            all_free_blocks(tables, self.now),
+            all_free_blocks(tables),
         )
 
     @property

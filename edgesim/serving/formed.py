@@ -23,7 +23,7 @@ from edgesim.serving.batch import (
 )
 from edgesim.serving.device import keep_turn, leave, load
 from edgesim.serving.legs import note_phase
-from edgesim.serving.plan import cut_at, plan_decode
+from edgesim.serving.plan import cut_at, plan_decode, reach
 from edgesim.serving.prefix import take
 
 
@@ -32,6 +32,7 @@ def boundary(s, r):
     """A step boundary of a replica, or its call out of idleness."""
     replica = s.replicas[r]
     replica.boundary = NONE
+    reach(s, r)
     if s.control[0].forms:
         formed_boundary(s, r)
         return

@@ -48,13 +48,14 @@ from edgesim.serving.legs import (
     deliver,
     dispatch,
     end,
+    has_rivals,
     replied,
     reply_bytes,
     seen,
     wait,
 )
 from edgesim.serving.operations import abort, finish, meter, stretch
-from edgesim.serving.plan import blocks_wanted, steps_before
+from edgesim.serving.plan import blocks_wanted, steps_past
 from edgesim.serving.prefix import rehash
 
 # Why the kernel returned.
@@ -68,6 +69,9 @@ HORIZON, DRAINED, DECIDE, ENDED, REFILL, FLUSH, GROW, TRANSFERRED, DECIDED, FORM
 
 E_CHUNK = 100
 """The next arrival of the open workloads: not in the heap, but an event like the others."""
+
+SENT, SENT_AND_LOST = 1, 2
+"""What becomes of one leg; a request that was lost with it has failed, or waits to be tried again."""
 
 MARGIN = 8
 """Rows of each pool that must be free before an event is taken."""
@@ -106,13 +110,13 @@ else:
 @kernel
 def fill_board(s, offset, length):
     """Write what policies may see of the candidates, from completed boundaries."""
-    now = s.control[0].now
     for i in range(length):
-        replica = s.replicas[s.candidates[offset + i].replica]
+        r = s.candidates[offset + i].replica
+        replica = s.replicas[r]
         tokens = replica.assigned - replica.progress
         free = replica.free_blocks
         if replica.planned and replica.plan_mixed == 0:
-            done = steps_before(replica, now - replica.plan_start)
+            done = steps_past(s, r)
             tokens -= done * replica.decoding
             free -= blocks_wanted(s, replica, 1, done)
         queued = replica.waiting + replica.swapped + replica.transit
@@ -453,15 +457,15 @@ def loop(s, address, horizon):
 
 @kernel
 def send_one(s, slot, place, rank, first):
-    """Send one of several legs of a request; answers whether the place could hold it."""
+    """Send one of several legs of a request; answers 0 if the place could never hold it."""
     request = s.requests[slot]
-    if request.used == 0 or request.status >= 0:
-        return 0  # it has failed with its first leg, at a replica that was down
     kind = HEDGE
     if first:
         kind = RETRY if request.attempts else FIRST
         request.attempts += 1
-    return int(dispatch(s, slot, place, kind, rank))
+    if not dispatch(s, slot, place, kind, rank):
+        return 0
+    return SENT if request.used and has_rivals(s, request, NONE) else SENT_AND_LOST
 
 
 @entry

@@ -13,13 +13,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def free_blocks(tables: Mapping[str, Any], index: int, now: int) -> int:
+def free_blocks(tables: Mapping[str, Any], index: int) -> int:
     """KV blocks that are free; the steps of a plan that have passed took theirs, one by one.
 
     Args:
         tables: The arena's.
         index: Which replica.
-        now: Simulated time [ps]; a boundary at this very time has not been reached.
     """
     replica = tables["replicas"][index]
     free = int(replica["free_blocks"])
@@ -30,7 +29,7 @@ def free_blocks(tables: Mapping[str, Any], index: int, now: int) -> int:
     def ends(step: int) -> int:
         return step * first + slope * (step * (step - 1) // 2)
 
-    done = bisect_left(range(1, steps + 1), now - int(replica["plan_start"]), key=ends)
+    done = bisect_left(range(1, steps + 1), int(_due(tables, index)) - int(replica["plan_start"]), key=ends)
     size, counter, offset = (int(replica[name]) for name in ("block_size", "counter", "residues"))
     cycles, rest = divmod(done, size)
     residues = tables["residues"]
@@ -38,7 +37,7 @@ def free_blocks(tables: Mapping[str, Any], index: int, now: int) -> int:
     return free - cycles * int(replica["decoding"]) - part
 
 
-def all_free_blocks(tables: Mapping[str, Any], now: int) -> NDArray[np.int64]:
+def all_free_blocks(tables: Mapping[str, Any]) -> NDArray[np.int64]:
     """What `free_blocks` answers, of all replicas at once."""
     replicas = tables["replicas"]
     free: NDArray[np.int64] = replicas["free_blocks"].copy()
@@ -47,7 +46,8 @@ def all_free_blocks(tables: Mapping[str, Any], now: int) -> NDArray[np.int64]:
     if not len(moving):
         return free
     plan = replicas[moving]
-    done = _steps_before(plan["plan_base"], plan["plan_slope"], plan["plan_steps"], now - plan["plan_start"])
+    span = _due(tables, moving) - plan["plan_start"]
+    done = _steps_before(plan["plan_base"], plan["plan_slope"], plan["plan_steps"], span)
     cycles, rest = np.divmod(done, plan["block_size"])
     free[moving] -= cycles * plan["decoding"]
     for step in range(int(rest.max())):
@@ -55,6 +55,12 @@ def all_free_blocks(tables: Mapping[str, Any], now: int) -> NDArray[np.int64]:
         place = -(plan["counter"][also] + 1 + step) % plan["block_size"][also]
         free[moving[also]] -= tables["residues"][plan["residues"][also] + place]
     return free
+
+
+def _due(tables: Mapping[str, Any], index: Any) -> Any:
+    """Earliest time at which boundaries of some replicas may still come, as in the kernel [ps]."""
+    control = tables["control"][0]
+    return control["now"] + ((control["reached_at"] == control["now"]) & (index <= control["reached"]))
 
 
 def _steps_before(

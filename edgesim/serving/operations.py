@@ -38,7 +38,7 @@ from edgesim.serving.plan import (
     drawn,
     elapsed,
     enter_boundary,
-    steps_before,
+    steps_past,
 )
 from edgesim.serving.prefix import clear, take
 
@@ -106,7 +106,7 @@ def stretch(s, r, speed, saved_mw):
     replica = s.replicas[r]
     if replica.planned:
         now = s.control[0].now
-        done = steps_before(replica, now - replica.plan_start)
+        done = steps_past(s, r)
         if replica.plan_mixed == 0:
             take(s, r, blocks_wanted(s, replica, 1, done))
         started = replica.plan_start + elapsed(replica, done)

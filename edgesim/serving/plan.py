@@ -105,6 +105,32 @@ def steps_before(replica, span):
 
 
 @kernel
+def reach(s, r):
+    """The boundaries of this instant have come to a replica; a call from one that comes later takes none back."""
+    control = s.control[0]
+    if control.reached_at != control.now or control.reached < r:
+        control.reached_at = control.now
+        control.reached = r
+
+
+@kernel
+def due(s, r):
+    """Earliest time at which a boundary of a replica may still come: now, unless its turn at this instant is past.
+
+    Boundaries of an instant come in the order of the replicas, also those that a plan runs through.
+    """
+    control = s.control[0]
+    return control.now + int(control.reached_at == control.now and r <= control.reached)
+
+
+@kernel
+def steps_past(s, r):
+    """Number of a plan's boundaries that are past."""
+    replica = s.replicas[r]
+    return steps_before(replica, due(s, r) - replica.plan_start)
+
+
+@kernel
 def blocks_wanted(s, replica, first, last):
     """KV blocks that steps first .. last of a plan take (step 0's are taken at its start)."""
     size = replica.block_size
@@ -339,7 +365,7 @@ def enter_boundary(s, r):
 @kernel
 def cut(s, r):
     """End the plan at its first boundary that is not yet past."""
-    cut_at(s, r, s.control[0].now)
+    cut_at(s, r, due(s, r))
 
 
 @kernel
@@ -412,7 +438,7 @@ def book_part(s, r):
     if replica.planned == 0:
         return
     now = s.control[0].now
-    done = steps_before(replica, now - replica.plan_start)
+    done = steps_past(s, r)
     if replica.plan_mixed == 0:
         take(s, r, blocks_wanted(s, replica, 1, done))
         use = replica.total_blocks - replica.free_blocks

@@ -241,8 +241,8 @@ class ReferenceEngine:
             ask.attempts += 1
             sent = False
             for place in answer.places:
-                if ask.status >= 0:
-                    break  # it has failed with its first leg, at a replica that was down
+                if sent and all(leg.cancelled for leg in ask.open):
+                    break  # lost at once, at a replica that was down: it has failed, or waits to be tried again
                 sent |= self._dispatch(ask, offset + place, kind, answer.rank)
                 kind = rows.HEDGE
             if not sent:
