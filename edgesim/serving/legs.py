@@ -452,7 +452,8 @@ def reply(s, i):
         when = now + candidate.down_latency + message_delay(message, candidate.down_narrow)
         request = s.requests[leg.request]
         alone = workload.notify == 0 and request.patience == 0 and request.live == 1
-        if when < s.control[0].end and alone:
+        told = request.first_token >= 0  # else the first token of a leg that had rivals is still on its way
+        if when < s.control[0].end and alone and told:
             replied(s, i, when)  # nobody can notice that the books are closed before the message is there
         else:
             push(s, when, DELIVER, leg.sequence, E_DONE, i, leg.sequence)

@@ -15,6 +15,8 @@ from edgesim.serving.reference_device import TwinDevice
 from edgesim.serving.reference_replica import TwinReplica
 from edgesim.verify import random_systems
 
+from . import storms
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -250,6 +252,14 @@ def test_a_request_that_failed_with_its_first_leg_is_sent_nowhere_else(
     """A hedge whose first leg meets a replica that is down ends there; ten thousand systems found it once."""
     differing, _ = compare(range(10_150, 10_151), monkeypatch)
     assert differing == {}
+
+
+def test_a_first_token_on_its_way_is_seen_though_its_rival_was_lost() -> None:
+    """A hedge with a long way back, whose rival is lost before its first token comes: it comes before the last one."""
+    with storms.brewing(random_systems, storms.crowded):
+        twin, kernel = random_systems.run_reference(1793), random_systems.run_kernel(1793)
+    assert (kernel.requests["first_token"] < kernel.requests["finished"]).any()
+    assert random_systems.differences(twin, kernel) == []
 
 
 def test_differences_are_seen() -> None:

@@ -447,6 +447,14 @@ MUTANTS = (
         (10_418,),
     ),
     Mutant(
+        "a reply overtakes its first token once its rivals are lost",
+        LEGS,
+        "if when < s.control[0].end and alone and told:",
+        "if when < s.control[0].end and alone:",
+        "crowd",
+        (1793,),
+    ),
+    Mutant(
         "a window is one wider",
         PLAN,
         "total += min(context + 1, window)",
