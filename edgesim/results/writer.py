@@ -136,7 +136,35 @@ class Chunks:
             self._rows = 0
 
 
-class RecordWriter:
+class _Collector:
+    """What takes rows of all tables: those that are wanted go into chunks."""
+
+    network_nj: int
+    _chunks: dict[str, Chunks]
+
+    def requests(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of REQUEST_RECORD."""
+        self.network_nj += int(chunk["network_nj"].sum())
+        if chunks := self._chunks.get("requests"):
+            chunks.add(chunk)
+
+    def legs(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of LEG_RECORD."""
+        if chunks := self._chunks.get("legs"):
+            chunks.add(chunk)
+
+    def resources(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of RESOURCE_RECORD."""
+        if chunks := self._chunks.get("resources"):
+            chunks.add(chunk)
+
+    def decisions(self, chunk: NDArray[np.void]) -> None:
+        """Take rows of DECISION_RECORD."""
+        if chunks := self._chunks.get("decisions"):
+            chunks.add(chunk)
+
+
+class RecordWriter(_Collector):
     """Writes the Parquet tables of a replication while it runs.
 
     Args:
@@ -157,27 +185,6 @@ class RecordWriter:
                 table = self._tables[name] = ParquetTable(folder / f"{name}.parquet", columns, info)
                 self._chunks[name] = Chunks(dtype, table.write)
 
-    def requests(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of REQUEST_RECORD."""
-        self.network_nj += int(chunk["network_nj"].sum())
-        if chunks := self._chunks.get("requests"):
-            chunks.add(chunk)
-
-    def legs(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of LEG_RECORD."""
-        if chunks := self._chunks.get("legs"):
-            chunks.add(chunk)
-
-    def resources(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of RESOURCE_RECORD."""
-        if chunks := self._chunks.get("resources"):
-            chunks.add(chunk)
-
-    def decisions(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of DECISION_RECORD."""
-        if chunks := self._chunks.get("decisions"):
-            chunks.add(chunk)
-
     def close(self) -> None:
         """Finish the files."""
         for name, table in self._tables.items():
@@ -193,7 +200,7 @@ class RecordWriter:
         self.close()
 
 
-class MemorySink:
+class MemorySink(_Collector):
     """Keeps the records of a replication in memory, as the engine wrote them.
 
     Args:
@@ -212,27 +219,6 @@ class MemorySink:
             for name, (_, dtype) in RECORDS.items()
             if keep and name in tables
         }
-
-    def requests(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of REQUEST_RECORD."""
-        self.network_nj += int(chunk["network_nj"].sum())
-        if chunks := self._chunks.get("requests"):
-            chunks.add(chunk)
-
-    def legs(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of LEG_RECORD."""
-        if chunks := self._chunks.get("legs"):
-            chunks.add(chunk)
-
-    def resources(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of RESOURCE_RECORD."""
-        if chunks := self._chunks.get("resources"):
-            chunks.add(chunk)
-
-    def decisions(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of DECISION_RECORD."""
-        if chunks := self._chunks.get("decisions"):
-            chunks.add(chunk)
 
     def close(self) -> None:
         """Keep what was held back."""
