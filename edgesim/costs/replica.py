@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgesim.costs.linear import Coefficients, linear_step_cost
 from edgesim.costs.profile import profile_step_cost, read
 from edgesim.costs.roofline import Efficiency, step_cost
-from edgesim.costs.stated import Keys
+from edgesim.costs.stated import stated_by
 from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
@@ -55,11 +55,6 @@ class NodeLike(Protocol):
     def host_power(self) -> float: ...  # noqa: D102
 
 
-def stated(deployment: DeploymentLike) -> Keys:
-    """What a deployment states that decides costs."""
-    return {name: getattr(deployment, name) for name in Keys.__annotations__}  # type: ignore[return-value]
-
-
 def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike, node: NodeLike) -> StepCost:
     """Build the step costs of one replica of a deployment.
 
@@ -72,7 +67,7 @@ def build(accelerator: Accelerator | None, llm: Llm, deployment: DeploymentLike,
         node: Where it runs.
     """
     shared: dict[str, Any] = {
-        **stated(deployment),
+        **stated_by(deployment),
         "pue": node.pue,
         "host_power": node.host_power * deployment.tensor_parallel / node.accelerators,
     }

@@ -22,6 +22,11 @@ class Keys(TypedDict, total=False):
     kv_tokens: int | None
 
 
+def stated_by(deployment: object) -> Keys:
+    """What a deployment states that decides costs."""
+    return {name: getattr(deployment, name) for name in Keys.__annotations__}  # type: ignore[return-value]
+
+
 @dataclass(frozen=True, slots=True)
 class Stated:
     """How an engine runs a replica.

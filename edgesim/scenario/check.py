@@ -137,7 +137,7 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
     """Weights, working memory and at least one sequence must fit into the accelerators of a replica."""
     from edgesim.costs.memory import fit  # noqa: PLC0415 - a layer above that needs nothing of this one
     from edgesim.costs.setting import as_set  # noqa: PLC0415
-    from edgesim.costs.stated import Keys  # noqa: PLC0415
+    from edgesim.costs.stated import stated_by  # noqa: PLC0415
 
     for index, deployment in enumerate(scenario.deployments):
         node = scenario.topology.nodes[deployment.on]
@@ -157,8 +157,7 @@ def _memory(scenario: Scenario) -> Iterator[Problem]:
         if wrong:
             yield Problem(("deployments", index, "expert_parallel"), *wrong)
             continue
-        keys: Keys = {name: getattr(deployment, name) for name in Keys.__annotations__}  # type: ignore[assignment]
-        result = fit(accelerator, llm, accelerators=node.accelerators, **keys)
+        result = fit(accelerator, llm, accelerators=node.accelerators, **stated_by(deployment))
         if not result.fits:
             key = "weights" if "weights" in deployment.model_fields_set else "llm"
             text, help_ = _misfit(scenario, deployment, accelerator, result)
