@@ -13,6 +13,7 @@ from edgesim.errors import ResultsError
 from edgesim.report import style
 from edgesim.report.plots.base import COMPARISON, SWEEP, kind_of, metric_label, picture
 from edgesim.stats import t_interval
+from edgesim.stats.pareto import dominators
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -344,10 +345,8 @@ def candidates(result: Any) -> pd.DataFrame:
 
 def unbeaten(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points nobody beats in one coordinate without losing in the other; less is better in both."""
-    beaten = np.zeros(len(x), np.bool_)
-    for across, up in zip(x, y, strict=True):
-        beaten |= (across <= x) & (up <= y) & ((across < x) | (up < y))
-    return ~beaten
+    found: NDArray[np.bool_] = dominators(np.column_stack([x, y])) < 0
+    return found
 
 
 def _number(
