@@ -451,3 +451,13 @@ def format_grams(value: float) -> str:
 def format_percent(value: float) -> str:
     """Write a share of 1 for people: "90 %"."""
     return f"{value * 100:.3g} %"
+
+
+QUANTITIES: Final = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}
+"""Units whose size is chosen to read well, and what writes them."""
+
+
+def format_quantity(value: float, unit: str) -> str:
+    """Write a number with its unit for people."""
+    written = QUANTITIES.get(unit)
+    return written(value) if written else f"{value:.4g} {unit}".rstrip()

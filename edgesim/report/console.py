@@ -16,6 +16,7 @@ from edgesim.units import (
     format_grams,
     format_joules,
     format_percent,
+    format_quantity,
     format_seconds,
     format_usd,
 )
@@ -107,7 +108,7 @@ def _objectives(rows: Sequence[Json], unmeasured: str, *, plain: bool) -> Table:
         share = row["attainment"]
         within = ""
         if share is not None:
-            within = f"{format_percent(share)} of requests within {quantity(row['limit'], _metric_unit(row))}"
+            within = f"{format_percent(share)} of requests within {format_quantity(row['limit'], _metric_unit(row))}"
         if row["met"] is False and row["value"] is not None and row["value"] <= row["target"]:
             within = f"{within}, {format_percent(row['turned_away'])} turned away".removeprefix(", ")
         value = unmeasured if row["value"] is None else _value(row)
@@ -121,8 +122,8 @@ def objective(row: Json) -> str:
         case "attainment":
             return f"{row['metric']} attainment >= {format_percent(row['target'])}"
         case "within":
-            return f"{row['metric']} within {quantity(row['limit'], _metric_unit(row))}"
-    return f"{row['metric']} {row['statistic']} <= {quantity(row['target'], row['unit'])}"
+            return f"{row['metric']} within {format_quantity(row['limit'], _metric_unit(row))}"
+    return f"{row['metric']} {row['statistic']} <= {format_quantity(row['target'], row['unit'])}"
 
 
 def _metric_unit(row: Json) -> str:
@@ -132,13 +133,7 @@ def _metric_unit(row: Json) -> str:
 
 def _value(row: Json) -> str:
     share = row["statistic"] in ("attainment", "within")
-    return format_percent(row["value"]) if share else quantity(row["value"], row["unit"])
-
-
-def quantity(value: float, unit: str) -> str:
-    """Write a number with its unit for people."""
-    written = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}.get(unit)
-    return written(value) if written else f"{value:.4g} {unit}".rstrip()
+    return format_percent(row["value"]) if share else format_quantity(row["value"], row["unit"])
 
 
 def _counts(summary: Json) -> Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 from edgesim.results.folder import FORMAT, MANIFEST, read_json
 from edgesim.results.quantity import quantity
-from edgesim.units import format_grams, format_joules, format_percent, format_seconds, format_usd
+from edgesim.units import QUANTITIES, format_percent, format_quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,11 +115,10 @@ class Row:
 
 def written(value: float, unit: str) -> str:
     """Write a number with its unit for people."""
-    known = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}.get(unit)
     sign = "-" if value < 0 else ""
-    if known:
-        return sign + known(abs(value))
-    return f"{value:.4g}/s" if unit == "1/s" else f"{value:.4g} {unit}".rstrip()
+    if unit in QUANTITIES:
+        return sign + format_quantity(abs(value), unit)
+    return f"{value:.4g}/s" if unit == "1/s" else format_quantity(value, unit)
 
 
 @dataclass(frozen=True)
@@ -224,15 +223,16 @@ class Comparison:
         """
         import pandas as pd  # noqa: PLC0415 - takes a second to import
 
-        from edgesim.stats.pareto import dominators  # noqa: PLC0415 - numpy is not for reading a comparison
+        from edgesim.results.pareto import pareto  # noqa: PLC0415 - numpy is not for reading a comparison
 
-        found = [quantity(name) for name in (x, y, *([z] if z else []))]
-        means = {each.name: [self._mean(one, each.name) for one in self.candidates] for each in found}
-        table = pd.DataFrame(means, index=pd.Index(self.names, name="candidate"), dtype=float)
-        signs = [-1.0 if each.better == "higher" else 1.0 for each in found]
-        beaten = dominators(table.to_numpy() * signs)
-        table["front"] = beaten < 0
-        table["dominated_by"] = ["" if place < 0 else self.names[place] for place in beaten]
+        names = [name for name in (x, y, z) if name]
+        means = {
+            quantity(name).name: [self._mean(one, quantity(name).name) for one in self.candidates]
+            for name in names
+        }
+        index = pd.Index(self.names, name="candidate")
+        table = pareto(pd.DataFrame(means, index=index, dtype=float), names)
+        table["dominated_by"] = ["" if name is None else name for name in table["dominated_by"]]
         return table
 
     def _mean(self, candidate: Candidate, name: str) -> float:

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from edgesim.errors import EdgesimError
+from edgesim.results.pareto import pareto
 from edgesim.stats.pareto import dominators
-from edgesim.studies.pareto import pareto
 
 
 def test_dominated_points_name_one_on_the_front() -> None:

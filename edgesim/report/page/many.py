@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.errors import EdgesimError
-from edgesim.report.console import quantity
 from edgesim.report.page import markup
 from edgesim.report.page.forest import forest
 from edgesim.report.page.markup import text
 from edgesim.report.page.single import gallery, origin, provenance
-from edgesim.units import format_percent
+from edgesim.results.comparison import written
+from edgesim.units import QUANTITIES, format_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -210,9 +210,8 @@ def _cell(value: Any, unit: str) -> markup.Cell:
         return "-", None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return markup.cell("", value)
-    if unit in ("s", "J", "USD", "gCO2"):
-        sign = "-" if value < 0 else ""  # the unit is chosen by size
-        return sign + quantity(abs(float(value)), unit), float(value)
+    if unit in QUANTITIES:  # the unit is chosen by size
+        return written(float(value), unit), float(value)
     return f"{markup.number(value)}{'/s' if unit == '1/s' else f' {unit}' if unit else ''}", float(value)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import EdgesimError
 from edgesim.metrics import METRICS, RATES
-from edgesim.report.console import objective, quantity
+from edgesim.report.console import objective
 from edgesim.report.page import markup
 from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
@@ -15,7 +15,14 @@ from edgesim.report.page.topology import drawing
 from edgesim.results.slo import SLACK
 from edgesim.studies.explanation.explain import AWAY, explanation_of
 from edgesim.studies.explanation.subject import SEQUENCE, subject_of, values_of
-from edgesim.units import format_grams, format_joules, format_percent, format_seconds, format_usd
+from edgesim.units import (
+    format_grams,
+    format_joules,
+    format_percent,
+    format_quantity,
+    format_seconds,
+    format_usd,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +123,7 @@ def _verdict(row: Json, subject: Subject, unjudged: str) -> str:
     share = row["statistic"] in ("attainment", "within")
     value = "-" if unjudged else "not measured"
     if row["value"] is not None:
-        value = format_percent(row["value"]) if share else quantity(row["value"], row["unit"])
+        value = format_percent(row["value"]) if share else format_quantity(row["value"], row["unit"])
     notes = []
     if row["attainment"] is not None:
         notes.append(_kept(row, subject))
@@ -182,7 +189,7 @@ def _metrics(found: Json) -> str:
 
 
 def _written(value: float, unit: str) -> str:
-    return f"{markup.number(value)} {unit}" if unit == "tokens" else quantity(value, unit)
+    return f"{markup.number(value)} {unit}" if unit == "tokens" else format_quantity(value, unit)
 
 
 def _groups(found: Json) -> str:
