@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Final
 
 import click
 
 from edgesim.cli.base import debug_option
+
+CHECKS: Final = {
+    "card": "Print the verification card.",
+    "costs": "Compare cost models with a folder of measurements.",
+    "intervals": "Count how often intervals contain the true mean, and how often equals are called equal.",
+    "capacity": "Compare capacity searches with queueing theory.",
+}
+"""Modules of `edgesim.verify`, which read their own arguments."""
 
 
 @click.group()
@@ -14,41 +24,17 @@ def verify() -> None:
     """Check the simulator against theory and against its readable twin."""
 
 
-@verify.command("card", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@debug_option
-def verify_card(arguments: tuple[str, ...]) -> None:
-    """Print the verification card."""
-    from edgesim.verify import card  # noqa: PLC0415 - not for --help
+def _command(name: str, text: str) -> click.Command:
+    """Hand all arguments on to a module."""
 
-    sys.exit(card.main(list(arguments)))
+    @click.command(name, help=text, context_settings={"ignore_unknown_options": True}, add_help_option=False)
+    @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+    @debug_option
+    def handed_on(arguments: tuple[str, ...]) -> None:
+        sys.exit(import_module(f"edgesim.verify.{name}").main(list(arguments)))
 
-
-@verify.command("costs", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@debug_option
-def verify_costs(arguments: tuple[str, ...]) -> None:
-    """Compare cost models with a folder of measurements."""
-    from edgesim.verify import costs  # noqa: PLC0415 - not for --help
-
-    sys.exit(costs.main(list(arguments)))
+    return handed_on
 
 
-@verify.command("intervals", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@debug_option
-def verify_intervals(arguments: tuple[str, ...]) -> None:
-    """Count how often intervals contain the true mean, and how often equals are called equal."""
-    from edgesim.verify import intervals  # noqa: PLC0415 - not for --help
-
-    sys.exit(intervals.main(list(arguments)))
-
-
-@verify.command("capacity", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-@debug_option
-def verify_capacity(arguments: tuple[str, ...]) -> None:
-    """Compare capacity searches with queueing theory."""
-    from edgesim.verify import capacity  # noqa: PLC0415 - not for --help
-
-    sys.exit(capacity.main(list(arguments)))
+for _name, _text in CHECKS.items():
+    verify.add_command(_command(_name, _text))

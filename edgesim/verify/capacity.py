@@ -9,14 +9,12 @@ P(wait <= t) = (1 - rho) sum_{k=0}^{floor(t/s)} (-rate (t - k s))^k / k! exp(rat
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.studies.capacity import Capacity, capacity
-from edgesim.verify.check import Check, close, exact
+from edgesim.verify.check import Check, close, exact, print_checks
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
@@ -108,12 +106,4 @@ def main(arguments: Sequence[str] = ()) -> int:
     given = parser.parse_args(list(arguments))
     started = time.perf_counter()
     made = list(checks(given.requests, given.jobs))
-    if given.json:
-        sys.stdout.write(json.dumps([check._asdict() for check in made], indent=1) + "\n")
-    else:
-        from edgesim.verify.card import print_table
-
-        print_table(made)
-        passed = sum(check.passed for check in made)
-        sys.stdout.write(f"{passed} of {len(made)} passed in {time.perf_counter() - started:.0f} s\n")
-    return 0 if all(check.passed for check in made) else 1
+    return print_checks(made, started, as_json=given.json)

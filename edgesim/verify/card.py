@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from edgesim.arena.compile import is_cold
 from edgesim.verify import books, queues, sharing
-from edgesim.verify.check import Check
+from edgesim.verify.check import Check, print_checks
 from edgesim.verify.random_systems import differences, run_kernel, run_reference
 
 if TYPE_CHECKING:
@@ -54,26 +52,4 @@ def main(arguments: Sequence[str] = ()) -> int:
             found += [check]
             if errors.is_terminal:
                 errors.log(f"{'✓' if check.passed else '✗'} {check.name}")
-    if given.json:
-        sys.stdout.write(json.dumps([check._asdict() for check in found], indent=1) + "\n")
-    else:
-        print_table(found)
-        note = ", compilation included" if cold else ""
-        sys.stdout.write(
-            f"{sum(check.passed for check in found)} of {len(found)} passed in "
-            f"{time.perf_counter() - started:.0f} s{note}\n"
-        )
-    return 0 if all(check.passed for check in found) else 1
-
-
-def print_table(found: Sequence[Check]) -> None:
-    """A table of plain text."""
-    head = ("", "check", "expected", "measured", "tolerance")
-    lines = [
-        head,
-        *(("ok" if c.passed else "FAILED", c.name, c.expected, c.measured, c.tolerance) for c in found),
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+    return print_checks(found, started, as_json=given.json, note=", compilation included" if cold else "")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +30,37 @@ class Check(NamedTuple):
     measured: str
     tolerance: str
     passed: bool
+
+
+def print_checks(found: Sequence[Check], started: float, *, as_json: bool, note: str = "") -> int:
+    """Print checks as a table, or as JSON; answers the exit code: 0 if all passed.
+
+    Args:
+        found: The checks.
+        started: When they began, by `time.perf_counter` [s].
+        as_json: Print a list of them as JSON.
+        note: Said of the time that they took.
+    """
+    if as_json:
+        sys.stdout.write(json.dumps([check._asdict() for check in found], indent=1) + "\n")
+    else:
+        print_table(found)
+        passed, took = sum(check.passed for check in found), time.perf_counter() - started
+        sys.stdout.write(f"{passed} of {len(found)} passed in {took:.0f} s{note}\n")
+    return 0 if all(check.passed for check in found) else 1
+
+
+def print_table(found: Sequence[Check]) -> None:
+    """A table of plain text."""
+    head = ("", "check", "expected", "measured", "tolerance")
+    lines = [
+        head,
+        *(("ok" if c.passed else "FAILED", c.name, c.expected, c.measured, c.tolerance) for c in found),
+    ]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
 class Kept:

@@ -10,17 +10,14 @@ loads of 0.5, 0.8 and 0.9. All seeds are fixed.
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from edgesim.stats import quantile_interval, t_interval
-from edgesim.verify.card import print_table
-from edgesim.verify.check import PS, Check
+from edgesim.verify.check import PS, Check, print_checks
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
@@ -213,10 +210,4 @@ def main(arguments: Sequence[str] = ()) -> int:
     errors = console.console(stderr=True)
     with errors.status("running"):
         found = list(checks(given.runs, given.pairs))
-    if given.json:
-        sys.stdout.write(json.dumps([check._asdict() for check in found], indent=1) + "\n")
-    else:
-        print_table(found)
-        passed = sum(check.passed for check in found)
-        sys.stdout.write(f"{passed} of {len(found)} passed in {time.perf_counter() - started:.0f} s\n")
-    return 0 if all(check.passed for check in found) else 1
+    return print_checks(found, started, as_json=given.json)
