@@ -21,7 +21,43 @@ PAUSE: Final = 0.2
 """Least time between two updates [s]."""
 
 
-class ProgressBar:
+class Bar:
+    """A bar on a terminal, drawn when it is first told how far things are, and gone at the end.
+
+    Args:
+        out: Where to draw, normally on stderr.
+        label: What runs.
+    """
+
+    def __init__(self, out: Console, label: str) -> None:
+        self._out = out
+        self._label = label
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def draw(self, done: float, total: float, text: str) -> None:
+        """Show how much of a total is done, and say it."""
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[text]}"),
+            )
+            self._bar = Progress(*columns, console=self._out, transient=True, auto_refresh=False)
+            self._bar.add_task(self._label, total=total, text="")
+            self._bar.start()
+        self._bar.update(self._bar.task_ids[0], completed=done, text=text, refresh=True)
+
+
+class ProgressBar(Bar):
     """A progress bar on a terminal; silent anywhere else.
 
     Args:
@@ -41,22 +77,11 @@ class ProgressBar:
         requests: int | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._out = out
-        self._label = label
+        super().__init__(out, label)
         self._duration = duration_s
         self._requests = requests
         self._clock = clock
         self._begun = self._last = clock()
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def __call__(self, simulated_s: float, done: int) -> None:
         """Take note of where the run is."""
@@ -64,20 +89,7 @@ class ProgressBar:
         if not self._out.is_terminal or now - self._begun < PATIENCE or now - self._last < PAUSE:
             return
         self._last = now
-        if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[text]}"),
-            )
-            self._bar = Progress(*columns, console=self._out, transient=True, auto_refresh=False)
-            self._bar.add_task(self._label, total=1.0, text="")
-            self._bar.start()
-        share = self.share(simulated_s, done)
-        task = self._bar.task_ids[0]
-        self._bar.update(
-            task, completed=share, text=self.text(simulated_s, done, now - self._begun), refresh=True
-        )
+        self.draw(self.share(simulated_s, done), 1.0, self.text(simulated_s, done, now - self._begun))
 
     def share(self, simulated_s: float, done: int) -> float:
         """How much of the run is done, 0 to 1."""

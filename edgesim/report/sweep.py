@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from edgesim.report.console import scale
+from edgesim.report.progress import Bar
 from edgesim.studies.design import short_names, text
 from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import pandas as pd
     from rich.console import Console
 
@@ -36,27 +34,8 @@ COLUMNS: Final = (
 """Columns of numbers, the most asked-for first; as many are shown as there is room for."""
 
 
-class SweepProgress:
-    """The progress of a sweep: a bar on a terminal, a line per finished point anywhere else.
-
-    Args:
-        out: Where to write, normally on stderr.
-        label: What runs.
-    """
-
-    def __init__(self, out: Console, label: str) -> None:
-        self._out = out
-        self._label = label
-        self._bar: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+class SweepProgress(Bar):
+    """The progress of a sweep: a bar on a terminal, a line per finished point anywhere else."""
 
     def __call__(self, step: Step) -> None:
         """Take note of how far the sweep is."""
@@ -73,18 +52,9 @@ class SweepProgress:
             self._out.print(Text(self.line(step)), soft_wrap=True)
 
     def _draw(self, step: Step) -> None:
-        if self._bar is None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[text]}"),
-            )
-            self._bar = Progress(*columns, console=self._out, transient=True, auto_refresh=False)
-            self._bar.add_task(self._label, total=step.total, text="")
-            self._bar.start()
         left = "" if step.left_s is None else f", {format_seconds(step.left_s)} left"
         text = f"{step.done:,} of {step.total:,} points{left}"
-        self._bar.update(self._bar.task_ids[0], completed=step.done, text=text, refresh=True)
+        self.draw(step.done, step.total, text)
 
     def line(self, step: Step) -> str:
         """Write how far the sweep is in one line."""

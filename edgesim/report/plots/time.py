@@ -95,11 +95,13 @@ def kv(result: Run | RunSet, ax: Axes) -> None:
         look = _look(run, tier, len(frame))
         ax.plot(frame.index, frame.mean(axis=1), label=_named(tier, frame), **look)
         if frame.shape[1] > 1:
-            ax.fill_between(
-                frame.index, frame.mean(axis=1), frame.max(axis=1),
-                color=look["color"], alpha=0.18, linewidth=0, label=f"{tier}, up to the fullest",
-            )  # fmt: skip
+            _band(ax, frame.mean(axis=1), frame.max(axis=1), look, f"{tier}, up to the fullest")
     _finish(result, ax, "share of KV cache in use", "KV caches")
+
+
+def _band(ax: Axes, low: Any, high: Any, look: dict[str, Any], label: str) -> None:
+    """Shade what lies between two series."""
+    ax.fill_between(low.index, low, high, color=look["color"], alpha=0.18, linewidth=0, label=label)
 
 
 @picture("power", "power over time, stacked by tier", tables=RESOURCES)
@@ -129,10 +131,7 @@ def temperature(result: Run | RunSet, ax: Axes) -> None:
         look = _look(run, tier, len(known))
         ax.plot(known.index, known.median(axis=1), label=_named(tier, known), **look)
         if known.shape[1] > 1:
-            ax.fill_between(
-                known.index, known.min(axis=1), known.max(axis=1),
-                color=look["color"], alpha=0.18, linewidth=0, label=f"{tier}, coolest to hottest",
-            )  # fmt: skip
+            _band(ax, known.min(axis=1), known.max(axis=1), look, f"{tier}, coolest to hottest")
     if not ax.lines:
         raise ResultsError("nothing warms up in this run; give a node `thermal: true`")
     _finish(result, ax, "temperature [\N{DEGREE SIGN}C]", "Temperatures")
