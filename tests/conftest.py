@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -38,3 +41,26 @@ def policies_stay_in_their_tests() -> Iterator[None]:
             if name not in kept and policy.__module__.startswith("edgesim_plugin_"):
                 sys.modules.pop(policy.__module__, None)  # a plugin registers anew when it is loaded again
         registry._classes = kept
+
+
+def loaded(name: str, path: Path) -> ModuleType:
+    """A module by its path, loaded once."""
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def fakes() -> ModuleType:
+    """Records with known answers, and a simulation that hands them out."""
+    return loaded("edgesim_test_fakes", Path(__file__).parent / "results" / "fakes.py")
+
+
+@pytest.fixture(scope="session")
+def recorded() -> ModuleType:
+    """Runs and sweeps to draw and to trace."""
+    return loaded("edgesim_test_recorded", Path(__file__).parent / "report" / "recorded.py")

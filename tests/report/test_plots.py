@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -28,21 +27,6 @@ if TYPE_CHECKING:
 
 OF_RUNS = [plot.name for plot in plots.PLOTS.values() if plots.RUN in plot.fits]
 OF_SWEEPS = [plot.name for plot in plots.PLOTS.values() if plots.SWEEP in plot.fits]
-
-
-@pytest.fixture(scope="module")
-def recorded() -> ModuleType:
-    """Runs and sweeps to draw."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    name = "edgesim_test_recorded"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name("recorded.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def line(axes: Axes, label: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import ModuleType
@@ -17,21 +16,6 @@ from edgesim.errors import ResultsError
 from edgesim.report import timeline
 
 Event = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-def recorded() -> ModuleType:
-    """Runs to trace."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    name = "edgesim_test_recorded"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).with_name("recorded.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def traced(run: Any, folder: Path, **more: Any) -> list[Event]:

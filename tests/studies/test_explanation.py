@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,19 +21,6 @@ from edgesim.studies.explanation import explain
 from edgesim.studies.explanation.worst import WIDTH
 
 S = 10**12
-
-
-@pytest.fixture(scope="module")
-def fakes() -> ModuleType:
-    """Records with known answers, and a simulation that hands them out."""
-    name = "edgesim_test_fakes"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(__file__).parents[1] / "results" / "fakes.py")
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 def rows_of(fakes: ModuleType, count: int, **phases: Any) -> np.ndarray:
