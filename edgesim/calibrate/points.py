@@ -15,7 +15,7 @@ from edgesim.costs.roofline import Efficiency, step_cost
 from edgesim.errors import Problem, ScenarioError, SimulationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from edgesim.catalog import Accelerator, Llm
@@ -55,31 +55,24 @@ def read_points(path: Path, accelerator: str = "", llm: str = "") -> list[Point]
     if text.lstrip()[:1] in {"[", "{"}:
         return llama_bench.read(text, path, accelerator, llm)
     counts = ("batch", "prompt_len", "output_len")
-    table = read_table(path, ["value", *counts], ["metric"], key=["metric", "value", *counts])
-    found = [
-        (row, metric, *numbers)
-        for row, (metric, *numbers) in enumerate(
-            zip(table.words("metric"), *(table.numbers(name) for name in ("value", *counts)), strict=True), 1
-        )
-    ]
-    wrong = [(row, text) for row, *cells in found if (text := _complaint(*cells))]
-    if wrong:
-        # The header is line 1.
-        problems = [Problem((), f"row {row}: {text}", file=str(path), line=row + 1) for row, text in wrong]
-        raise ScenarioError(shortened(problems))
+    table = read_table(
+        path, ["value", *counts], ["metric"], key=["metric", "value", *counts], check=_complaint
+    )
+    columns = (table.words("metric"), *(table.numbers(name) for name in ("value", *counts)))
     return [
         Point(metric, value, int(batch), int(prompt), int(output), row)
-        for row, metric, value, batch, prompt, output in found
+        for row, (metric, value, batch, prompt, output) in enumerate(zip(*columns, strict=True), 1)
     ]
 
 
-def _complaint(metric: str, value: float, batch: float, prompt: float, output: float) -> str:
+def _complaint(row: Mapping[str, Any]) -> str:
     """What is wrong with a row; empty for nothing."""
+    metric, value, batch, prompt = row["metric"], row["value"], row["batch"], row["prompt_len"]
     if metric not in (*PREFILL, *DECODE):
         return f"metric '{metric}' is none of {', '.join((*PREFILL, *DECODE))}"
-    for name, count in (("batch", batch), ("prompt_len", prompt), ("output_len", output)):
-        if count != int(count):
-            return f"{name} {count:g} is no whole number"
+    for name in ("batch", "prompt_len", "output_len"):
+        if row[name] != int(row[name]):
+            return f"{name} {row[name]:g} is no whole number"
     if value <= 0 or batch < 1 or (metric in PREFILL and prompt < 1):
         return f"{metric} {value:g} at batch {batch:g} and {prompt:g} prompt tokens cannot be"
     return ""

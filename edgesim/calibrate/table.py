@@ -8,12 +8,12 @@ import io
 import math
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 MOST_PROBLEMS: Final = 10
@@ -64,7 +64,12 @@ def text_of(path: Path) -> str:
 
 
 def read_table(
-    path: Path, numbers: Sequence[str], words: Sequence[str] = (), *, key: Sequence[str] = ()
+    path: Path,
+    numbers: Sequence[str],
+    words: Sequence[str] = (),
+    *,
+    key: Sequence[str] = (),
+    check: Callable[[Mapping[str, Any]], str] = lambda _: "",
 ) -> Table:
     """Read columns of a CSV file.
 
@@ -73,6 +78,7 @@ def read_table(
         numbers: Columns of finite numbers that are not negative.
         words: Columns of text.
         key: Columns that name a point; two rows of one point are refused.
+        check: Values of a row -> what else is wrong with them; empty for nothing.
 
     Raises:
         ScenarioError: A column is missing, or rows are wrong; all of them are told, by row.
@@ -92,6 +98,10 @@ def read_table(
     seen: dict[tuple[str | float, ...], int] = {}
     for row, record in enumerate(reader, 1):
         complaint = _complaint(record, numbers)
+        values: dict[str, Any] = {name: str(record[name]).strip() for name in words}
+        if not complaint:
+            values |= {name: float(record[name]) for name in numbers}
+            complaint = check(values)
         point = () if complaint else _point(record, key, numbers)
         if not complaint and key and point in seen:
             complaint = f"the same point as row {seen[point]}"
@@ -99,10 +109,8 @@ def read_table(
             problems.append(Problem((), f"row {row}: {complaint}", file=str(path), line=reader.line_num))
             continue
         seen[point] = row
-        for name in numbers:
-            columns[name].append(float(record[name]))  # type: ignore[arg-type]
-        for name in words:
-            columns[name].append(str(record[name]).strip())  # type: ignore[arg-type]
+        for name, value in values.items():
+            columns[name].append(value)
     if not problems and not seen:
         problems = [Problem((), "the table holds no row", file=str(path))]
     if problems:

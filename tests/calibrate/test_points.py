@@ -104,6 +104,19 @@ def test_llama_bench(tmp_path: Path) -> None:
     assert found[1].seconds == pytest.approx(1 / 90)
 
 
+def test_all_kinds_of_wrong_rows_are_told_at_once(tmp_path):
+    """What is no number, no metric and no whole number, each by its row."""
+    path = tmp_path / "points.csv"
+    path.write_text(HEAD + "ttft_ms,nan,1,512,0\nttft_s,10,1,512,0\ntpot_ms,5,1.5,512,9\n")
+    with pytest.raises(ScenarioError) as caught:
+        read_points(path)
+    assert [problem.text.partition(":")[0] for problem in caught.value.problems] == [
+        "row 1",
+        "row 2",
+        "row 3",
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
