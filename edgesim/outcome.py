@@ -180,17 +180,8 @@ class Outcome:
 class Sink(Protocol):
     """Takes the records of a running replication; the caller may overwrite a chunk afterwards."""
 
-    def requests(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of REQUEST_RECORD."""
-
-    def legs(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of LEG_RECORD."""
-
-    def resources(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of RESOURCE_RECORD."""
-
-    def decisions(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of DECISION_RECORD."""
+    def take(self, table: str, chunk: NDArray[np.void]) -> None:
+        """Take rows of a table, whose record type `results.columns.RECORDS` names."""
 
 
 Progress = Callable[[float, int], None]

@@ -82,6 +82,11 @@ LEG_RECORD: Final = np.dtype(
     ]
 )
 
+STEP_RECORD: Final = np.dtype(
+    [(name, np.int64) for name in ("replica", "began", "ended", "prefill", "decodes", "compute_nj", "whole")]
+)
+"""A step of a replica: tokens of prompts that it read, requests that it gave a token; `whole` is 0 if it broke off."""
+
 RESOURCE_RECORD: Final = np.dtype(
     [(name, np.int64) for name in ("at", "kind", "name", "replica")]
     + [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +87,9 @@ class Simulation:
         facts = [*self._facts, WorkloadFacts("by-process", "default", "public")]
         front = PolicyFront if router.decides_for_free else CostlyFront
         wanted = "decisions" in scenario.output.tables
-        self._log = DecisionLog(router, (admission, scheduler), self._take_decisions) if wanted else None
+        self._log = (
+            DecisionLog(router, (admission, scheduler), partial(self._take, "decisions")) if wanted else None
+        )
         self._kernel_log: KernelDecisions | None = None
         self.front = front(self.fleet, self.topology, facts, self.policies)
         if self._log is not None:
@@ -125,6 +128,7 @@ class Simulation:
     def _build_engine(self) -> KernelEngine | ReferenceEngine:
         system = self.fleet.system
         keep_legs = "legs" in self.scenario.output.tables
+        take_steps = partial(self._take, "steps") if "steps" in self.scenario.output.tables else None
         steps = self.front.step_front()
         if self.scenario.engine == "reference" or self._forced:
             return ReferenceEngine(
@@ -135,13 +139,14 @@ class Simulation:
                 (lambda record: self._take_legs(record.reshape(1))) if keep_legs else None,
                 self._rank_prefix if self.cache.order is None else None,
                 steps.form if steps else None,
+                (lambda record: take_steps(record.reshape(1))) if take_steps else None,
             )
         from edgesim.serving.engine import KernelEngine
 
         price = price_of(self.policies.router.decision_time, self.policies.router.decision_energy)
         compiled = self._compilable()
         if compiled and self._log is not None:
-            self._kernel_log = KernelDecisions(self.front, price, self._take_decisions)
+            self._kernel_log = KernelDecisions(self.front, price, partial(self._take, "decisions"))
         engine = KernelEngine(
             system,
             self.front,
@@ -151,6 +156,7 @@ class Simulation:
             ranked=self.policies.ranks,
             form=steps.form if steps else None,
             price=price,
+            emit_steps=take_steps,
         )
         self.front.read_from(engine.board)
         return engine
@@ -179,7 +185,7 @@ class Simulation:
         if "resources" not in output.tables:
             return None
         period = output.sample or (OTHERWISE_S if duration is None else duration / SAMPLES)
-        return Sampler(self, max(1, round(period * rows.PS)), self._take_resources)
+        return Sampler(self, max(1, round(period * rows.PS)), partial(self._take, "resources"))
 
     @property
     def _forced(self) -> str:
@@ -280,26 +286,21 @@ class Simulation:
 
     # -- records ------------------------------------------------------------------------------------------------
 
+    def _take(self, table: str, chunk: NDArray[np.void]) -> None:
+        """Hand rows of a table on."""
+        assert self._sink is not None
+        self._sink.take(table, chunk)
+
     def _take_requests(self, chunk: NDArray[np.void]) -> None:
         self._done += len(chunk)
-        assert self._sink is not None
-        self._sink.requests(chunk)
+        self._take("requests", chunk)
         if self._kernel_log is not None:
             self._kernel_log.requests(chunk)
 
     def _take_legs(self, chunk: NDArray[np.void]) -> None:
-        assert self._sink is not None
-        self._sink.legs(chunk)
+        self._take("legs", chunk)
         if self._kernel_log is not None:
             self._kernel_log.legs(chunk)
-
-    def _take_decisions(self, chunk: NDArray[np.void]) -> None:
-        assert self._sink is not None
-        self._sink.decisions(chunk)
-
-    def _take_resources(self, chunk: NDArray[np.void]) -> None:
-        assert self._sink is not None
-        self._sink.resources(chunk)
 
     def _continue(self, record: NDArray[np.void]) -> None:
         """Let the user of an ended request ask the next one."""

@@ -202,6 +202,9 @@ are its neighbours in the heap of `serving/idle.py`."""
 SLOT: Final = _row("finish sequence leg")
 """A place in a replica's heap of decoding legs, the first to finish on top."""
 
+BOOKED: Final = _row("replica start base slope count tokens decodes nj nj_slope whole")
+"""Steps of a replica that were booked together: so many, `base + slope * j` long, and what each of them held."""
+
 EVENT: Final = _row("when order kind arg epoch")
 
 CONTROL: Final = _row(
@@ -216,5 +219,7 @@ CONTROL: Final = _row(
     " decision_ps decision_nj decided_nj"
     # how far the boundaries of an instant have come, and of which: those of the replicas up to this one are past
     " reached reached_at"
+    # are steps told, and how many rows of them are held
+    " keep_steps booked"
 )
 """The one row of scalars: the clock, the stop, pool heads and counters."""

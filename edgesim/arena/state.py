@@ -48,6 +48,7 @@ class State(NamedTuple):
     hashes: Any
     next_uses: Any
     devices: Any
+    booked: Any
 
 
 def record_types() -> tuple[np.dtype, ...]:
@@ -58,6 +59,7 @@ def record_types() -> tuple[np.dtype, ...]:
         rows.CONTROL, rows.LINK, rows.FLOW_ROW, rows.HOP, rows.CANDIDATE, INT, INT, rows.WORKLOAD, rows.COST, INT,
         rows.REPLICA, rows.LEG, rows.REQUEST, rows.EVENT, rows.SLOT, INT, rows.ARRIVAL, REQUEST_RECORD, LEG_RECORD,
         REQUEST_RECORD, INT, INT, INT, INT, rows.ARRIVAL, INT, FLOAT, INT, rows.NODE, INT, INT, INT, rows.DEVICE,
+        rows.BOOKED,
     )  # fmt: skip
 
 

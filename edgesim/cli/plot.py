@@ -103,9 +103,9 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
     """Write the timeline of the run in DIR, for ui.perfetto.dev or chrome://tracing.
 
     Processes are nodes, threads the places in a replica's batch. Each request is a slice of its phases where it arose,
-    an arrow to the replica, and what the replica did for it. Engine steps are not recorded: a request's prefill and
-    decode stand for the steps that it was in. Where `legs` were recorded every attempt is shown, with its transfer;
-    where `resources` were, queues, batches, KV caches, watts and traffic run below as counters.
+    an arrow to the replica, and what the replica did for it. Where `legs` were recorded every attempt is shown, with
+    its transfer; where `steps` were, what each engine step computed; where `resources` were, queues, batches, KV
+    caches, watts and traffic run below as counters.
     """
     from edgesim import results  # noqa: PLC0415 - pandas is not for --help
     from edgesim.report import timeline  # noqa: PLC0415
@@ -123,5 +123,12 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
             err=True,
         )
     click.echo(
-        f"{told.requests:,} requests, {told.events:,} events; open it at https://ui.perfetto.dev", err=True
+        f"{told.requests:,} requests, {told.steps:,} engine steps, {told.events:,} events;"
+        " open it at https://ui.perfetto.dev",
+        err=True,
     )
+    if not told.steps:
+        click.echo(
+            "for engine steps run again with --set 'output.tables=[requests, legs, resources, steps]'",
+            err=True,
+        )

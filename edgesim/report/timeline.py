@@ -5,9 +5,10 @@ in the batch of a replica, or a place among the transfers of a node; within a th
 asynchronous slices on the node where they arose, with their phases inside; an arrow (flow) leads from each transfer to
 what the replica then did. Times are microseconds.
 
-Engine steps are not recorded: a request's prefill and decode at a replica stand for the steps that it was in. Phases
-are drawn one after the other in the order in which a request usually goes through them, whatever is known of it; a
-stall stands between prefill and decode. What replicas did (threads) has its true times.
+Where `steps` were recorded each replica has a thread of its engine steps; the prefill and decode of a request at a
+replica span the steps that it was in. Phases are drawn one after the other in the order in which a request usually goes
+through them, whatever is known of it; a stall stands between prefill and decode. What replicas did (threads) has its
+true times.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Told:
     """What was written."""
 
     requests: int = 0
+    steps: int = 0
     events: int = 0
 
 
@@ -59,12 +61,12 @@ class Names:
     Attributes:
         pids: Node -> process.
         lanes: Process, thread's name -> when each of its places is free again [us].
-        tids: Process, thread's name, place -> thread.
+        tids: Process, thread's name -> thread.
     """
 
     pids: dict[str, int] = field(default_factory=dict)
     lanes: dict[tuple[int, str], list[tuple[float, int]]] = field(default_factory=dict)
-    tids: dict[tuple[int, str, int], int] = field(default_factory=dict)
+    tids: dict[tuple[int, str], int] = field(default_factory=dict)
 
     def pid(self, node: str) -> int:
         """Process of a node."""
@@ -75,7 +77,11 @@ class Names:
         free = self.lanes.setdefault((pid, name), [])
         number = heapq.heappop(free)[1] if free and free[0][0] <= begin else len(free)
         heapq.heappush(free, (end, number))
-        return self.tids.setdefault((pid, name, number), len(self.tids) + 1)
+        return self.tid(pid, f"{name} #{number + 1}")
+
+    def tid(self, pid: int, name: str) -> int:
+        """Thread of that name."""
+        return self.tids.setdefault((pid, name), len(self.tids) + 1)
 
 
 _NEEDED: Final = (
@@ -105,8 +111,9 @@ def write(result: Run | RunSet, path: str | Path, window: tuple[float, float] = 
         begin, end = (format_seconds(at) for at in window)
         raise ResultsError(f"a timeline from {begin} to {end} ends before it begins; exchange the two")
     requests = _within(needed.table(run, "requests", _NEEDED), window)
-    told = Told(requests=len(requests))
-    events = _events(run, requests, window)
+    steps = _steps_within(run, window)
+    told = Told(requests=len(requests), steps=len(steps))
+    events = _events(run, requests, steps, window)
     try:
         with _opened(path) as file:
             put = file.write
@@ -140,11 +147,26 @@ def _within(requests: pd.DataFrame, window: tuple[float, float]) -> pd.DataFrame
     return kept.sort_values(["arrived_at", "request"], kind="stable")
 
 
-def _events(run: Run, requests: pd.DataFrame, window: tuple[float, float]) -> Iterator[str]:
+def _steps_within(run: Run, window: tuple[float, float]) -> pd.DataFrame:
+    """The engine steps of the window; none where they were not recorded."""
+    try:
+        steps = run.steps
+    except ResultsError:
+        import pandas as pd  # noqa: PLC0415 - takes a second to import
+
+        return pd.DataFrame(columns=list(_STEP))
+    needed.check(steps, _STEP, "steps", run.folder)
+    return steps[(steps["began_at"] <= window[1]) & (steps["ended_at"] >= window[0])]
+
+
+def _events(
+    run: Run, requests: pd.DataFrame, steps: pd.DataFrame, window: tuple[float, float]
+) -> Iterator[str]:
     """All events as JSON."""
     names = Names()
     yield from _requests(requests, names)
     node_of: Callable[[str], str] = lambda replica: replica.partition("/")[0]  # noqa: E731
+    yield from _steps(steps, names, node_of)
     yield from _attempts(_legs(run, requests), names, node_of)
     yield from _counters(run, names, node_of, window)
     yield from _metadata(names)
@@ -194,6 +216,22 @@ def _requests(requests: pd.DataFrame, names: Names) -> Iterator[str]:
                 at += length
                 yield f'{{"ph":"e","name":"{phase}",{same}{at:.3f}}}'
         yield f'{{"ph":"e","name":{q(workload)},{same}{at:.3f}}}'
+
+
+# -- engine steps ------------------------------------------------------------------------------------------------
+
+_STEP: Final = ("replica", "began_at", "ended_at", "prefill_tokens", "decodes", "energy_j", "whole")
+
+
+def _steps(steps: pd.DataFrame, names: Names, node_of: Callable[[str], str]) -> Iterator[str]:
+    """What each replica's engine computed, step by step."""
+    for replica, began, ended, prefill, decodes, joules, whole in zip(*_lists(steps, _STEP), strict=True):
+        pid = names.pid(node_of(replica))
+        name = "mixed step" if prefill and decodes else "prefill step" if prefill else "decode step"
+        facts = {"prefill_tokens": prefill, "decodes": decodes, "energy_j": joules}
+        if not whole:
+            facts["broke_off"] = True
+        yield _slice(name, "step", pid, names.tid(pid, f"{replica} steps"), began * US, ended * US, facts)
 
 
 # -- what replicas and transfers did ----------------------------------------------------------------------------
@@ -336,8 +374,8 @@ def _metadata(names: Names) -> Iterator[str]:
     for number, (node, pid) in enumerate([("links", NETWORK), *names.pids.items()]):
         yield _meta("process_name", pid, 0, {"name": node})
         yield _meta("process_sort_index", pid, 0, {"sort_index": number})
-    for (pid, name, number), tid in names.tids.items():
-        yield _meta("thread_name", pid, tid, {"name": f"{name} #{number + 1}"})
+    for (pid, name), tid in names.tids.items():
+        yield _meta("thread_name", pid, tid, {"name": name})
         yield _meta("thread_sort_index", pid, tid, {"sort_index": number})
     for pid in names.pids.values():
         yield _meta("thread_name", pid, 0, {"name": "requests"})

@@ -20,6 +20,7 @@ from edgesim.records import (
     RESOURCE_RECORD,
     ROLE,
     STATUS,
+    STEP_RECORD,
 )
 
 if TYPE_CHECKING:
@@ -191,6 +192,20 @@ RESOURCE_COLUMNS: Final = (
 
 The first replica has one in every sample."""
 
+STEP_COLUMNS: Final = (
+    _name("replica", "replica", "replica that took the step", lambda i: i.replica_names),
+    _name("tier", "replica", "tier of that replica", lambda i: i.replica_tiers, lookup=True),
+    Column("began_at", "seconds", "began", "s", "when it began"),
+    Column("ended_at", "seconds", "ended", "s", "when it ended, or broke off"),
+    Column("prefill_tokens", "int", "prefill", "tokens", "tokens of prompts that it computed"),
+    Column("decodes", "int", "decodes", "", "requests that it gave their next token"),
+    Column("energy_j", "joules", "compute_nj", "J", "dynamic energy that its requests share"),
+    Column("whole", "int", "whole", "", "1; 0 if the replica crashed, or the run ended, before it was done"),
+)
+"""steps.parquet: a row per engine step.
+
+Those of one replica come in the order of time; those of different replicas come interleaved."""
+
 DECISION_COLUMNS: Final = (
     Column("request", "int", "request", "", "number of the request"),
     Column("attempt", "int", "attempt", "", "how many times it was sent to a replica before"),
@@ -213,6 +228,7 @@ RECORDS: Final = {
     "legs": (LEG_COLUMNS, LEG_RECORD),
     "resources": (RESOURCE_COLUMNS, RESOURCE_RECORD),
     "decisions": (DECISION_COLUMNS, DECISION_RECORD),
+    "steps": (STEP_COLUMNS, STEP_RECORD),
 }
 """Table -> its columns and the record that they come from."""
 

@@ -122,6 +122,11 @@ class Run(Result):
         """Time series of replicas and links, if they were recorded."""
         return self._table("resources")
 
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """A row per engine step, if they were recorded: `output: {tables: [requests, steps]}`."""
+        return self._table("steps")
+
     def _table(self, name: str) -> pd.DataFrame:
         raise NotImplementedError
 

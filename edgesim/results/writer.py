@@ -142,25 +142,11 @@ class _Collector:
     network_nj: int
     _chunks: dict[str, Chunks]
 
-    def requests(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of REQUEST_RECORD."""
-        self.network_nj += int(chunk["network_nj"].sum())
-        if chunks := self._chunks.get("requests"):
-            chunks.add(chunk)
-
-    def legs(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of LEG_RECORD."""
-        if chunks := self._chunks.get("legs"):
-            chunks.add(chunk)
-
-    def resources(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of RESOURCE_RECORD."""
-        if chunks := self._chunks.get("resources"):
-            chunks.add(chunk)
-
-    def decisions(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of DECISION_RECORD."""
-        if chunks := self._chunks.get("decisions"):
+    def take(self, table: str, chunk: NDArray[np.void]) -> None:
+        """Take rows of a table."""
+        if table == "requests":
+            self.network_nj += int(chunk["network_nj"].sum())
+        if chunks := self._chunks.get(table):
             chunks.add(chunk)
 
 

@@ -240,7 +240,7 @@ class Output(Section):
     """What is written, and where."""
 
     dir: str = Field(default="results", description="Folder of all results.")
-    tables: tuple[Literal["requests", "legs", "resources", "decisions"], ...] = Field(
+    tables: tuple[Literal["requests", "legs", "resources", "decisions", "steps"], ...] = Field(
         default=("requests", "legs"), description="Tables that are written."
     )
     sample: PositiveSeconds | None = Field(

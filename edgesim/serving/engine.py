@@ -10,6 +10,7 @@ from edgesim.arena import rows
 from edgesim.arena.state import Arena, blank, longer
 from edgesim.records import LEG_RECORD, REQUEST_RECORD
 from edgesim.serving import decision, loop
+from edgesim.serving.booked import single_steps
 from edgesim.serving.compiled import FAULT, FAULTS, PARAMETERS, address_of, blame_compiled, numbers_of
 from edgesim.serving.formed_rows import RowBatch, as_listed
 from edgesim.serving.occupancy import all_free_blocks, free_blocks
@@ -39,6 +40,7 @@ class KernelEngine:
         ranked: Does the scheduler give ranks other than 0?
         price: Time [ps] and energy [nJ] of each decision that the kernel takes by itself.
         form: Forms the steps of replicas; None for the built-in way. No replica may then cache prefixes.
+        emit_steps: Takes arrays of STEP_RECORD rows, or None; those of a replica in the order of time.
     """
 
     def __init__(
@@ -52,9 +54,10 @@ class KernelEngine:
         ranked: bool = True,
         price: tuple[int, int] = (0, 0),
         form: Callable[[RowBatch], decision.Formation] | None = None,
+        emit_steps: Callable[[NDArray[np.void]], None] | None = None,
     ) -> None:
         self.system, self.front = system, front
-        self.emit_request, self.emit_leg = emit_request, emit_leg
+        self.emit_request, self.emit_leg, self.emit_steps = emit_request, emit_leg, emit_steps
         self.arena = Arena()
         self.next_event: Callable[[], int] = lambda: FOREVER
         self.arrived: Callable[[int], None] = lambda _: None
@@ -71,6 +74,7 @@ class KernelEngine:
         control["ranked"] = int(ranked)
         control["decision_ps"], control["decision_nj"] = price
         control["keep_legs"] = int(emit_leg is not None)
+        control["keep_steps"] = int(emit_steps is not None)
         self._offsets: list[int] = system.places[:, 0].tolist()
         self._classes: list[int] = system.workloads["llm"].tolist()
         self._renew_views()
@@ -123,6 +127,8 @@ class KernelEngine:
         put("request_rows", blank(RECORD_ROWS + 2 * limit, REQUEST_RECORD))
         put("told_rows", blank(2 * limit + 4 * loop.MARGIN, REQUEST_RECORD))
         put("leg_rows", blank((RECORD_ROWS if self.emit_leg else 0) + 2 * limit, LEG_RECORD))
+        told = RECORD_ROWS + 2 * len(replicas) + loop.MARGIN  # every replica may break off at once
+        put("booked", blank(told if self.emit_steps else 0, rows.BOOKED))
         widest = int(system.places[:, 1].max()) if len(system.places) else 1
         put("board", np.zeros(max(widest, 1) * decision.BOARD_COLUMNS, np.int64))
         put("listed", np.zeros(64, np.int64))
@@ -438,7 +444,10 @@ class KernelEngine:
             self.emit_request(tables["request_rows"][:count])
         if self.emit_leg is not None and int(control["leg_rows"]):
             self.emit_leg(tables["leg_rows"][: int(control["leg_rows"])])
-        control["request_rows"] = control["leg_rows"] = 0
+        if self.emit_steps is not None:
+            for steps in single_steps(tables["booked"][: int(control["booked"])]):
+                self.emit_steps(steps)
+        control["request_rows"] = control["leg_rows"] = control["booked"] = 0
 
     # -- what SimPy processes may do ----------------------------------------------------------------------------
 
@@ -513,6 +522,8 @@ class KernelEngine:
 
     def set_speed(self, replica: int, speed: int, saved_mw: int = 0) -> None:
         """Run a replica at this many thousandths of its nominal speed from now on, saving so much base power."""
+        if self.emit_steps and int(self.control["booked"]) + loop.MARGIN > len(self.arena.tables["booked"]):
+            self.flush()
         self._do(loop.STRETCH, replica, speed, saved_mw)
 
     def drawn(self, replicas: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

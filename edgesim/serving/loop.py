@@ -374,6 +374,8 @@ def lacks_room(s):
         return FLUSH
     if control.keep_legs and control.leg_rows + MARGIN + control.batch_limit > len(s.leg_rows):
         return FLUSH
+    if control.keep_steps and control.booked + MARGIN > len(s.booked):
+        return FLUSH
     if (
         control.active_requests + MARGIN > len(s.requests)
         or control.active_legs + MARGIN > len(s.legs)

@@ -381,11 +381,33 @@ def cut_at(s, r, when):
 
 
 @kernel
+def note_steps(s, r):
+    """A row that tells steps of a replica which are booked now, filled with what they hold; the caller keeps room."""
+    control = s.control[0]
+    replica = s.replicas[r]
+    row = s.booked[control.booked]
+    control.booked += 1
+    row.replica = r
+    row.tokens = replica.plan_tokens
+    row.decodes = replica.decoding
+    return row
+
+
+@kernel
 def book(s, r, k):
     """Share the time and energy of the plan's next k steps among their tokens, and advance the batch."""
     replica = s.replicas[r]
     tokens = replica.plan_tokens
     span = series(replica.plan_base, replica.plan_slope, k)
+    if s.control[0].keep_steps:
+        row = note_steps(s, r)
+        row.start = replica.plan_start
+        row.base = replica.plan_base
+        row.slope = replica.plan_slope
+        row.count = k
+        row.nj = replica.plan_nj
+        row.nj_slope = replica.plan_nj_slope
+        row.whole = 1
     if replica.plan_below == 0:
         each_nj = series(replica.plan_nj // tokens, replica.plan_nj_slope // tokens, k)
         each_ps = series(replica.plan_base // tokens, replica.plan_slope // tokens, k)
@@ -458,6 +480,15 @@ def book_part(s, r):
     replica.compute_nj += each_nj * tokens
     replica.wasted_nj += each_nj * tokens
     replica.unattributed_ps += span - each_ps * tokens
+    if s.control[0].keep_steps and span > 0:
+        row = note_steps(s, r)
+        row.start = now - span
+        row.base = span
+        row.slope = 0
+        row.count = 1
+        row.nj = each_nj * tokens
+        row.nj_slope = 0
+        row.whole = 0
     replica.mflop += (replica.plan_mflop + replica.plan_mflop_slope * float(done)) * part
     replica.kib += (replica.plan_kib + replica.plan_kib_slope * float(done)) * part
     replica.planned = 0

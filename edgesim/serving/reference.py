@@ -108,6 +108,7 @@ class ReferenceEngine:
         emit_leg: Takes finished LEG_RECORD rows.
         cache_rank: A cache policy's own rank of idle nodes, at a time; None for a built-in order.
         form: Forms the steps of replicas; None for the built-in way.
+        emit_step: Takes STEP_RECORD rows as steps end.
     """
 
     def __init__(
@@ -119,9 +120,10 @@ class ReferenceEngine:
         emit_leg: Callable[[NDArray[np.void]], None] | None = None,
         cache_rank: Callable[[Node, int], float] | None = None,
         form: Callable[[FormedReplica], decision.Formation] | None = None,
+        emit_step: Callable[[NDArray[np.void]], None] | None = None,
     ) -> None:
         self.env, self.system, self.front = env, system, front
-        self.emit_request, self.emit_leg = emit_request, emit_leg
+        self.emit_request, self.emit_leg, self.emit_step = emit_request, emit_leg, emit_step
         links = system.links
         self.network = FluidNetwork(env, links["capacity"].tolist(), links["sharing"].tolist())
         self.cache_rank = cache_rank

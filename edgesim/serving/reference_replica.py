@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgesim.arena import rows
-from edgesim.records import LEG_RECORD
+from edgesim.records import LEG_RECORD, STEP_RECORD
 from edgesim.serving.reference_cache import PrefixCache
 from edgesim.serving.reference_device import device_of
 
@@ -329,6 +329,17 @@ class TwinReplica:
         self.unattributed_ps += ps - each_ps * step.tokens
         self.mflop += float(step.mflop)
         self.kib += float(step.kib)
+        self._record(step, each_nj * step.tokens, whole=True)
+
+    def _record(self, step: Step, nj: int, *, whole: bool) -> None:
+        """Hand on the STEP_RECORD row of a step that ends now, if steps are recorded."""
+        if self.engine.emit_step is None:
+            return
+        row: NDArray[np.void] = np.zeros(1, STEP_RECORD)[0]
+        row["replica"], row["began"], row["ended"] = self.index, step.started, self.engine.now
+        row["prefill"], row["decodes"] = step.tokens - len(step.decodes), len(step.decodes)
+        row["compute_nj"], row["whole"] = nj, whole
+        self.engine.emit_step(row)
 
     def _begin_step(self) -> None:
         """Form the next step: blocks for the decodes, the chunk in progress, then who waits."""
@@ -646,6 +657,8 @@ class TwinReplica:
         self.unattributed_ps += done - each_ps * step.tokens
         self.mflop += float(step.mflop) * part
         self.kib += float(step.kib) * part
+        if done:
+            self._record(step, each_nj * step.tokens, whole=False)
 
     def abort(self, state: int) -> None:
         """Crash: the step in progress is waste and every leg here is lost."""

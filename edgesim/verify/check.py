@@ -69,18 +69,10 @@ class Kept:
     def __init__(self) -> None:
         self.chunks: list[NDArray[np.void]] = []
 
-    def requests(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of REQUEST_RECORD."""
-        self.chunks.append(chunk.copy())
-
-    def legs(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of LEG_RECORD."""
-
-    def resources(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of RESOURCE_RECORD."""
-
-    def decisions(self, chunk: NDArray[np.void]) -> None:
-        """Take rows of DECISION_RECORD."""
+    def take(self, table: str, chunk: NDArray[np.void]) -> None:
+        """Take rows of a table."""
+        if table == "requests":
+            self.chunks.append(chunk.copy())
 
     @property
     def records(self) -> NDArray[np.void]:

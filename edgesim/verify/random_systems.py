@@ -11,7 +11,7 @@ import simpy
 from edgesim.arena import rows
 from edgesim.costs.measured import Measured
 from edgesim.costs.step import StepCost
-from edgesim.records import PHASES
+from edgesim.records import PHASES, STEP_RECORD
 from edgesim.serving import decision
 from edgesim.serving.reference import ReferenceEngine
 from edgesim.serving.steps import StepFront
@@ -406,6 +406,7 @@ class Result:
 
     requests: np.ndarray
     legs: np.ndarray
+    steps: np.ndarray
     seen: list[tuple[int, ...]]
     ended: list[int]
     totals: dict[str, list[float]]
@@ -429,6 +430,7 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
     front = MadeUpFront(system, seed, ranked=bool(seed % 2))
     requests: list[np.ndarray] = []
     legs: list[np.ndarray] = []
+    steps: list[np.ndarray] = []
     engine = front.engine = ReferenceEngine(
         env,
         system,
@@ -436,6 +438,7 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
         requests.append,
         legs.append,
         form=step_front(system, scheduler).form if scheduler else None,
+        emit_step=steps.append,
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
@@ -446,7 +449,7 @@ def run_reference(seed: int, scheduler: Scheduler | None = None) -> Result:
     engine.finish()
     totals = {name: [getattr(r, name) for r in engine.replicas] for name in TOTALS}
     return Result(
-        np.array(requests), np.array(legs), front.seen, front.ended_requests, totals,
+        np.array(requests), np.array(legs), np.array(steps, STEP_RECORD), front.seen, front.ended_requests, totals,
         engine.network.carried_until(engine.now), came, engine.decided_nj, readings,
     )  # fmt: skip
 
@@ -469,6 +472,7 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
     front = MadeUpFront(system, seed, ranked=bool(seed % 2))
     requests: list[np.ndarray] = []
     legs: list[np.ndarray] = []
+    steps: list[np.ndarray] = [np.zeros(0, STEP_RECORD)]
     engine = front.engine = KernelEngine(
         system,
         front,
@@ -476,6 +480,7 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
         lambda r: legs.append(r.copy()),
         ranked=bool(seed % 2),
         form=step_front(system, scheduler).form if scheduler else None,
+        emit_steps=steps.append,
     )
     came: list[tuple[int, int]] = []
     engine.arrived = lambda owner: came.append((engine.now, owner))
@@ -509,7 +514,8 @@ def run_kernel(seed: int, scheduler: Scheduler | None = None) -> Result:
     ]
     empty = np.zeros(0, requests[0].dtype) if requests else np.zeros(0)
     return Result(
-        np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, front.seen,
+        np.concatenate(requests) if requests else empty, np.concatenate(legs) if legs else empty, np.concatenate(steps),
+        front.seen,
         front.ended_requests, {name: [x.item() for x in table[name]] for name in TOTALS}, carried, came,
         engine.decided_nj, readings,
     )  # fmt: skip
@@ -533,6 +539,29 @@ def unbalanced(account: Result) -> list[str]:
     found += [f"the client of {row['request']} saw a token before it was made" for row in early]
     late = ended[ended["first_token"] > ended["finished"]]
     found += [f"the first token of {row['request']} came after its end" for row in late]
+    return found + _unbalanced_steps(account)
+
+
+def _unbalanced_steps(account: Result) -> list[str]:
+    """Where the steps that were told do not add up to what replicas counted, in words."""
+    found = []
+    whole = account.steps[account.steps["whole"] == 1]
+    for replica in range(len(account.totals["steps"])):
+        told = account.steps[account.steps["replica"] == replica]
+        done = whole[whole["replica"] == replica]
+        sums = {
+            "busy_ps": (told["ended"] - told["began"]).sum(),
+            "compute_nj": told["compute_nj"].sum(),
+            "steps": len(done),
+            "tokens": (done["prefill"] + done["decodes"]).sum(),
+        }
+        for name, value in sums.items():
+            if value != account.totals[name][replica]:
+                found.append(
+                    f"{name} of the steps of replica {replica}: {value} != {account.totals[name][replica]}"
+                )
+        if (told["began"][1:] < told["ended"][:-1]).any():
+            found.append(f"steps of replica {replica} overlap")
     return found
 
 
@@ -556,13 +585,17 @@ def differences(a: Result, b: Result) -> list[str]:
         found.append(f"energy of decisions: {a.decided_nj} != {b.decided_nj}")
     if a.ended != b.ended:
         found.append(f"ends in another order: {a.ended} != {b.ended}")
-    for what, left, right in (("requests", a.requests, b.requests), ("legs", a.legs, b.legs)):
+    for what, keys in (
+        ("requests", ["request"]),
+        ("legs", ["request", "leg"]),
+        ("steps", ["replica", "began"]),
+    ):
+        left, right = getattr(a, what), getattr(b, what)
         if len(left) != len(right):
             found.append(f"{what}: {len(left)} != {len(right)} rows")
             continue
         if not len(left):
             continue
-        keys = ["request"] if what == "requests" else ["request", "leg"]
         left, right = np.sort(left, order=keys), np.sort(right, order=keys)
         for name in left.dtype.names or ():
             same = left[name] == right[name]
@@ -570,7 +603,7 @@ def differences(a: Result, b: Result) -> list[str]:
                 same = np.abs(left[name] - right[name]) <= 1e-12 * np.maximum(1e-30, np.abs(left[name]))
             if not same.all():
                 i = int(np.flatnonzero(~same)[0])
-                found.append(f"{what}.{name}[{left['request'][i]}]: {left[name][i]} != {right[name][i]}")
+                found.append(f"{what}.{name}[{left[keys[0]][i]}]: {left[name][i]} != {right[name][i]}")
     for name in TOTALS:
         for one, other in zip(a.totals[name], b.totals[name], strict=True):
             if abs(one - other) > (1e-9 * abs(one) if name in ("mflop", "kib") else 0):

@@ -44,7 +44,7 @@ SCENARIO: dict[str, Any] = {
     },
     "slo": {"ttft": {"p95": "300 ms"}, "tpot": {"p95": "100 ms"}},
 }
-ALL = "output.tables=[requests, legs, resources]"
+ALL = "output.tables=[requests, legs, resources, steps]"
 RATE, ROUTER = "workloads.chat.arrivals.rate", "policies.router"
 ROUTERS = ("nearest", "threshold-offload", "greedy-latency")
 LIMITS = dict(zip(ROUTERS, (9.0, 17.0, 21.0), strict=True))

@@ -156,6 +156,24 @@ def test_places_of_a_replica_are_as_many_as_its_largest_batch(recorded: ModuleTy
         assert threads[replica] == there.max()
 
 
+def test_steps_are_those_of_the_engine(recorded: ModuleType, tmp_path: Path) -> None:
+    """A thread a replica, a slice a step; requests are served within steps, and the crash breaks one off."""
+    run = recorded.run()
+    events = traced(run, tmp_path)
+    threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
+    slices = [e for e in of(events, "X") if e["cat"] == "step"]
+    assert Counter(threads[e["pid"], e["tid"]] for e in slices) == {
+        f"{name} steps": count for name, count in run.steps.replica.value_counts().items() if count
+    }
+    assert {e["name"] for e in slices} == {"prefill step", "mixed step", "decode step"}
+    broke_off = [e for e in slices if "broke_off" in e["args"]]
+    assert "edge/llama-3.1-8b steps" in {threads[e["pid"], e["tid"]] for e in broke_off}
+    steps = run.steps[run.steps.replica == "edge/llama-3.1-8b"]
+    first = next(e for e in slices if threads[e["pid"], e["tid"]] == "edge/llama-3.1-8b steps")
+    assert first["args"]["prefill_tokens"] == steps.prefill_tokens.iloc[0]
+    assert first["ts"] == pytest.approx(steps.began_at.iloc[0] * 1e6, abs=1e-2)
+
+
 def test_counters_are_the_samples(recorded: ModuleType, tmp_path: Path) -> None:
     """Each row of `resources` is there, with the process of its node."""
     run = recorded.run()
@@ -186,6 +204,9 @@ def test_a_window_leaves_the_rest_out(recorded: ModuleType, tmp_path: Path) -> N
     assert seen == set(about.request)
     assert 0 < len(seen) < len(rows) / 2
     assert all(20e6 <= e["ts"] <= 25e6 for e in of(events, "C"))
+    steps = [e for e in of(events, "X") if e["cat"] == "step"]
+    assert 0 < len(steps) < len(run.steps) / 2
+    assert all(e["ts"] <= 25e6 and e["ts"] + e["dur"] >= 20e6 - 1e-2 for e in steps)
 
 
 def test_compressed_is_the_same(recorded: ModuleType, tmp_path: Path) -> None:

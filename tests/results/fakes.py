@@ -118,8 +118,8 @@ class FakeSimulation:
         end = len(self.rows) // 2 if self.breaks else len(self.rows)
         while self.handed < end:
             buffer = self.rows[self.handed : min(self.handed + self.chunk, end)].copy()
-            sink.requests(buffer)
-            sink.legs(legs(buffer))
+            sink.take("requests", buffer)
+            sink.take("legs", legs(buffer))
             self.handed += len(buffer)
             buffer["request"] = -99  # an engine reuses its buffers
             if progress:

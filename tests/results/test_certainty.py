@@ -54,7 +54,7 @@ def test_file_and_memory_agree(tmp_path: Path, fakes: ModuleType) -> None:
     """The summary is the same, whichever it is made from."""
     rows = fakes.requests(3000)
     writer = RecordWriter(tmp_path, fakes.info(), ("requests",))
-    writer.requests(rows)
+    writer.take("requests", rows)
     writer.close()
     info = fakes.info()
     stored = summarise(FileSource(tmp_path / "requests.parquet"), info, fakes.totals(rows))

@@ -174,7 +174,7 @@ def test_memory_and_file_give_the_same_summary(tmp_path: Path, fakes: ModuleType
     info = fakes.info(warmup_s=WARMUP, slo={"ttft": {"p95": 2.0, "within": 1.0, "attainment": 0.9}})
     with RecordWriter(tmp_path, info) as writer:
         for start in range(0, len(rows), 300):
-            writer.requests(rows[start : start + 300])
+            writer.take("requests", rows[start : start + 300])
     stored = summarise(FileSource(tmp_path / "requests.parquet"), info, fakes.totals(rows))
     kept = summarise(MemorySource([rows[:999], rows[999:]], info), info, fakes.totals(rows))
     assert json.dumps(stored) == json.dumps(kept)

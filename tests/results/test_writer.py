@@ -63,8 +63,8 @@ def write(folder: Path, fakes: ModuleType, rows: np.ndarray, chunk: int = 1000, 
     folder.mkdir(exist_ok=True)
     with RecordWriter(folder, fakes.info(**names)) as writer:
         for start in range(0, len(rows), chunk):
-            writer.requests(rows[start : start + chunk])
-            writer.legs(fakes.legs(rows[start : start + chunk]))
+            writer.take("requests", rows[start : start + chunk])
+            writer.take("legs", fakes.legs(rows[start : start + chunk]))
     return folder
 
 
@@ -161,12 +161,12 @@ def test_names_may_come_from_a_function_and_grow(tmp_path: Path, fakes: ModuleTy
         "replica_llms": tiers,
     }
     with RecordWriter(tmp_path, fakes.info(**names), ["requests"]) as writer:
-        writer.requests(rows[:50])
+        writer.take("requests", rows[:50])
         reasons.append("late")
         replicas.append("cloud/2")
         tiers.append("cloud")
         rows["reason"][60], rows["replica"][60] = 2, 3
-        writer.requests(rows[50:])
+        writer.take("requests", rows[50:])
     table = pd.read_parquet(tmp_path / "requests.parquet")
     assert table.origin[3] == "phone[30000]"
     assert (table.reason[60], table.replica[60], table.tier[60]) == ("late", "cloud/2", "cloud")
@@ -184,11 +184,11 @@ def test_memory_keeps_copies(fakes: ModuleType) -> None:
     """The engine may reuse its buffer after handing it over."""
     rows = fakes.requests(10)
     sink = MemorySink()
-    sink.requests(rows)
+    sink.take("requests", rows)
     rows["request"] = -1
     assert sink.records("requests")["request"].tolist() == list(range(10))
     dropping = MemorySink(keep=False)
-    dropping.requests(rows)
+    dropping.take("requests", rows)
     assert len(dropping.records("requests")) == 0
 
 

@@ -65,11 +65,8 @@ class Kept:
     def __init__(self) -> None:
         self.chunks: dict[str, list[Any]] = {"requests": [], "legs": []}
 
-    def requests(self, chunk: Any) -> None:
-        self.chunks["requests"].append(chunk.copy())
-
-    def legs(self, chunk: Any) -> None:
-        self.chunks["legs"].append(chunk.copy())
+    def take(self, table: str, chunk: Any) -> None:
+        self.chunks[table].append(chunk.copy())
 
     def rows(self, table: str) -> Any:
         keys = ["request"] if table == "requests" else ["request", "leg"]

@@ -946,6 +946,38 @@ MUTANTS = (
         "system",
         (30, 74),
     ),
+    Mutant(
+        "steps that are told hold everybody who runs",
+        PLAN,
+        "row.decodes = replica.decoding",
+        "row.decodes = replica.running",
+        "storm",
+        (0, 1),
+    ),
+    Mutant(
+        "the part of a step that breaks off is told at its end",
+        PLAN,
+        "row.start = now - span",
+        "row.start = now",
+        "storm",
+        (0, 1),
+    ),
+    Mutant(
+        "steps that are told draw what the first one draws",
+        PLAN,
+        "row.nj_slope = replica.plan_nj_slope",
+        "row.nj_slope = 0",
+        "storm",
+        (0, 1),
+    ),
+    Mutant(
+        "of steps that are booked together one is told",
+        PLAN,
+        "row.count = k",
+        "row.count = 1",
+        "storm",
+        (0, 1),
+    ),
 )
 
 MUTANTS += tuple(
