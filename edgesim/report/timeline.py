@@ -28,7 +28,7 @@ from edgesim.results import needed
 from edgesim.units import format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -165,11 +165,16 @@ def _events(
     """All events as JSON."""
     names = Names()
     yield from _requests(requests, names)
-    node_of: Callable[[str], str] = lambda replica: replica.partition("/")[0]  # noqa: E731
-    yield from _steps(steps, names, node_of)
-    yield from _attempts(_legs(run, requests), names, node_of)
-    yield from _counters(run, names, node_of, window)
+    yield from _steps(steps, names)
+    yield from _attempts(_legs(run, requests), names)
+    yield from _counters(run, names, window)
     yield from _metadata(names)
+
+
+def _parts(replica: str) -> tuple[str, str]:
+    """The node of a replica, and what it is called there."""
+    node, _, own = replica.partition("/")
+    return node, own
 
 
 # -- requests ---------------------------------------------------------------------------------------------------
@@ -204,7 +209,7 @@ def _requests(requests: pd.DataFrame, names: Names) -> Iterator[str]:
     for row, lengths in zip(zip(*_lists(requests, facts), strict=True), phases, strict=True):
         number, workload, origin, status, replica, prompt, output, arrived = row
         begin = arrived * US
-        same = f'"cat":"request","id":"{number}","pid":{names.pid(origin)},"tid":0,"ts":'
+        same = f'"cat":"request","id2":{{"local":"{number}"}},"pid":{names.pid(origin)},"tid":0,"ts":'
         yield (
             f'{{"ph":"b","name":{q(workload)},{same}{begin:.3f},"args":{{"request":{number},"status":{q(status)},'
             f'"replica":{q(replica)},"prompt_tokens":{prompt},"output_tokens":{output}}}}}'
@@ -223,15 +228,16 @@ def _requests(requests: pd.DataFrame, names: Names) -> Iterator[str]:
 _STEP: Final = ("replica", "began_at", "ended_at", "prefill_tokens", "decodes", "energy_j", "whole")
 
 
-def _steps(steps: pd.DataFrame, names: Names, node_of: Callable[[str], str]) -> Iterator[str]:
+def _steps(steps: pd.DataFrame, names: Names) -> Iterator[str]:
     """What each replica's engine computed, step by step."""
     for replica, began, ended, prefill, decodes, joules, whole in zip(*_lists(steps, _STEP), strict=True):
-        pid = names.pid(node_of(replica))
+        node, own = _parts(replica)
+        pid = names.pid(node)
         name = "mixed step" if prefill and decodes else "prefill step" if prefill else "decode step"
         facts = {"prefill_tokens": prefill, "decodes": decodes, "energy_j": joules}
         if not whole:
             facts["broke_off"] = True
-        yield _slice(name, "step", pid, names.tid(pid, f"{replica} steps"), began * US, ended * US, facts)
+        yield _slice(name, "step", pid, names.tid(pid, f"{own} steps"), began * US, ended * US, facts)
 
 
 # -- what replicas and transfers did ----------------------------------------------------------------------------
@@ -277,16 +283,16 @@ def _legs(run: Run, requests: pd.DataFrame) -> pd.DataFrame:
     return legs[legs["sent"].notna()].sort_values(["sent", "request", "leg"], kind="stable")[list(_ATTEMPT)]
 
 
-def _attempts(legs: pd.DataFrame, names: Names, node_of: Callable[[str], str]) -> Iterator[str]:
+def _attempts(legs: pd.DataFrame, names: Names) -> Iterator[str]:
     """Transfers to replicas, what these did, and the arrows between; threads are filled in the order of time."""
     rows = list(zip(*_lists(legs, _ATTEMPT), strict=True))
     sent_at: dict[int, tuple[int, int, float]] = {}
     for index, row in enumerate(rows):
         number, leg, kind, _, origin, replica, sent, there, *_ = row
-        if there is None or there <= sent or node_of(replica) == origin:
+        if there is None or there <= sent or _parts(replica)[0] == origin:
             continue
         pid, begin, end = names.pid(origin), sent * US, there * US
-        tid = names.place(pid, "sends", begin, end)
+        tid = names.place(pid, "transfers", begin, end)
         sent_at[index] = (pid, tid, begin)
         yield _slice(
             f"to {replica}", "transfer", pid, tid, begin, end, {"request": number, "leg": leg, "kind": kind}
@@ -295,20 +301,20 @@ def _attempts(legs: pd.DataFrame, names: Names, node_of: Callable[[str], str]) -
         (row[8], index) for index, row in enumerate(rows) if row[8] is not None and row[10] is not None
     ]
     for _, index in sorted(started):
-        yield from _served(index, rows[index], names, node_of, sent_at.get(index))
+        yield from _served(index, rows[index], names, sent_at.get(index))
 
 
 def _served(
     index: int,
     row: Sequence[Any],
     names: Names,
-    node_of: Callable[[str], str],
     sent: tuple[int, int, float] | None,
 ) -> Iterator[str]:
     """What a replica did for an attempt: prefill up to its first token, then decode."""
     number, leg, kind, outcome, _, replica, _, _, started, first, ended, tokens = row
-    pid, begin, end = names.pid(node_of(replica)), started * US, max(started, ended) * US
-    tid = names.place(pid, replica, begin, end)
+    node, own = _parts(replica)
+    pid, begin, end = names.pid(node), started * US, max(started, ended) * US
+    tid = names.place(pid, own, begin, end)
     middle = end if first is None else min(max(begin, first * US), end)
     facts = {"request": number, "leg": leg, "kind": kind, "outcome": outcome, "tokens": tokens}
     if sent is not None:
@@ -333,9 +339,7 @@ def _slice(
 # -- counters and names -----------------------------------------------------------------------------------------
 
 
-def _counters(
-    run: Run, names: Names, node_of: Callable[[str], str], window: tuple[float, float]
-) -> Iterator[str]:
+def _counters(run: Run, names: Names, window: tuple[float, float]) -> Iterator[str]:
     """Queues, batches, KV caches and watts of replicas, and how full links are, if they were recorded."""
     try:
         resources = run.resources
@@ -357,12 +361,13 @@ def _counters(
         if kind == "link":
             yield _counter(name, NETWORK, t, {"utilisation": used})
             continue
-        pid = names.pid(node_of(name))
-        yield _counter(f"{name} requests", pid, t, {"waiting": waiting, "running": running})
-        yield _counter(f"{name} KV cache", pid, t, {"share": kv})
-        yield _counter(f"{name} power [W]", pid, t, {"power": power})
+        node, own = _parts(name)
+        pid = names.pid(node)
+        yield _counter(f"{own} requests", pid, t, {"waiting": waiting, "running": running})
+        yield _counter(f"{own} KV cache", pid, t, {"share": kv})
+        yield _counter(f"{own} power", pid, t, {"W": power})
         if warm is not None:
-            yield _counter(f"{name} temperature [degC]", pid, t, {"temperature": warm})
+            yield _counter(f"{own} temperature", pid, t, {"degC": warm})
 
 
 def _counter(name: str, pid: int, t: float, values: Mapping[str, float]) -> str:

@@ -33,6 +33,17 @@ def of(events: list[Event], *phases: str) -> list[Event]:
     return [event for event in events if event["ph"] in phases]
 
 
+def named(events: list[Event]) -> tuple[dict[int, str], dict[tuple[int, int], str]]:
+    """Node of each process, and node and name of each thread: "edge/llama-3.1-8b steps"."""
+    nodes = {e["pid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "process_name"}
+    threads = {
+        (e["pid"], e["tid"]): f"{nodes[e['pid']]}/{e['args']['name']}"
+        for e in of(events, "M")
+        if e["name"] == "thread_name"
+    }
+    return nodes, threads
+
+
 def check_format(events: list[Event]) -> None:
     """What the trace event format asks for, and what Perfetto needs to show it."""
     assert {event["ph"] for event in events} <= {"b", "e", "X", "s", "f", "C", "M"}
@@ -40,10 +51,10 @@ def check_format(events: list[Event]) -> None:
         assert event["ts"] >= 0
         assert isinstance(event["pid"], int)
         assert event["name"]
-    named = {(e["pid"], e["name"]) for e in of(events, "M")}
+    told = {(e["pid"], e["name"]) for e in of(events, "M")}
     threads = {(e["pid"], e["tid"]) for e in of(events, "M") if e["name"] == "thread_name"}
     for event in of(events, "b", "e", "X", "s", "f", "C"):
-        assert (event["pid"], "process_name") in named
+        assert (event["pid"], "process_name") in told
     assert {(e["pid"], e["tid"]) for e in of(events, "X", "s", "f")} <= threads
     check_slices(of(events, "X"))
     check_asynchronous(of(events, "b", "e"))
@@ -65,7 +76,7 @@ def check_asynchronous(events: list[Event]) -> None:
     open_: dict[tuple[str, str, int], list[str]] = defaultdict(list)
     last: dict[tuple[str, str, int], float] = defaultdict(float)
     for event in events:
-        track = event["cat"], event["id"], event["pid"]
+        track = event["cat"], event["id2"]["local"], event["pid"]
         assert event["ts"] >= last[track]
         last[track] = event["ts"]
         if event["ph"] == "b":
@@ -121,11 +132,11 @@ def test_it_says_what_the_tables_say(recorded: ModuleType, tmp_path: Path) -> No
     spans: dict[int, dict[str, float]] = defaultdict(dict)
     started: dict[tuple[str, str], float] = {}
     for event in of(events, "b", "e"):
-        key = event["id"], event["name"]
+        key = event["id2"]["local"], event["name"]
         if event["ph"] == "b":
             started[key] = event["ts"]
         else:
-            spans[int(event["id"])][event["name"]] = event["ts"] - started[key]
+            spans[int(event["id2"]["local"])][event["name"]] = event["ts"] - started[key]
     for number, row in requests[requests.status == "completed"].iterrows():
         assert begins[number]["ts"] == pytest.approx(row.arrived_at * 1e6, abs=1e-2)
         assert spans[number]["chat"] == pytest.approx((row.finished_at - row.arrived_at) * 1e6, abs=0.01)
@@ -146,9 +157,7 @@ def test_places_of_a_replica_are_as_many_as_its_largest_batch(recorded: ModuleTy
     """No more threads than requests that were there at once."""
     run = recorded.run()
     events = traced(run, tmp_path)
-    threads = Counter(
-        e["args"]["name"].partition(" #")[0] for e in of(events, "M") if e["name"] == "thread_name"
-    )
+    threads = Counter(name.partition(" #")[0] for name in named(events)[1].values())
     for replica, legs in run.legs[run.legs.first_scheduled_at.notna()].groupby("replica", observed=True):
         begins = np.sort(legs.first_scheduled_at.to_numpy())
         ends = np.sort(legs.finished_at.fillna(40.0).to_numpy())
@@ -160,7 +169,7 @@ def test_steps_are_those_of_the_engine(recorded: ModuleType, tmp_path: Path) -> 
     """A thread a replica, a slice a step; requests are served within steps, and the crash breaks one off."""
     run = recorded.run()
     events = traced(run, tmp_path)
-    threads = {(e["pid"], e["tid"]): e["args"]["name"] for e in of(events, "M") if e["name"] == "thread_name"}
+    threads = named(events)[1]
     slices = [e for e in of(events, "X") if e["cat"] == "step"]
     assert Counter(threads[e["pid"], e["tid"]] for e in slices) == {
         f"{name} steps": count for name, count in run.steps.replica.value_counts().items() if count
@@ -178,11 +187,11 @@ def test_counters_are_the_samples(recorded: ModuleType, tmp_path: Path) -> None:
     """Each row of `resources` is there, with the process of its node."""
     run = recorded.run()
     events = traced(run, tmp_path)
-    node = {e["pid"]: e["args"]["name"] for e in of(events, "M") if e["name"] == "process_name"}
+    node = named(events)[0]
     watts = [
-        (node[e["pid"]], e["ts"], e["args"]["power"])
+        (node[e["pid"]], e["ts"], e["args"]["W"])
         for e in of(events, "C")
-        if e["name"] == "edge/llama-3.1-8b power [W]"
+        if (node[e["pid"]], e["name"]) == ("edge", "llama-3.1-8b power")
     ]
     rows = run.resources[run.resources.name == "edge/llama-3.1-8b"]
     assert watts == [
@@ -198,7 +207,7 @@ def test_a_window_leaves_the_rest_out(recorded: ModuleType, tmp_path: Path) -> N
     run = recorded.run()
     events = traced(run, tmp_path, window=(20.0, 25.0))
     check_format(events)
-    seen = {int(e["id"]) for e in of(events, "b")}
+    seen = {int(e["id2"]["local"]) for e in of(events, "b")}
     rows = run.requests
     about = rows[(rows.arrived_at <= 25.0) & ~(rows.finished_at < 20.0)]
     assert seen == set(about.request)
