@@ -51,6 +51,14 @@ LONG: Final = 27
 """Characters of a legend's line that still fit beside the axes."""
 SIZE: Final = (5.6, 3.5)
 """Of one picture [inches]."""
+ROOMY: Final = 4.8
+"""From this width on a picture has its legend beside the axes, below it under them [inches]."""
+NARROW: Final = 4.3
+"""Width of pictures that can be read on a phone [inches]."""
+LEGEND: Final = 0.35
+"""Height of a legend for which every picture has room [inches]."""
+LETTER: Final = 4.6
+"""About the width of a small letter of a legend [points]."""
 FORMATS: Final = ("svg", "pdf", "png")
 
 RC: Final[dict[str, Any]] = {
@@ -101,8 +109,16 @@ def save(picture: Figure, path: str | PathLike[str]) -> None:
     """Write a picture; the name's ending chooses the format, and equal pictures give equal bytes."""
     ending = str(path).rpartition(".")[2].lower()
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending, {})
+    if told := " ".join(filter(None, map(described, picture.axes))):
+        metadata |= {"Subject" if ending == "pdf" else "Description": told}
     with styled():
         picture.savefig(path, dpi=200, metadata=metadata)
+
+
+def described(ax: Axes) -> str:
+    """What a picture shows in words, with its main figures; "" if nobody has said it."""
+    label = str(ax.get_label())
+    return "" if label.startswith("<") else label  # matplotlib's own, such as <colorbar>
 
 
 def line(number: int, points: int = 0) -> dict[str, Any]:
@@ -131,20 +147,70 @@ def tiers_in_order(present: Iterable[str], order: Sequence[str]) -> list[str]:
     return [tier for tier in order if tier in found] + sorted(found - set(order))
 
 
+def narrow(size: tuple[float, float]) -> tuple[float, float]:
+    """The size of a picture for a narrow column: what stood beside the axes comes below them."""
+    return NARROW, size[1] + 0.25
+
+
+def width(ax: Axes) -> float:
+    """About how wide the part of the figure is that belongs to axes [inches]."""
+    figure, place = ax.get_figure(root=True), ax.get_subplotspec()
+    assert figure is not None
+    across = place.get_gridspec().ncols if place is not None else 1.0 / max(ax.get_position().width, 0.1)
+    return float(figure.get_figwidth() / across)
+
+
 def legend(ax: Axes, **more: Any) -> None:
-    """Add a legend outside of the axes, where it hides nothing; below them if its words are long."""
+    """Add a legend outside of the axes, where it hides nothing: beside them, or below if there is no room."""
+    from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415
+
     handles, labels = ax.get_legend_handles_labels()
     if not labels:
         return
+    longest, room = max(len(str(label)) for label in labels), width(ax)
     placed: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "borderaxespad": 0.6}
-    if max(len(str(label)) for label in labels) > LONG:
-        placed = {"loc": "upper left", "bbox_to_anchor": (-0.05, -0.17), "borderaxespad": 0.6, "ncols": 2}
-        placed |= {"alignment": "left", "columnspacing": 1.2}
+    if longest > LONG or room < ROOMY:
+        assert ax.figure is not None
+        under = ScaledTranslation(
+            -32 / 72, -34 / 72, ax.figure.dpi_scale_trans
+        )  # ticks and label of the axis
+        columns = int(room * 72 // ((longest + 7) * LETTER))
+        placed = {
+            "loc": "upper left", "bbox_to_anchor": (0.0, 0.0), "bbox_transform": ax.transAxes + under,
+            "borderaxespad": 0.0, "ncols": min(max(columns, 1), 4, len(labels)), "alignment": "left",
+            "columnspacing": 1.2,
+        }  # fmt: skip
     ax.legend(handles, labels, **(placed | more))
 
 
-def title(ax: Axes, text: str, beside: str = "") -> None:
-    """Set the title, and what it is of under it in smaller letters."""
-    ax.set_title(text, loc="left", pad=20 if beside else 8)
+def make_room(picture: Figure) -> None:
+    """Let a figure grow by what legends below axes need, so that long ones do not squeeze the axes."""
+    below = [found for ax in picture.axes if (found := ax.get_legend()) and len(found.get_texts()) > 1]
+    if not below:
+        return
+    picture.draw_without_rendering()
+    below = [found for found in below if found.get_window_extent().y1 < found.axes.bbox.y0]
+    tallest = max((found.get_window_extent().height for found in below), default=0.0) / picture.dpi
+    spec = picture.axes[0].get_subplotspec() if picture.axes else None
+    rows = spec.get_gridspec().nrows if spec is not None else 1
+    picture.set_figheight(picture.get_figheight() + rows * max(0.0, tallest - LEGEND))
+
+
+def title(ax: Axes, text: str, beside: str = "", aside: float = 45.0) -> None:
+    """Set the title, and what it is of under it in smaller letters, in as many lines as it takes.
+
+    Args:
+        ax: The axes.
+        text: The title.
+        beside: What the picture is of.
+        aside: About how much of the width stands left and right of the axes [points].
+    """
+    from textwrap import fill  # noqa: PLC0415
+
+    beside = fill(beside, max(20, int((width(ax) * 72 - aside) / LETTER)))
+    ax.set_title(text, loc="left", pad=20 + 10 * beside.count("\n") if beside else 8)
     if beside:
-        ax.text(0.0, 1.02, beside, transform=ax.transAxes, ha="left", va="bottom", size=8, color="#555555")
+        ax.text(
+            0.0, 1.02, beside, transform=ax.transAxes, ha="left", va="bottom", size=8, color="#555555",
+            linespacing=1.15,
+        )  # fmt: skip

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 import matplotlib as mpl
 import numpy as np
@@ -17,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from edgesim.errors import ResultsError
-from edgesim.report import plots, style
+from edgesim.report import axis, plots, style
 from edgesim.report.plots import sweeps
 from edgesim.report.plots.topology_map import usage
 from edgesim.results.series import series
+from edgesim.units import format_percent, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,6 +87,82 @@ def test_every_picture_fits_its_page(name: str, recorded: ModuleType, tmp_path: 
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.parametrize("name", [name for name in OF_RUNS + OF_SWEEPS if name != "topology"])
+def test_pictures_fit_a_phone(name: str, recorded: ModuleType) -> None:
+    """In a narrow column no text is cut off, and the legend leaves at least half of the height to the axes."""
+    result = recorded.run() if name in OF_RUNS else recorded.sweep()
+    with style.styled():
+        figure = style.figure(style.narrow(plots.PLOTS[name].size))
+        axes = plots.PLOTS[name].draw(result, figure.subplots())
+        style.make_room(figure)
+        assert clipped(figure) == []
+    assert axes.bbox.height > 1.2 * figure.dpi
+    assert axes.bbox.width > 0.5 * figure.bbox.width
+    assert figure.get_figwidth() == style.NARROW
+
+
+@pytest.mark.parametrize("name", OF_RUNS + OF_SWEEPS)
+def test_pictures_say_what_they_show(name: str, recorded: ModuleType, tmp_path: Path) -> None:
+    """In words with figures, which files carry, too."""
+    result = recorded.run() if name in OF_RUNS else recorded.sweep()
+    axes = plots.PLOTS[name].draw(result)
+    said = style.described(axes)
+    assert said.endswith(".")
+    assert len(re.findall(r"\d", said)) >= 3
+    path = tmp_path / "picture.svg"
+    style.save(axes.get_figure(root=True), path)  # type: ignore[arg-type]
+    assert escape(said) in path.read_text(encoding="utf-8")
+
+
+def test_words_of_a_distribution_are_those_of_the_summary(recorded: ModuleType) -> None:
+    """Half and 95 % of each tier and of all."""
+    run = recorded.run()
+    said = style.described(plots.e2e(run))
+    for name, group in [*run.summary["by"]["tier"].items(), ("all", run.summary)]:
+        found = group["metrics"]["e2e"]
+        half, most = format_seconds(found["p50"]), format_seconds(found["p95"])
+        assert f"{name}: half within {half}, 95 % within {most}" in said
+
+
+@pytest.mark.parametrize(
+    ("unit", "most", "name"),
+    [
+        ("s", 0.02, "ms"), ("s", 8.0, "s"), ("s", 599.0, "s"), ("s", 1200.0, "min"), ("s", 5e4, "h"), ("s", 0.0, "s"),
+        ("J", 12e3, "kJ"), ("W", 1400.0, "kW"), ("share", 0.3, "%"), ("USD per request", 2e-4, "USD per 1,000"),
+        ("1/s", 3.0, "1/s"), ("", 9.0, ""),
+    ],
+)  # fmt: skip
+def test_axes_have_units_that_read_well(unit: str, most: float, name: str) -> None:
+    """Data stay as they are; ticks are round numbers of the unit in the label."""
+    axes = style.figure().subplots()
+    axes.set_xlim(0.0, most or 1e-9)
+    axes.plot([0.0, most], [0.0, 1.0])
+    axis.measure(axes.xaxis, "it", unit)
+    if most:
+        assert axes.get_xlabel() == (f"it [{name}]" if name else "it")
+        words = [text.get_text() for text in axes.get_xticklabels()]
+        size = {word: size for size, word in axis.SIZES.get(unit, ((1.0, name),))}[name]
+        assert [float(word.replace(",", "")) * size for word in words] == pytest.approx(
+            list(axes.get_xticks())
+        )
+        assert max(map(len, words)) <= 5
+    else:
+        assert axis.size_of(unit, most)[1] == name
+
+
+def test_faint_heat_maps_have_a_scale_of_their_own(recorded: ModuleType) -> None:
+    """Where nothing is half full the colours end at a round share, which the picture says, with each row's mean."""
+    run = recorded.run("topology.links.1.bandwidth=1 Gbps", "topology.links.2.bandwidth=1 Gbps")
+    axes = plots.links(run)
+    end = axes.collections[0].get_clim()[1]
+    most = axes.collections[0].get_array().max()  # type: ignore[union-attr]
+    assert most <= end < 2.5 * most
+    assert any(f"colours end at {format_percent(end)}" in text.get_text() for text in axes.texts)
+    means = [text.get_text() for text in axes.texts if text.get_position()[0] == 1.01]
+    assert len(means) == len(axes.get_yticks())
+    assert plots.utilisation(run).collections[0].get_clim() == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("ending", style.FORMATS)
 def test_equal_pictures_have_equal_bytes(ending: str, recorded: ModuleType, tmp_path: Path) -> None:
     """No date, no random id."""
@@ -137,7 +216,7 @@ def test_distributions_are_those_of_the_summary(metric: str, recorded: ModuleTyp
             x = np.interp(float(statistic[1:]) / 100, curve.get_ydata(), curve.get_xdata())
             assert x == pytest.approx(numbers[statistic], rel=0.02)
     if metric == "ttft":
-        assert any("p95 \N{LESS-THAN OR EQUAL TO} 300 ms" in text.get_text() for text in axes.texts)
+        assert line(axes, "objective p95 \N{LESS-THAN OR EQUAL TO} 300 ms").get_xdata() == [0.3, 0.3]
 
 
 def test_phases_add_up_to_the_mean_latency(recorded: ModuleType) -> None:
@@ -165,8 +244,8 @@ def test_curves_over_time_are_the_samples(recorded: ModuleType) -> None:
     watts = series(run.resources, "power_w").sum(axis=1)
     assert top[:, 1].max() == pytest.approx(watts.max())
     mesh = plots.utilisation(run).collections[0]
-    assert mesh.get_clim() == plots.links(run).collections[0].get_clim() == (0.0, 100.0)
-    assert 50.0 < mesh.get_array().max() <= 100.0  # type: ignore[union-attr]
+    assert mesh.get_clim() == (0.0, 1.0)
+    assert 0.5 < mesh.get_array().max() <= 1.0  # type: ignore[union-attr]
     assert mesh.get_array().shape == (7, len(waiting))  # type: ignore[union-attr]
     warm = plots.temperature(run)
     assert [str(one.get_label()) for one in warm.lines] == ["device (4 replicas)"]
@@ -346,7 +425,9 @@ def test_nothing_to_show_is_no_bare_frame(recorded: ModuleType) -> None:
     short = recorded.run("workloads.chat.output_tokens=1", "workloads.chat.arrivals.rate=0.2/s")
     with pytest.raises(ResultsError, match="no completed request has a time per output token"):
         plots.tpot(short)
-    assert plots.queue(short).get_ylim() == (0.0, 1.0)
+    axes = plots.queue(short)
+    assert axes.get_ylim() == (0.0, 1.0)
+    assert "no waiting requests in any sample" in [text.get_text() for text in axes.texts]
 
 
 def test_what_lies_beyond_an_axis_is_told(recorded: ModuleType) -> None:
@@ -358,6 +439,3 @@ def test_what_lies_beyond_an_axis_is_told(recorded: ModuleType) -> None:
         told = any("beyond" in text.get_text() for text in axes.texts)
         assert told == (most > axes.get_xlim()[1])
         assert any("completed requests after 2 s warm-up" in text.get_text() for text in axes.texts)
-    axes = plots.ttft(recorded.run("slo.ttft.p95=5 ms"))
-    words = next(text for text in axes.texts if "objective" in text.get_text())
-    assert words.get_horizontalalignment() == "left"

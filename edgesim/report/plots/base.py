@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from edgesim.errors import ResultsError
 from edgesim.report import style
 from edgesim.results import Result, Run, RunSet, needed
-from edgesim.units import format_seconds
+from edgesim.units import format_quantity, format_seconds, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -67,8 +67,10 @@ def picture(
     tables: tuple[str, ...] = ("requests",),
     options: tuple[str, ...] = (),
     size: tuple[float, float] = style.SIZE,
-) -> Callable[[Callable[..., None]], Drawing]:
+) -> Callable[[Callable[..., str]], Drawing]:
     """Register a function that draws on axes; what comes out may be called without any.
+
+    The function answers in words what the picture shows, with its main figures: the label of the axes.
 
     Args:
         name: Name of the picture.
@@ -79,7 +81,7 @@ def picture(
         size: Of the picture [inches].
     """
 
-    def register(draw: Callable[..., None]) -> Drawing:
+    def register(draw: Callable[..., str]) -> Drawing:
         @wraps(draw)
         def drawn(result: Any, ax: Axes | None = None, **options: Any) -> Axes:
             kind = kind_of(result)
@@ -87,7 +89,7 @@ def picture(
                 raise ResultsError(f"the picture {name!r} is of a {' or a '.join(fits)}; this is a {kind}")
             with style.styled():
                 axes: Axes = style.figure(size).subplots() if ax is None else ax
-                draw(result, axes, **options)
+                axes.set_label(draw(result, axes, **options))
             return axes
 
         PLOTS[name] = Plot(name, text, drawn, fits, tables, options, size)
@@ -203,8 +205,8 @@ LABELS: Final = {
 }
 
 
-def metric_label(name: str) -> str:
-    """What an axis says: the metric in words, which statistic of it, and its unit."""
+def metric_words(name: str) -> tuple[str, str]:
+    """What an axis says of a metric: in words, with its statistic, and the unit of its values."""
     from edgesim.metrics import METRICS, RATES, STATISTICS  # noqa: PLC0415
 
     base, _, statistic = name.rpartition("_")
@@ -212,5 +214,18 @@ def metric_label(name: str) -> str:
         base, statistic = name, ""
     unit = METRICS[base].unit if base in METRICS else RATES.get(base, ("", ""))[0]
     unit = unit or {"energy_j": "J", "cost_usd": "USD", "carbon_g": "gCO2"}.get(base, "")
+    unit = "USD per request" if base == "cost" else unit
     words = LABELS.get(base, base.replace("_", " "))
-    return " ".join(filter(None, [words + (f", {statistic}" if statistic else ""), unit and f"[{unit}]"]))
+    return words + (f", {statistic}" if statistic else ""), unit
+
+
+def written(value: float, unit: str) -> str:
+    """A value of such a unit in words."""
+    if unit == "USD per request":
+        return f"{format_usd(1000 * value)} per 1,000"
+    return f"{value:.3g}/s" if unit == "1/s" else format_quantity(float(value), unit)
+
+
+def told(parts: Mapping[str, str]) -> str:
+    """Join what is said of each line of a picture: "device: 3 s; edge: 2 s"."""
+    return "; ".join(f"{name}: {words}" if name else words for name, words in parts.items())

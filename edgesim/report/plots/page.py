@@ -111,6 +111,7 @@ def page(result: Any, names: Sequence[str], *, columns: int = 0, **options: Any)
             plot.draw(result, ax, **{name: options[name] for name in plot.options if name in options})
         for ax in axes[len(plots) :]:
             ax.remove()
+        style.make_room(figure)
         figure.draw_without_rendering()  # ticks may change with the layout, which then needs a second round
     return figure
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from edgesim.errors import ResultsError
 from edgesim.report import style
-from edgesim.report.plots.base import COMPARISON, SWEEP, kind_of, metric_label, picture
+from edgesim.report.axis import measure
+from edgesim.report.plots.base import COMPARISON, SWEEP, kind_of, metric_words, picture, told, written
 from edgesim.stats import t_interval
 from edgesim.stats.pareto import dominators
+from edgesim.units import format_joules, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,15 +165,39 @@ def means_of(rows: pd.DataFrame, x: str, metric: str) -> Means:
     )
 
 
-def _curve(ax: Axes, found: Means, number: int, label: str) -> None:
+def _curve(ax: Axes, found: Means, number: int, label: str, **more: Any) -> None:
     """Draw a line with its band."""
-    look = style.line(number, len(found.x)) | {"markevery": None}
+    look = style.line(number, len(found.x)) | {"markevery": None} | more
     ax.plot(found.x, found.mean, label=label or None, **look)
     if np.isfinite(found.half).any():
         half = np.nan_to_num(found.half)
         ax.fill_between(
-            found.x, found.mean - half, found.mean + half, color=look["color"], alpha=0.18, linewidth=0
+            found.x, found.mean - half, found.mean + half, color=look["color"], alpha=0.16, linewidth=0
         )
+
+
+def _ends(found: Means, unit: str, at: str) -> str:
+    """A curve in words: its first and last value, and the highest between them, with half-widths."""
+    if not len(found.x):
+        return "has no values"
+
+    def said(place: int) -> str:
+        half = found.half[place]
+        spread = f" \N{PLUS-MINUS SIGN} {written(half, unit)}" if np.isfinite(half) else ""
+        return f"{written(found.mean[place], unit)}{spread} at {found.x[place]:g}{at}"
+
+    places = sorted({0, int(np.argmax(found.mean)), len(found.x) - 1})
+    return ", ".join(map(said, places))
+
+
+def _scale(ax: Axes, values: list[NDArray[np.float64]]) -> None:
+    """Let an axis begin at zero, or be logarithmic where curves climb far."""
+    everything = np.concatenate([*values, [np.nan]])
+    lowest, highest = np.nanmin(everything, initial=np.inf), np.nanmax(everything, initial=0.0)
+    if lowest > 0 and highest > 50 * lowest:
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(0.0, None)
 
 
 def _unit(sweep: Any, key: str) -> str:
@@ -200,28 +226,31 @@ def _replications(sweep: Any) -> str:
     size=SIZE,
     options=("metric", "x"),
 )
-def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
+def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> str:
     """Draw how a metric responds to the swept number; a line for each value of the others."""
     key = axis_key(sweep, x)
+    words, unit = metric_words(metric)
     if not _is_number(_finished(sweep)[key]):
-        _bars(sweep, ax, key, metric)
-        return
-    lowest, highest = np.inf, 0.0
-    for number, (label, rows) in enumerate(_lines(sweep, key)):
-        found = means_of(rows, key, metric)
-        _curve(ax, found, number, label)
-        if len(found.mean):
-            lowest, highest = min(lowest, found.mean.min()), max(highest, found.mean.max())
-    if lowest > 0 and highest > 50 * lowest:
-        ax.set_yscale("log")
-    else:
-        ax.set_ylim(0.0, None)
-    ax.set(xlabel=_axis_label(sweep, key), ylabel=metric_label(metric))
+        return _bars(sweep, ax, key, metric)
+    found = {label: means_of(rows, key, metric) for label, rows in _lines(sweep, key)}
+    for number, (label, means) in enumerate(found.items()):
+        _curve(ax, means, number, label)
+    _scale(ax, [means.mean for means in found.values()])
+    measure(ax.yaxis, words, unit)
+    ax.set_xlabel(_axis_label(sweep, key))
     style.legend(ax, title=_legend_title(sweep, key))
     style.title(ax, f"Response to {short(key)}", _replications(sweep))
+    said = told({label: _ends(means, unit, _per(sweep, key)) for label, means in found.items()})
+    return f"{words[0].upper()}{words[1:]} over {short(key)}. {said}."
 
 
-def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> None:
+def _per(sweep: Any, key: str) -> str:
+    """The unit behind a value of a swept key."""
+    unit = _unit(sweep, key)
+    return "/s" if unit == "1/s" else f" {unit}" if unit else ""
+
+
+def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> str:
     """Draw a bar for each value of a key that is no number, averaged over everything else."""
     check_metric(_finished(sweep), metric)
     groups = [
@@ -232,76 +261,82 @@ def _bars(sweep: Any, ax: Axes, key: str, metric: str) -> None:
         [name for name, _ in groups], [found.mean for _, found in groups], xerr=half,
         color=style.SKY, edgecolor=style.INK, height=0.6, capsize=3,
     )  # fmt: skip
-    ax.set(xlabel=metric_label(metric), ylabel=short(key))
+    words, unit = metric_words(metric)
+    measure(ax.xaxis, words, unit)
+    ax.set_ylabel(short(key))
     style.title(ax, f"Response to {short(key)}", _replications(sweep))
+    said = told({name: written(found.mean, unit) for name, found in groups})
+    return f"{words[0].upper()}{words[1:]} by {short(key)}. {said}."
 
 
 @picture("load", "throughput and goodput against load", fits=(SWEEP,), tables=(), size=SIZE, options=("x",))
-def load(sweep: Any, ax: Axes, x: str | None = None) -> None:
+def load(sweep: Any, ax: Axes, x: str | None = None) -> str:
     """Draw what comes out over what is asked: all replies, and those that met every limit of the objectives."""
     key = axis_key(sweep, x)
-    rows_of = list(_lines(sweep, key))
+    rows_of, told_of, top = list(_lines(sweep, key)), {}, 0.0
     goods = "goodput_rps" in sweep.table and sweep.table["goodput_rps"].notna().any()
-    top = 0.0
     for number, (label, rows) in enumerate(rows_of):
-        beside = f"{label}: " if label else ""
-        found = means_of(rows, key, "throughput_rps")
-        _curve(ax, found, number if len(rows_of) > 1 else 0, f"{beside}throughput")
-        top = max(top, (found.mean + np.nan_to_num(found.half)).max(initial=0.0))
-        if goods:
-            good = means_of(rows, key, "goodput_rps")
-            look = style.line(number if len(rows_of) > 1 else 1, 9) | {"markevery": None}
-            look |= {"linestyle": (0, (1.2, 1.2)), "markerfacecolor": "white"}
-            ax.plot(good.x, good.mean, label=f"{beside}goodput", **look)
-            if np.isfinite(good.half).any():
-                half = np.nan_to_num(good.half)
-                ax.fill_between(
-                    good.x, good.mean - half, good.mean + half, color=look["color"], alpha=0.12, linewidth=0
-                )
+        for column, name in [
+            ("throughput_rps", "throughput"),
+            *([("goodput_rps", "goodput")] if goods else []),
+        ]:
+            found = means_of(rows, key, column)
+            good = name == "goodput"
+            dots = {"linestyle": (0, (1.2, 1.2)), "markerfacecolor": "white"} if good else {}
+            written = f"{label}: {name}" if label else name
+            _curve(ax, found, number if len(rows_of) > 1 else int(good), written, **dots)
+            top = max(top, (found.mean + np.nan_to_num(found.half)).max(initial=0.0))
+            best = int(np.argmax(found.mean)) if len(found.mean) else None
+            at = (
+                f"{found.mean[best]:.3g}/s at {found.x[best]:g}{_per(sweep, key)}"
+                if best is not None
+                else "none"
+            )
+            told_of[written] = f"at most {at}"
     ax.set(xlabel=_axis_label(sweep, key), ylabel="requests per second [1/s]", ylim=(0.0, 1.05 * top or 1.0))
     ax.set_xlim(0.0, None)
     style.legend(ax, title=_legend_title(sweep, key) if len(rows_of) > 1 else None)
     style.title(ax, "Throughput and goodput", _replications(sweep))
+    return f"Throughput, and goodput where there are objectives, over {short(key)}. {told(told_of)}."
 
 
 @picture(
     "latency-throughput", "latency against throughput, along the load",
     fits=(SWEEP,), tables=(), size=SIZE, options=("metric", "x"),
 )  # fmt: skip
-def latency_throughput(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> None:
+def latency_throughput(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = None) -> str:
     """Draw what a higher throughput costs in latency: a point a load, joined in the order of the load."""
     key = axis_key(sweep, x)
-    lowest, highest, busiest = np.inf, 0.0, 0.0
+    (words, unit), busiest, told_of = metric_words(metric), 0.0, {}
+    heights = []
     for number, (label, rows) in enumerate(_lines(sweep, key)):
         across, up = means_of(rows, key, "throughput_rps"), means_of(rows, key, metric)
         both = np.intersect1d(across.x, up.x)
-        there, here = np.isin(across.x, both), np.isin(up.x, both)
+        across, up = (Means(*(part[np.isin(line.x, both)] for part in line)) for line in (across, up))
         look = style.line(number, len(both)) | {"markevery": None}
         ax.errorbar(
-            across.mean[there], up.mean[here], xerr=np.nan_to_num(across.half[there]),
-            yerr=np.nan_to_num(up.half[here]), label=label or None, elinewidth=0.8, capsize=2, **look,
+            across.mean, up.mean, xerr=np.nan_to_num(across.half), yerr=np.nan_to_num(up.half), label=label or None,
+            elinewidth=0.8, capsize=2, **look,
         )  # fmt: skip
         for place in {0, len(both) - 1} if len(both) > 1 else ():
             ax.annotate(
-                f"{both[place]:g}", (across.mean[there][place], up.mean[here][place]),
-                xytext=(5, 5), textcoords="offset points", size=7.5, color=look["color"],
+                f"{both[place]:g}", (across.mean[place], up.mean[place]), xytext=(5, 5),
+                textcoords="offset points", size=8, color=look["color"],
             )  # fmt: skip
         if len(both):
-            lowest, highest = min(lowest, up.mean[here].min()), max(highest, up.mean[here].max())
-            busiest = max(busiest, (across.mean + np.nan_to_num(across.half))[there].max())
-    if lowest > 0 and highest > 50 * lowest:
-        ax.set_yscale("log")
-    else:
-        ax.set_ylim(0.0, None)
+            heights.append(up.mean)
+            busiest = max(busiest, (across.mean + np.nan_to_num(across.half)).max())
+            told_of[label] = " to ".join(
+                f"{written(up.mean[end], unit)} at {across.mean[end]:.3g}/s" for end in (0, -1)
+            )
+    _scale(ax, heights)
     ax.set_xlim(0.0, 1.05 * busiest or 1.0)
-    ax.set(xlabel=metric_label("throughput_rps"), ylabel=metric_label(metric))
+    measure(ax.xaxis, "throughput", "1/s")
+    measure(ax.yaxis, words, unit)
     style.legend(ax, title=_legend_title(sweep, key))
-    unit = _unit(sweep, key)
-    style.title(
-        ax,
-        "Latency against throughput",
-        f"small numbers: {short(key)}{f' [{unit}]' if unit else ''}; {_replications(sweep)}",
-    )
+    swept = f"small numbers: {_axis_label(sweep, key)}; {_replications(sweep)}"
+    style.title(ax, "Latency against throughput", swept.replace("bands", "bars"))
+    return f"{words[0].upper()}{words[1:]} over throughput. {told(told_of)}."
 
 
 # -- what cannot be beaten --------------------------------------------------------------------------------------
@@ -389,12 +424,12 @@ def _number(
     tables=(),
     size=SIZE,
 )
-def frontier(result: Any, ax: Axes) -> None:
+def frontier(result: Any, ax: Axes) -> str:
     """Draw energy against cost of a request; those that no other one beats in both are joined and named."""
     points = candidates(result)
     if not len(points):
         raise ResultsError("nothing was completed; there is neither an energy nor a cost per request")
-    x, y = points["energy"].to_numpy(float), points["cost"].to_numpy(float) * 1000
+    x, y = points["energy"].to_numpy(float), points["cost"].to_numpy(float)
     best = unbeaten(x, y)
     order = np.flatnonzero(best)[np.argsort(x[best], kind="stable")]
     if (~best).any():
@@ -419,13 +454,17 @@ def frontier(result: Any, ax: Axes) -> None:
     ax.margins(0.12, 0.18)
     spread = np.unique(np.linspace(0, len(order) - 1, min(len(order), MOST_NAMES)).round().astype(int))
     _number(ax, np.column_stack([x, y]), list(points["name"]), list(order[spread]), np.flatnonzero(~best))
-    ax.set(
-        xlabel="energy of a completed request [J]",
-        ylabel="cost of 1,000 completed requests [USD]",
-    )
+    measure(ax.xaxis, "energy of a request", "J")
+    measure(ax.yaxis, "cost of requests", "USD per request")
     style.legend(ax)
     style.title(
         ax,
         "Energy and cost",
-        f"{len(points)} settings, {int(best.sum())} unbeaten (less is better); idle energy included",
+        f"{len(points)} settings, {int(best.sum())} unbeaten; of completed requests, idle energy included",
     )
+    said = {
+        str(points["name"][place]): f"{format_joules(x[place])} and {format_usd(1000 * y[place])}"
+        for place in order[:4]
+    }
+    more = f"; and {len(order) - 4} more" if len(order) > 4 else ""
+    return f"Unbeaten in joules per request and dollars per 1,000. {told(said)}{more}."

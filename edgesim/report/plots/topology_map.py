@@ -11,6 +11,7 @@ import numpy as np
 
 from edgesim.errors import ResultsError
 from edgesim.report import style
+from edgesim.report.axis import measure
 from edgesim.report.plots.base import caption, one_run, picture
 from edgesim.results.series import series
 from edgesim.topology.links import link_specs
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 BOX: Final = (2.3, 0.95)
 """Width and height of a group's box, in units of the map."""
-COLUMN, ROW = 4.9, 2.1
+COLUMN, ROW = 4.2, 2.1
 """From one tier to the next, and from one group to the next."""
 WIDEST: Final = 9.0
 """Of the arrow with the most traffic [points]."""
@@ -100,7 +101,7 @@ def _over_time(wide: Any) -> dict[str, float]:
     tables=(),
     size=(8.4, 4.2),
 )
-def topology(result: Run | RunSet, ax: Axes) -> None:
+def topology(result: Run | RunSet, ax: Axes) -> str:
     """Draw groups of nodes from the devices to the cloud, and what their links carried each way."""
     from matplotlib.cm import ScalarMappable  # noqa: PLC0415
     from matplotlib.colors import Normalize  # noqa: PLC0415
@@ -115,7 +116,7 @@ def topology(result: Run | RunSet, ax: Axes) -> None:
         number = 1 + sum(set(ends) == set(before) for before in drawn)
         drawn.add(ends)
         _draw_ways(ax, ends, number, use, places, colours, most)
-    letters = 9.5 if len({x for x, _ in places.values()}) < 4 else 7.5
+    letters = 9.5 if len({x for x, _ in places.values()}) < 4 else 8.5
     for group in node_groups(scenario):
         _draw_group(ax, group, places[group.name], use.groups.get(group.name), colours, letters)
     xs = [x for x, _ in places.values()]
@@ -128,12 +129,21 @@ def topology(result: Run | RunSet, ax: Axes) -> None:
     ax.set(xlim=(min(xs) - 1.4, max(xs) + 1.4), ylim=(middle - tall / 2, middle + tall / 2))
     ax.axis("off")
     assert ax.figure is not None
-    ax.figure.colorbar(
-        colours, ax=ax, label="busy share (boxes: mean; arrows: the fullest)", pad=0.02, shrink=0.8
+    bar = ax.figure.colorbar(
+        colours, ax=ax, location="bottom", pad=0.02, shrink=0.6, aspect=40, fraction=0.05
     )
-    ax.set_title("Who is busy, and what flows", loc="left", pad=20)
+    measure(bar.ax.xaxis, "busy share of the time (boxes: mean; arrows: the fullest)", "share")
     beside = "only the busiest links were told; record `resources` for all" if use.partial else ""
-    ax.text(0.0, 1.02, caption(result, beside), transform=ax.transAxes, size=8, color="#555555", va="bottom")
+    style.title(ax, "Who is busy, and what flows", caption(result, beside))
+    return _told(use)
+
+
+def _told(use: Use) -> str:
+    """How busy groups were, and which links were fullest, in words."""
+    busy = ", ".join(f"{group} {format_percent(share)}" for group, share in use.groups.items())
+    fullest = sorted(use.ways.items(), key=lambda item: -item[1].fullest)[:3]
+    full = ", ".join(f"{a}{arrow}{b} {_share(way.fullest)}" for (a, b, _, arrow), way in fullest)
+    return f"Busy share of the time: {busy}. Fullest links: {full or 'none carried anything'}."
 
 
 def _share(share: float) -> str:
@@ -262,4 +272,4 @@ def _arrow(
             joinstyle="miter", capstyle="butt", **look,
         )
     )  # fmt: skip
-    ax.text(*label, text, ha="center", va="center", size=7.5, zorder=3, linespacing=1.15, bbox=style.PAPER)
+    ax.text(*label, text, ha="center", va="center", size=8.5, zorder=3, linespacing=1.15, bbox=style.PAPER)
