@@ -18,13 +18,16 @@ LARGEST: Final = 250_000
 TOGETHER: Final = 3_500_000
 """Characters that all pictures of a page may take."""
 
+ELSEWHERE: Final = ("topology",)
+"""Pictures whose place on a page a drawing to explore takes."""
+
 
 def pictures(found: Any) -> tuple[list[tuple[str, str]], str]:
     """Draw all plots that fit.
 
     Returns:
-        Pairs of what a picture shows and its SVG (an image, where the SVG would be too large), and a sentence about
-        pictures that are lacking, if any are.
+        Pairs of what a picture shows, in words with its main figures, and its SVG (an image, where the SVG would be
+        too large), narrow enough to be read on a phone; and a sentence about pictures that are lacking, if any are.
     """
     from edgesim.report import style  # noqa: PLC0415 - pictures come last
     from edgesim.report.plots.page import drawable, missing  # noqa: PLC0415
@@ -32,17 +35,21 @@ def pictures(found: Any) -> tuple[list[tuple[str, str]], str]:
     drawn: list[tuple[str, str]] = []
     left = TOGETHER
     for plot in drawable(found):
+        if plot.name in ELSEWHERE:
+            continue
         with style.styled():
-            figure = style.figure(plot.size)
+            figure = style.figure(style.narrow(plot.size))
             try:
-                plot.draw(found, figure.subplots())
+                ax = plot.draw(found, figure.subplots())
             except EdgesimError:  # it finds nothing to show
                 continue
-            picture = _picture(figure, plot.name, plot.text)
+            style.make_room(figure)
+            said = style.described(ax)
+            picture = _picture(figure, plot.name, f"{plot.text[:1].upper()}{plot.text[1:]}. {said}")
         if len(picture) > left:
             return drawn, "There are more pictures than fit into this file; `edgesim plot` draws them."
         left -= len(picture)
-        drawn.append((plot.text, picture))
+        drawn.append((said, picture))
     return drawn, missing(found)
 
 
@@ -56,7 +63,7 @@ def _picture(figure: Figure, name: str, title: str) -> str:
     drawing = stream.getvalue()
     if len(drawing) > LARGEST:
         pixels = io.BytesIO()
-        figure.savefig(pixels, format="png", dpi=130, facecolor="white")
+        figure.savefig(pixels, format="png", dpi=170, facecolor="white")
         coded = base64.b64encode(pixels.getvalue()).decode("ascii")
         return f'<img alt="{text(title)}" src="data:image/png;base64,{coded}">'
     drawing = drawing[drawing.index("<svg") :]
