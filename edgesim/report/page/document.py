@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from edgesim.errors import ResultsError
-from edgesim.report.page import many, single
+from edgesim.report.page import capacity, many, single
 from edgesim.report.page.markup import text
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ Section = tuple[str, str, str]
 
 
 def write(found: Any, path: Path) -> int:
-    """Write the page of a run, a comparison or a sweep; answer its size [B].
+    """Write the page of a run, a comparison, a sweep or a capacity search; answer its size [B].
 
     Raises:
         ResultsError: It cannot be written, or is none of these.
@@ -34,12 +34,15 @@ def render(found: Any) -> str:
     """Write the page: it needs no network, no other file, and no script for its text.
 
     Args:
-        found: A `Run` or `RunSet`, a `Comparison` (with `table` and `names`) or a `Sweep` (with `table` and `keys`).
+        found: A `Run` or `RunSet`, a `Comparison` (with `table` and `names`), a `Sweep` (with `table` and `keys`) or
+            a `Capacity` (with `points` and `criteria`).
 
     Raises:
         ResultsError: It is none of these.
     """
-    if hasattr(found, "summary") and hasattr(found, "requests"):
+    if hasattr(found, "points") and hasattr(found, "criteria"):
+        title, about, sections = capacity.capacity(found)
+    elif hasattr(found, "summary") and hasattr(found, "requests"):
         title, about, sections = single.sections(found)
     elif hasattr(found, "table") and hasattr(found, "keys"):
         title, about, sections = many.sweep(found)
@@ -47,7 +50,8 @@ def render(found: Any) -> str:
         title, about, sections = many.comparison(found)
     else:
         raise ResultsError(
-            f"a report is about a run, a comparison or a sweep, not about a {type(found).__name__}"
+            "a report is about a run, a comparison, a sweep or a capacity search,"
+            f" not about a {type(found).__name__}"
         )
     here = files("edgesim.report.page")
     links = "".join(f'<li><a href="#{name}">{text(short)}</a></li>' for name, short, _ in sections)

@@ -354,14 +354,7 @@ def origin(found: Any) -> str:
 
 def provenance(found: Any, *, opened: bool = False) -> str:
     """The scenario, and how the result came about."""
-    manifest = {key: value for key, value in found.manifest.items() if not isinstance(value, list | dict)}
-    rows = [[key, _plain(value)] for key, value in manifest.items() if value is not None]
-    rows += [
-        [f"{name} version", str(version)] for name, version in found.manifest.get("versions", {}).items()
-    ]
-    content = markup.details(
-        "How it came about", markup.table(["what", "value"], rows, "Manifest"), opened=opened
-    )
+    content = manifest_table(found.manifest, opened=opened)
     try:
         yaml = found.scenario.resolved_yaml()
     except (EdgesimError, AttributeError):
@@ -375,6 +368,15 @@ def provenance(found: Any, *, opened: bool = False) -> str:
             "Scenario, with everything spelled out", f"<pre tabindex=0>{text(yaml)}</pre>"
         )
     return content
+
+
+def manifest_table(manifest: Json, *, opened: bool = False) -> str:
+    """What a manifest says, folded away unless it shall be seen."""
+    known = {key: value for key, value in manifest.items() if not isinstance(value, list | dict)}
+    rows = [[key, _plain(value)] for key, value in known.items() if value is not None]
+    rows += [[f"{name} version", str(version)] for name, version in manifest.get("versions", {}).items()]
+    table = markup.table(["what", "value"], rows, "Manifest")
+    return markup.details("How it came about", table, opened=opened)
 
 
 def _plain(value: Any) -> str:

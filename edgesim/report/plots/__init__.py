@@ -10,7 +10,8 @@ settings stay as they are.
 
 from __future__ import annotations
 
-from edgesim.report.plots.base import COMPARISON, PLOTS, RUN, SWEEP, Plot, kind_of
+from edgesim.report.plots.base import CAPACITY, COMPARISON, PLOTS, RUN, SWEEP, Plot, kind_of
+from edgesim.report.plots.capacity import capacity_curve
 from edgesim.report.plots.latency import distribution, e2e, phases, tpot, ttft
 from edgesim.report.plots.page import check_options, drawable, missing, obstacle, page, save
 from edgesim.report.plots.sweeps import frontier, latency_throughput, load, response
@@ -18,8 +19,8 @@ from edgesim.report.plots.time import cache, kv, links, power, queue, running, t
 from edgesim.report.plots.topology_map import topology
 
 __all__ = [
-    "COMPARISON", "PLOTS", "RUN", "SWEEP", "Plot", "cache", "check_options", "distribution", "drawable", "e2e",
-    "frontier", "kind_of", "kv", "latency_throughput", "links", "load", "missing", "obstacle", "page", "phases",
-    "power", "queue",
-    "response", "running", "save", "temperature", "topology", "tpot", "ttft", "utilisation",
+    "CAPACITY", "COMPARISON", "PLOTS", "RUN", "SWEEP", "Plot", "cache", "capacity_curve", "check_options",
+    "distribution", "drawable", "e2e", "frontier", "kind_of", "kv", "latency_throughput", "links", "load", "missing",
+    "obstacle", "page", "phases", "power", "queue", "response", "running", "save", "temperature", "topology", "tpot",
+    "ttft", "utilisation",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-RUN, SWEEP, COMPARISON = "run", "sweep", "comparison"
+RUN, SWEEP, COMPARISON, CAPACITY = "run", "sweep", "comparison", "capacity"
 
 
 class Drawing(Protocol):
@@ -40,7 +40,7 @@ class Plot:
         name: Its name.
         text: What it shows.
         draw: Draws it.
-        fits: Kinds of results that it can be drawn of: "run", "sweep", "comparison".
+        fits: Kinds of results that it can be drawn of: "run", "sweep", "comparison", "capacity".
         tables: Tables that a run must have recorded.
         options: What `draw` takes beside the result.
         size: Of the picture [inches].
@@ -99,19 +99,21 @@ def picture(
 
 
 def kind_of(result: Any) -> str:
-    """Tell a run (or several replications of one) from a sweep and from a comparison.
+    """Tell a run (or several replications of one), a sweep, a comparison and a capacity search apart.
 
     Raises:
         ResultsError: It is none of them.
     """
     if isinstance(result, Result):
         return RUN
+    if hasattr(result, "points") and hasattr(result, "criteria"):
+        return CAPACITY
     if hasattr(result, "table") and hasattr(result, "keys"):
         return SWEEP
     if hasattr(result, "table") and hasattr(result, "runs"):
         return COMPARISON
     raise ResultsError(
-        f"there are no pictures of a {type(result).__name__}; give a run, a sweep or a comparison"
+        f"there are no pictures of a {type(result).__name__}; give a run, a sweep, a comparison or a capacity search"
     )
 
 
@@ -210,6 +212,8 @@ def metric_words(name: str) -> tuple[str, str]:
     from edgesim.metrics import METRICS, RATES, STATISTICS  # noqa: PLC0415
 
     base, _, statistic = name.rpartition("_")
+    if name == "attainment":
+        return "requests that keep all limits", "share"
     if base not in METRICS or statistic not in STATISTICS:  # energy_j is the run's, energy_mean a request's
         base, statistic = name, ""
     unit = METRICS[base].unit if base in METRICS else RATES.get(base, ("", ""))[0]
