@@ -1,4 +1,4 @@
-"""The forest of a comparison: relative differences with their intervals, a line each, as a drawing."""
+"""The forest of a comparison: relative differences with their intervals, a line each, as wide as the page."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ MOST: Final = 40
 """Rows that are drawn."""
 FURTHEST: Final = (-1.5, 3.0)
 """Shares at which the axis ends at the latest; what lies beyond is cut off there."""
-WIDE: Final = 1000
-NAMED: Final = 380
-"""Where the axis begins, right of the names."""
-LINE: Final = 24
 
 
 def forest(rows: Sequence[Mapping[Any, Any]], *, several: bool) -> str:
@@ -34,35 +30,36 @@ def forest(rows: Sequence[Mapping[Any, Any]], *, several: bool) -> str:
     ends = [(_share(row, "low"), _share(row, "high")) for row in drawn]
     start = max(min(-0.1, *(min(pair) for pair in ends)), FURTHEST[0])
     end = min(max(0.1, *(max(pair) for pair in ends)), FURTHEST[1])
-    scale = (WIDE - NAMED - 20) / (end - start)
-
-    def x(share: float) -> float:
-        return NAMED + (min(max(share, start), end) - start) * scale
-
-    high = LINE * (len(drawn) + 1) + 8
-    parts = [f'<line class=zero x1="{x(0):.1f}" x2="{x(0):.1f}" y1="0" y2="{high - LINE}"/>']
-    parts += [
-        f'<text class=tick x="{x(share):.1f}" y="{high - 6}">{format_percent(share)}</text>'
-        for share in _ticks(start, end)
-    ]
-    for number, (row, pair) in enumerate(zip(drawn, ends, strict=True)):
-        y = LINE * number + LINE / 2
-        name = f"{row['metric']} {row['statistic'] or ''}".strip()
-        name += f": {row['b']} to {row['a']}" if several else ""
-        shown = name if len(name) <= 50 else f"{name[:49]}…"
-        told = f"{name}: {format_percent(row['relative'])} ({' to '.join(map(format_percent, sorted(pair)))})"
-        left, right = sorted(map(x, pair))
-        parts.append(
-            f"<g class={'real' if row['real'] else 'chance'}><title>{text(told)}</title>"
-            f'<text x="{NAMED - 12}" y="{y + 5:g}">{text(shown)}</text>'
-            f'<line x1="{left:.1f}" x2="{right:.1f}" y1="{y:g}" y2="{y:g}"/>'
-            f'<circle cx="{x(row["relative"]):.1f}" cy="{y:g}" r="5"/></g>'
-        )
+    parts = [_row(row, pair, start, end, several=several) for row, pair in zip(drawn, ends, strict=True)]
+    ticks = "".join(
+        f'<b style="left:{_place(at, start, end)}">{format_percent(at)}</b>' for at in _ticks(start, end)
+    )
     label = f"Relative differences of {len(drawn)} quantities with their intervals; the table has the numbers"
     return (
-        f'<div class=wide><svg class=forest role="img" aria-label="{text(label)}" viewBox="0 0 {WIDE} {high}"'
-        f' width="{WIDE}" height="{high}">{"".join(parts)}</svg></div>'
+        f'<div class=forest role="img" aria-label="{text(label)}">{"".join(parts)}'
+        f"<div class=line><span></span><i class=field>{ticks}</i></div></div>"
     )
+
+
+def _row(
+    row: Mapping[Any, Any], pair: tuple[float, float], start: float, end: float, *, several: bool
+) -> str:
+    """A line: name, interval, and a dot at the difference, in percent of the width, whatever that is."""
+    name = f"{row['metric']} {row['statistic'] or ''}".strip()
+    name += f": {row['b']} to {row['a']}" if several else ""
+    told = f"{name}: {format_percent(row['relative'])} ({' to '.join(map(format_percent, sorted(pair)))})"
+    left, right = (_place(share, start, end) for share in sorted(pair))
+    return (
+        f'<div class="line {"real" if row["real"] else "chance"}" title="{text(told)}"><span>{text(name)}</span>'
+        f'<i class=field><i class=zero style="left:{_place(0.0, start, end)}"></i>'
+        f'<i class=span style="left:{left};width:calc({right} - {left})"></i>'
+        f'<i class=dot style="left:{_place(row["relative"], start, end)}"></i></i></div>'
+    )
+
+
+def _place(share: float, start: float, end: float) -> str:
+    """Where a share lies between the ends, cut off there."""
+    return f"{100 * (min(max(share, start), end) - start) / (end - start):.2f}%"
 
 
 def _known(*values: Any) -> bool:
@@ -75,5 +72,5 @@ def _share(row: Mapping[Any, Any], name: str) -> float:
 
 def _ticks(start: float, end: float) -> list[float]:
     """Round shares between two others, zero among them."""
-    step = next(each for each in (0.05, 0.1, 0.25, 0.5, 1.0) if (end - start) / each <= 8)
+    step = next(each for each in (0.05, 0.1, 0.25, 0.5, 1.0) if (end - start) / each <= 6)
     return [number * step for number in range(math.ceil(start / step), math.floor(end / step) + 1)]

@@ -200,7 +200,7 @@ def _units(found: Any, table: pd.DataFrame) -> dict[str, str]:
             known[name] = next((unit for ending, unit in guessed.items() if name.endswith(ending)), "")
             if name.startswith(("ttft_", "tpot_", "e2e_")):
                 known[name] = "s"
-    return known
+    return known | {"slo_met": "share"}
 
 
 def _cell(value: Any, unit: str) -> markup.Cell:
@@ -210,6 +210,8 @@ def _cell(value: Any, unit: str) -> markup.Cell:
         return "-", None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return markup.cell("", value)
+    if unit == "share":
+        return format_percent(value), float(value)
     if unit in QUANTITIES:  # the unit is chosen by size
         return written(float(value), unit), float(value)
     return f"{markup.number(value)}{'/s' if unit == '1/s' else f' {unit}' if unit else ''}", float(value)
@@ -260,9 +262,10 @@ def _best(points: pd.DataFrame, keys: list[str], units: dict[str, str]) -> list[
             continue
         best = float(np.nanmax(values) if more else np.nanmin(values))
         named = markup.heading(name).replace("per request", "per completed request")
+        shown = f"{written(1000 * best, unit)} per 1,000" if unit == "USD" else _text(_cell(best, unit))
         alike = points[np.isclose(values, best, rtol=ALIKE, atol=0.0)]
         where = _where(alike, points, keys, units)
-        sentences.append(f"{'Highest' if more else 'Lowest'} {named}: {_text(_cell(best, unit))} {where}.")
+        sentences.append(f"{'Highest' if more else 'Lowest'} {named}: {shown} {where}.")
     return sentences
 
 

@@ -18,7 +18,7 @@ Cell = str | tuple[str, float | None]
 """Text of a cell, and for a number what it sorts by."""
 
 LONG: Final = 40
-"""Text with more letters than this gets room to break into lines of some length."""
+"""Text with more letters than this gets room to break into lines of some length; shorter text is never broken."""
 
 
 class Fixed(str):
@@ -73,15 +73,9 @@ def _cells(row: Sequence[Cell]) -> Iterable[str]:
         shown, value = cell if isinstance(cell, tuple) else (cell, None)
         counts = isinstance(cell, tuple)
         attributes = f' data-value="{"" if value is None else repr(float(value))}"' if counts else ""
-        kind = (
-            "number"
-            if counts
-            else "fixed"
-            if isinstance(cell, Fixed)
-            else "long"
-            if len(shown) > LONG
-            else ""
-        )
+        kind = "long" if len(shown) > LONG else "name" if shown else ""
+        if counts or isinstance(cell, Fixed):
+            kind = "number" if counts else "fixed"
         kind = f" class={kind}" if kind else ""
         name = 'th scope="row"' if position == 0 else "td"
         yield f"<{name}{kind}{attributes}>{text(shown)}</{name[:2]}>"

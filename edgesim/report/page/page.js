@@ -341,19 +341,40 @@
         zoom(event.deltaY > 0 ? 1.25 : 0.8, from + (event.offsetX / canvas.clientWidth) * (to - from));
       }, { passive: false });
       let held = null;
-      canvas.addEventListener("pointerdown", (event) => { held = [event.clientX, from, to]; canvas.setPointerCapture(event.pointerId); });
-      canvas.addEventListener("pointerup", () => { held = null; });
-      canvas.addEventListener("pointercancel", () => { held = null; });
+      const NEAR = 10; // a finger moves so far [px] without dragging, and misses bars by so much
+      const rowAt = (event, slack) => {
+        const at = (x) => from + (x / canvas.clientWidth) * (to - from);
+        const lane = (event.offsetY - AXIS) / height;
+        let [best, least] = [-1, slack / height + 0.5];
+        for (const row of rows) {
+          const far = Math.abs(lanes[row] + 0.5 - lane);
+          if (far < least && columns.arrived[row] <= at(event.offsetX + slack)
+            && at(event.offsetX - slack) <= columns.arrived[row] + columns.e2e[row]) [best, least] = [row, far];
+        }
+        return best;
+      };
+      const letGo = () => { held = null; };
+      canvas.addEventListener("pointerdown", (event) => {
+        held = { x: event.clientX, y: event.clientY, from, to, moved: false };
+        canvas.setPointerCapture(event.pointerId);
+      });
+      canvas.addEventListener("pointerup", (event) => {
+        if (held && !held.moved) { // a click or a tap chooses
+          const row = rowAt(event, event.pointerType === "mouse" ? 0 : NEAR);
+          if (row >= 0) { marked = row; tell(row); paint(); }
+        }
+        letGo();
+      });
+      canvas.addEventListener("pointercancel", letGo);
       canvas.addEventListener("pointermove", (event) => {
         if (held) {
-          const shift = ((event.clientX - held[0]) / canvas.clientWidth) * (held[2] - held[1]);
-          move(held[1] - shift, held[2] - shift);
+          held.moved = held.moved || Math.hypot(event.clientX - held.x, event.clientY - held.y) > NEAR / 2;
+          const shift = ((event.clientX - held.x) / canvas.clientWidth) * (held.to - held.from);
+          if (held.moved) move(held.from - shift, held.to - shift);
           return;
         }
-        const at = from + (event.offsetX / canvas.clientWidth) * (to - from);
-        const lane = Math.floor((event.offsetY - AXIS) / height);
-        const hit = rows.find((row) => lanes[row] === lane && columns.arrived[row] <= at && at <= columns.arrived[row] + columns.e2e[row]);
-        if (hit !== undefined) tell(hit);
+        const row = rowAt(event, 0);
+        if (row >= 0) tell(row);
       });
       function tell(row) {
         const parts = phases.filter((phase) => columns[phase][row] > 0).map((phase) => `${phase} ${seconds(columns[phase][row])}`);

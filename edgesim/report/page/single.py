@@ -183,12 +183,16 @@ def _metrics(found: Json) -> str:
             if statistic == "mean" and half is not None:
                 shown += f" ± {_written(half, values['unit'])}"
             row.append((shown, values[statistic]))
-        rows.append([*row, METRICS[name].text])
+        many = "; of 1,000 requests" if values["unit"] == "USD" else ""
+        rows.append([*row, f"{METRICS[name].text}{many}"])
     head = ["metric", f"mean{' ± 95 %' if intervals else ''}", *STATISTICS[1:], "meaning"]
     return markup.table(head, rows, "Metrics of the completed requests", hidden=False) if rows else ""
 
 
 def _written(value: float, unit: str) -> str:
+    """A value of a metric; dollars are those of 1,000 requests, since those of one are hard to read."""
+    if unit == "USD":
+        return format_usd(1000 * value)
     return f"{markup.number(value)} {unit}" if unit == "tokens" else format_quantity(value, unit)
 
 
@@ -283,7 +287,7 @@ def topology(run: Run | RunSet, subject: Subject) -> str:
         return markup.section("topology", "Topology", content)
     hint = (
         "Bars show how much of the time a group computed, lines are as thick as their traffic."
-        " Point at a group or link, or move to it with Tab, to see its figures."
+        " Point at a group or link, tap it, or move to it with Tab, to see its figures."
     )
     return markup.section(
         "topology",
@@ -322,7 +326,8 @@ def timeline(subject: Subject) -> str:
         '<output id="timeline-span"></output></div>',
         '<div class=lanes><canvas id="timeline-canvas" tabindex="0" role="img" '
         'aria-label="Timeline of the requests; the table below has the same in numbers"></canvas></div>',
-        '<p id="timeline-told" class="told" role="status" aria-live="polite">Point at a bar to see its request.</p>',
+        '<p id="timeline-told" class="told" role="status" aria-live="polite">'
+        "Point at a bar, or tap it, to see its request.</p>",
         markup.embedded("requests-data", carried),
     )
 
