@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesim.results.slo import demanded, reached, unit_of
 from edgesim.units import (
     format_grams,
     format_joules,
@@ -108,32 +109,14 @@ def _objectives(rows: Sequence[Json], unmeasured: str, *, plain: bool) -> Table:
         share = row["attainment"]
         within = ""
         if share is not None:
-            within = f"{format_percent(share)} of requests within {format_quantity(row['limit'], _metric_unit(row))}"
+            within = (
+                f"{format_percent(share)} of requests within {format_quantity(row['limit'], unit_of(row))}"
+            )
         if row["met"] is False and row["value"] is not None and row["value"] <= row["target"]:
             within = f"{within}, {format_percent(row['turned_away'])} turned away".removeprefix(", ")
-        value = unmeasured if row["value"] is None else _value(row)
-        table.add_row(marks[row["met"]], objective(row), Text(value, "bold"), Text(within, "dim"))
+        value = unmeasured if row["value"] is None else reached(row)
+        table.add_row(marks[row["met"]], demanded(row), Text(value, "bold"), Text(within, "dim"))
     return table
-
-
-def objective(row: Json) -> str:
-    """Write what an objective demands: "ttft p95 <= 1 s"."""
-    match row["statistic"]:
-        case "attainment":
-            return f"{row['metric']} attainment >= {format_percent(row['target'])}"
-        case "within":
-            return f"{row['metric']} within {format_quantity(row['limit'], _metric_unit(row))}"
-    return f"{row['metric']} {row['statistic']} <= {format_quantity(row['target'], row['unit'])}"
-
-
-def _metric_unit(row: Json) -> str:
-    """Unit of the limit; shares have none of their own."""
-    return {"energy": "J", "cost": "USD"}.get(row["metric"], "s")
-
-
-def _value(row: Json) -> str:
-    share = row["statistic"] in ("attainment", "within")
-    return format_percent(row["value"]) if share else format_quantity(row["value"], row["unit"])
 
 
 def _counts(summary: Json) -> Table:

@@ -300,10 +300,14 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Show the differences in a notebook."""
         lines = "".join(
-            f"<tr><td>{html.escape(row.label)}</td><td>{html.escape(row.a)}</td>"
-            f"<td>{written(row.mean_a, row.unit)}</td><td>{html.escape(row.b)}</td>"
-            f"<td>{written(row.mean_b, row.unit)}</td><td>{html.escape(row.sentence())}</td></tr>"
+            f"<tr><th>{html.escape(row.label)}</th><td>{html.escape(row.a)}: {written(row.mean_a, row.unit)}</td>"
+            f"<td>{html.escape(row.b)}: {written(row.mean_b, row.unit)}</td>"
+            f'<td style="text-align: left">{html.escape(row.sentence())}</td></tr>'
             for row in self.rows
         )
+        names = ("quantity", "one", "other", "difference")
+        head = f"<thead><tr>{''.join(f'<th>{name}</th>' for name in names)}</tr></thead>"
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        return f"<table><caption>{html.escape(repr(self))}</caption><tbody>{lines}</tbody></table>{notes}"
+        return (
+            f"<table><caption>{html.escape(repr(self))}</caption>{head}<tbody>{lines}</tbody></table>{notes}"
+        )

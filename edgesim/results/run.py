@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -83,20 +82,10 @@ class Result:
         )
 
     def _repr_html_(self) -> str:
-        """Show the metrics as a table in a notebook."""
-        columns = ("mean", "p50", "p90", "p95", "p99", "max")
-        head = "".join(f"<th>{name}</th>" for name in ("metric", "unit", *columns))
-        rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{values['unit']}</td>"
-            + "".join(f"<td>{'' if values[c] is None else format(values[c], '.4g')}</td>" for c in columns)
-            + "</tr>"
-            for name, values in self.summary["metrics"].items()
-            if values["count"] and values["max"]
-        )
-        caption = html.escape(f"{self!r}; {self.summary['stability']}")
-        return (
-            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-        )
+        """Show verdicts and metrics in a notebook."""
+        from edgesim.results.cards import run_card  # noqa: PLC0415 - only notebooks ask
+
+        return run_card(self, int(self.manifest.get("finished_replications", 1)))
 
 
 class Run(Result):

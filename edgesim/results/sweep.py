@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import shutil
 import weakref
 from dataclasses import dataclass
@@ -180,11 +179,9 @@ class Sweep:
 
     def _repr_html_(self) -> str:
         """Show the swept keys and the most asked-for columns in a notebook."""
-        columns = [*self.keys, *(name for name in SHOWN if self.table[name].notna().any())]
-        table: str = (
-            self.table.groupby("point")[columns].first().to_html(max_rows=20, float_format="{:.4g}".format)
-        )
-        return f"<p>{html.escape(repr(self))}</p>{table}"
+        from edgesim.results.cards import sweep_card  # noqa: PLC0415 - only notebooks ask
+
+        return sweep_card(self, SHOWN)
 
 
 SHOWN: Final = (

@@ -189,9 +189,7 @@ def test_a_card_names_whose_share_it_tells(fakes: ModuleType, bare: None) -> Non
 
 def test_what_is_no_result_is_refused(stored: Path, tmp_path: Path) -> None:
     """A wrong object, a wrong folder, a file that cannot be written: a sentence each."""
-    with pytest.raises(
-        ResultsError, match="or a capacity search, not about a SimpleNamespace"
-    ):
+    with pytest.raises(ResultsError, match="or a capacity search, not about a SimpleNamespace"):
         render(SimpleNamespace())
     runner = CliRunner()
     assert runner.invoke(main, ["report", str(tmp_path)]).exit_code == 2

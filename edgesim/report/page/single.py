@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import EdgesimError
 from edgesim.metrics import METRICS, RATES
-from edgesim.report.console import objective
 from edgesim.report.page import markup
 from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
 from edgesim.report.page.sample import sample
 from edgesim.report.page.topology import drawing
-from edgesim.results.slo import SLACK
+from edgesim.results.slo import SLACK, demanded, reached
 from edgesim.studies.explanation.explain import AWAY, explanation_of
 from edgesim.studies.explanation.subject import SEQUENCE, subject_of, values_of
 from edgesim.units import (
@@ -120,10 +119,9 @@ def _verdict(row: Json, subject: Subject, unjudged: str) -> str:
     ]
     if unjudged:
         kind, word = "open", unjudged
-    share = row["statistic"] in ("attainment", "within")
     value = "-" if unjudged else "not measured"
     if row["value"] is not None:
-        value = format_percent(row["value"]) if share else format_quantity(row["value"], row["unit"])
+        value = reached(row)
     notes = []
     if row["attainment"] is not None:
         notes.append(_kept(row, subject))
@@ -131,7 +129,7 @@ def _verdict(row: Json, subject: Subject, unjudged: str) -> str:
         notes.append(f"{format_percent(row['turned_away'])} were turned away")
     return (
         f"<li class={kind}><span class=word>{word}</span><strong>{text(value)}</strong>"
-        f"<span>{text(objective(row))}</span><small>{text('; '.join(notes))}</small></li>"
+        f"<span>{text(demanded(row))}</span><small>{text('; '.join(notes))}</small></li>"
     )
 
 
