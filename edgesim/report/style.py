@@ -207,7 +207,7 @@ def title(ax: Axes, text: str, beside: str = "", aside: float = 45.0) -> None:
     """
     from textwrap import fill  # noqa: PLC0415
 
-    beside = fill(beside, max(20, int((width(ax) * 72 - aside) / LETTER)))
+    beside = fill(beside, max(20, int((width(ax) * 72 - aside) / (0.93 * LETTER))))
     ax.set_title(text, loc="left", pad=20 + 10 * beside.count("\n") if beside else 8)
     if beside:
         ax.text(

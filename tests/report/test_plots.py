@@ -302,6 +302,17 @@ def test_curves_of_a_sweep_are_means_with_intervals(recorded: ModuleType) -> Non
     assert len(axes.collections) >= 3
 
 
+def test_whole_numbers_have_whole_ticks(recorded: ModuleType) -> None:
+    """There are no two and a half boxes."""
+    found = recorded.sweep(rates=(2.0, 3.0, 4.0))
+    found.table[recorded.RATE] = found.table[recorded.RATE].astype(int)
+    found.units = {}
+    axes = plots.response(found)
+    axes.figure.draw_without_rendering()
+    assert {text.get_text() for text in axes.get_xticklabels()} >= {"2", "3", "4"}
+    assert not any("." in text.get_text() for text in axes.get_xticklabels())
+
+
 def test_one_replication_has_no_band(recorded: ModuleType) -> None:
     """And the caption says so; a failed point is left out."""
     result = recorded.sweep(replications=1)

@@ -205,6 +205,11 @@ def _unit(sweep: Any, key: str) -> str:
     return str(getattr(sweep, "units", {}).get(key) or ("1/s" if key.endswith("rate") else ""))
 
 
+def _along(ax: Axes, sweep: Any, key: str) -> None:
+    """Label the axis of a swept number; of whole ones, with whole ticks."""
+    measure(ax.xaxis, short(key), _unit(sweep, key), whole=_finished(sweep)[key].dtype.kind in "iu")
+
+
 def _axis_label(sweep: Any, key: str) -> str:
     unit = _unit(sweep, key)
     return short(key) + (f" [{unit}]" if unit else "")
@@ -237,7 +242,7 @@ def response(sweep: Any, ax: Axes, metric: str = "ttft_p95", x: str | None = Non
         _curve(ax, means, number, label)
     _scale(ax, [means.mean for means in found.values()])
     measure(ax.yaxis, words, unit)
-    ax.set_xlabel(_axis_label(sweep, key))
+    _along(ax, sweep, key)
     style.legend(ax, title=_legend_title(sweep, key))
     style.title(ax, f"Response to {short(key)}", _replications(sweep))
     said = told({label: _ends(means, unit, _per(sweep, key)) for label, means in found.items()})
@@ -293,8 +298,9 @@ def load(sweep: Any, ax: Axes, x: str | None = None) -> str:
                 else "none"
             )
             told_of[written] = f"at most {at}"
-    ax.set(xlabel=_axis_label(sweep, key), ylabel="requests per second [1/s]", ylim=(0.0, 1.05 * top or 1.0))
+    ax.set(ylabel="requests per second [1/s]", ylim=(0.0, 1.05 * top or 1.0))
     ax.set_xlim(0.0, None)
+    _along(ax, sweep, key)
     style.legend(ax, title=_legend_title(sweep, key) if len(rows_of) > 1 else None)
     style.title(ax, "Throughput and goodput", _replications(sweep))
     return f"Throughput, and goodput where there are objectives, over {short(key)}. {told(told_of)}."

@@ -200,7 +200,7 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
         ax.text(
             1.01,
             row,
-            format_percent(mean[name]),
+            _share(mean[name]),
             transform=ax.get_yaxis_transform(),
             va="center",
             size=letters,
