@@ -45,6 +45,8 @@ PHASE_STYLE: Final = {
 """Colour and hatch of each phase of a request."""
 HEAT: Final = "YlGnBu"
 """Colours of shares, from light to dark; colour-blind people can read them (ColorBrewer; Harrower and Brewer 2003)."""
+DOT: Final = " \N{MIDDLE DOT} "
+"""Between parts of what stands under a title."""
 PAPER: Final[dict[str, Any]] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.0}
 """Behind text that stands on something."""
 LONG: Final = 27
@@ -205,12 +207,21 @@ def title(ax: Axes, text: str, beside: str = "", aside: float = 45.0) -> None:
         beside: What the picture is of.
         aside: About how much of the width stands left and right of the axes [points].
     """
-    from textwrap import fill  # noqa: PLC0415
-
-    beside = fill(beside, max(20, int((width(ax) * 72 - aside) / (0.93 * LETTER))))
+    beside = _lines(beside, max(20, int((width(ax) * 72 - aside) / (0.93 * LETTER))))
     ax.set_title(text, loc="left", pad=20 + 10 * beside.count("\n") if beside else 8)
     if beside:
         ax.text(
             0.0, 1.02, beside, transform=ax.transAxes, ha="left", va="bottom", size=8, color="#555555",
             linespacing=1.15,
         )  # fmt: skip
+
+
+def _lines(words: str, room: int) -> str:
+    """Break words into lines, between their parts where that is possible."""
+    from textwrap import fill  # noqa: PLC0415
+
+    lines = [""]
+    for part in words.split(DOT):
+        longer = f"{lines[-1]}{DOT}{part}" if lines[-1] else part
+        lines = [*lines[:-1], longer] if len(longer) <= room or not lines[-1] else [*lines, part]
+    return "\n".join(fill(each, room) for each in lines)

@@ -56,7 +56,7 @@ def test_the_page_says_answer_reason_and_origin(found: Any) -> None:
     assert "Some &lt; others." in html
     assert "400 ms (360 ms to 440 ms)" in html
     assert "95 % (94 % to 96 %)" in html
-    assert html.count("<td>missed</td>") == html.count("<td>unstable</td>") == 1
+    assert html.count("<td class=name>missed</td>") == html.count("<td class=name>unstable</td>") == 1
     assert "scenario: {name: &lt;i&gt;two" in html
     assert "edgesim version" in html
     assert 'aria-label="What limits a capacity search' in html

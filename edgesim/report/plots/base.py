@@ -130,7 +130,7 @@ def caption(result: Result, beside: str = "") -> str:
         parts.append(f"{len(result)} replications")
     if settings.duration:
         parts.append(format_seconds(settings.duration))
-    return " \N{MIDDLE DOT} ".join([*parts, *filter(None, [beside])])
+    return style.DOT.join([*parts, *filter(None, [beside])])
 
 
 def answered(result: Run | RunSet) -> str:

@@ -182,7 +182,7 @@ def phases(result: Run | RunSet, ax: Axes) -> str:
             color=colour, hatch=hatch, edgecolor="white", linewidth=0.6,
         )  # fmt: skip
         for row, width in enumerate(widths):
-            if width > 0.09 * longest:
+            if width > 0.9 / style.width(ax) * longest:
                 ax.text(
                     left[row] + width / 2, row, format_seconds(float(width)), ha="center", va="center", size=7.5,
                     bbox=style.PAPER,
@@ -192,7 +192,7 @@ def phases(result: Run | RunSet, ax: Axes) -> str:
     for row in range(len(tiers)):
         ax.text(left[row] + 0.012 * longest, row, format_seconds(float(left[row])), va="center", size=8.5)
     ax.set_yticks(np.arange(len(tiers)), [f"{tier}\n{counts[tier]:,} requests" for tier in tiers])
-    ax.set(xlim=(0.0, 1.15 * longest), ylim=(-0.6, len(tiers) - 0.4))
+    ax.set(xlim=(0.0, (1.0 + 1.2 / style.width(ax)) * longest), ylim=(-0.6, len(tiers) - 0.4))
     measure(ax.xaxis, "mean time of a request", "s")
     ax.grid(visible=False, axis="y")
     style.legend(ax)
