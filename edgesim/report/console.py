@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from edgesim.results.slo import demanded, reached, unit_of
+from edgesim.results.verdict import demanded, reached, unit_of
 from edgesim.units import (
     format_grams,
     format_joules,

@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.results.comparison import written
-from edgesim.results.slo import demanded, reached
+from edgesim.results.verdict import demanded, reached
 from edgesim.units import format_joules, format_seconds, format_usd
 
 if TYPE_CHECKING:

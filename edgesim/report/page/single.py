@@ -11,7 +11,8 @@ from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
 from edgesim.report.page.sample import sample
 from edgesim.report.page.topology import drawing
-from edgesim.results.slo import SLACK, demanded, reached
+from edgesim.results.slo import SLACK
+from edgesim.results.verdict import demanded, reached
 from edgesim.studies.explanation.explain import AWAY, explanation_of
 from edgesim.studies.explanation.subject import SEQUENCE, subject_of, values_of
 from edgesim.units import (
