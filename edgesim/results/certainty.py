@@ -32,8 +32,8 @@ TOO_FEW: Final = (
     f"fewer than {FEW} requests were measured: p99 and means are little more than chance; run it longer"
 )
 UNSETTLED: Final = (
-    "no steady state was found (the cut of MSER-5 lies beyond the middle): the run is too short, or what is"
-    " asked of it keeps changing; run it longer, or take more replications"
+    "no steady state: latencies drift in the course of the run, so its means hold for this stretch of time alone;"
+    " run it longer, unless what is asked of it keeps changing"
 )
 DOUBTS: Final = (TOO_FEW, UNSETTLED)
 

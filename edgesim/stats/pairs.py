@@ -43,18 +43,26 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Dif
         return Difference(mean, math.nan, len(a), "none: no spread is known")
     differences = b - a
     error = float(differences.std(ddof=1)) / math.sqrt(len(a))
-    mean, error = _without_noise(float(differences.mean()), error, a, b)
+    mean, error = without_noise(float(differences.mean()), error, _largest(a, b))
     if mean and not error and len(a) < FEWEST_ALIKE:
         return Difference(mean, math.nan, len(a), f"{ALIKE} over {len(a)} pairs")
     return difference(mean, error, len(a) - 1, confidence, len(a), kind)
 
 
-def _without_noise(
-    mean: float, error: float, a: NDArray[np.float64], b: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Take what is lost in adding floats up neither for a difference nor for a spread."""
-    noise = 1e-12 * max(float(np.abs(a).max()), float(np.abs(b).max()))
+def without_noise(mean: float, error: float, largest: float) -> tuple[float, float]:
+    """Take what is lost in adding floats up neither for a difference nor for a spread.
+
+    Args:
+        mean: A difference.
+        error: Its standard error.
+        largest: The largest of the values that it is made of.
+    """
+    noise = 1e-12 * abs(largest)
     return (mean if abs(mean) > noise else 0.0), (error if error > noise else 0.0)
+
+
+def _largest(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return max(float(np.abs(a).max()), float(np.abs(b).max()))
 
 
 def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:
@@ -69,7 +77,7 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Diff
         return Difference(mean, math.nan, min(len(a), len(b)), "none: no spread is known")
     u, v = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     freedom = (u + v) ** 2 / (u * u / (len(a) - 1) + v * v / (len(b) - 1)) if u + v else 1.0
-    mean, error = _without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), a, b)
+    mean, error = without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), _largest(a, b))
     if mean and not error and min(len(a), len(b)) < FEWEST_ALIKE:
         return Difference(mean, math.nan, len(a) + len(b), f"{ALIKE} over {len(a)} and {len(b)} replications")
     return difference(mean, error, freedom, confidence, len(a) + len(b), kind)
