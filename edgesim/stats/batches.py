@@ -34,6 +34,9 @@ trial on M/M/1, M/D/1, M/M/4 and M/G/1 at loads of 0.5 to 0.9; `docs/explanation
 WIDER_SECTIONS: Final = 35.0
 """The same for estimates over sections, found on the 95th percentile."""
 
+DRIFTS: Final = "none: not steady, it drifts"
+"""Why a series has no interval that does not come to rest."""
+
 
 def batch_means(values: ArrayLike, batches: int = 20, confidence: float = 0.95) -> Interval:
     """Answer the mean of a correlated series, its interval from the means of so many batches.
@@ -204,7 +207,7 @@ def run_interval(series: ArrayLike, confidence: float = 0.95, *, delete: bool = 
     start = found.transient()
     answer = found.interval(confidence, start.cut)
     if not start.settled:
-        return Interval(answer.mean, math.nan, answer.count, "none: not steady, it drifts")
+        return Interval(answer.mean, math.nan, answer.count, DRIFTS)
     cut = start.cut * found.size
     kind = f"{answer.kind}, the first {cut} values left out" if cut else answer.kind
     return replace(answer, kind=kind)
