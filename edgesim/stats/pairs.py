@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FEWEST_ALIKE: Final = 5
 """Values without any spread that make a difference certain: fewer may agree by chance, as counts often do."""
+NO_SPREAD: Final = "none: no spread is known"
+"""Kind of a difference of single values."""
 ALIKE: Final = "none: all alike"
 """How the kind of a difference begins that fewer values without spread leave open."""
 
@@ -40,7 +42,7 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Dif
     kind = f"paired t over {len(a)} replications"
     if len(a) < 2:
         mean = float((b - a).mean()) if len(a) else math.nan
-        return Difference(mean, math.nan, len(a), "none: no spread is known")
+        return Difference(mean, math.nan, len(a), NO_SPREAD)
     differences = b - a
     error = float(differences.std(ddof=1)) / math.sqrt(len(a))
     mean, error = without_noise(float(differences.mean()), error, _largest(a, b))
@@ -74,7 +76,7 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Diff
     kind = f"Welch t over {len(a)} and {len(b)} replications"
     if min(len(a), len(b)) < 2:
         mean = float(b.mean() - a.mean()) if len(a) and len(b) else math.nan
-        return Difference(mean, math.nan, min(len(a), len(b)), "none: no spread is known")
+        return Difference(mean, math.nan, min(len(a), len(b)), NO_SPREAD)
     u, v = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     freedom = (u + v) ** 2 / (u * u / (len(a) - 1) + v * v / (len(b) - 1)) if u + v else 1.0
     mean, error = without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), _largest(a, b))

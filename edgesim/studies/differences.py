@@ -17,7 +17,7 @@ from edgesim.results.folder import SCENARIO, is_run
 from edgesim.results.run import Run, RunSet
 from edgesim.stats import Difference, holm, paired, welch
 from edgesim.stats.batches import LEAST, WIDER, WIDER_SECTIONS, paired_sections, section, too_short
-from edgesim.stats.pairs import ALIKE, difference, without_noise
+from edgesim.stats.pairs import ALIKE, NO_SPREAD, difference, without_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
+NONE: Final = "none: "
 _OF_SERIES: Final = {"mean": None, "p50": 50, "p90": 90, "p95": 95, "p99": 99}
 """Statistics that stretches of a single run have, with their percents; the mean has none."""
 
@@ -166,9 +167,21 @@ def differences(
                 found.append((a, b, each, *_difference(a, b, each, values, not why, confidence)))
     adjusted = holm([one[-1].p for one in found])
     rows = [_row(*one, p, 1 - confidence) for one, p in zip(found, adjusted, strict=True)]
-    if any(math.isnan(one[-1].p) and ALIKE not in one[-1].kind for one in found):
-        notes.append("one run each does not tell how far totals and rates may differ by chance; -n 10 does")
-    return rows, notes
+    return rows, notes + _unknown(found)
+
+
+def _unknown(found: Sequence[tuple[Subject, Subject, Quantity, float, float, Difference]]) -> list[str]:
+    """Say of which quantities no difference can be judged, and why."""
+    open_ = [(one[2], one[-1].kind) for one in found if math.isnan(one[-1].p)]
+    within = {each.name: kind for each, kind in open_ if each.statistic in _OF_SERIES and NONE in kind}
+    told = [
+        f"{', '.join(name for name in within if within[name] == why)}: unknown, {why.removeprefix(NONE)}"
+        for why in dict.fromkeys(within.values())
+        if ALIKE not in why and why != NO_SPREAD
+    ]
+    if any(ALIKE not in kind for _, kind in open_):
+        told.append("one run each does not tell how far totals and rates may differ by chance; -n 10 does")
+    return told
 
 
 def is_total(each: Quantity) -> bool:

@@ -260,7 +260,7 @@ def _sentences(
             found = cause(subject, layout, tier, *span)
             queues += [found] if found else []
             if why := words(found):
-                most = "most " if part["place"].iloc[0] == "" else ""
+                most = "" if set(part["place"]) == {found["replica"]} else "most "
                 sentences.append(f"Requests queue {most}at {found['replica']} since {why}.")
         elif part["phase"].iloc[0] in ("uplink", "downlink"):
             sentences += [] if (why := _links(subject)) in sentences else [why]

@@ -113,8 +113,9 @@ def _held(row: dict[str, Any]) -> list[str]:
     """Say what keeps requests out of the batch."""
     if row["batch_full_share"] >= MOSTLY:
         share = format_percent(row["batch_full_share"])
-        told = f"its batch is full ({row['at_most']:,} of {row['at_most']:,} sequences {share} of the time that requests"
-        return [f"{told} queue): a larger max_num_seqs or more replicas would help"]
+        full = f"{row['at_most']:,} of {row['at_most']:,} sequences"
+        told = f"its batch is full ({full} {share} of the time that requests queue)"
+        return [f"{told}: a larger max_num_seqs or more replicas would help"]
     if (row["peak_kv_share"] or 0.0) >= FULL:
         again = f", {row['preemptions']:,} preemptions" if row["preemptions"] else ""
         told = f"its KV cache is full ({row['in_batch']:.3g} sequences at once in the mean{again})"
