@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from edgesim.stats import Batches, Interval, transient
+from edgesim.stats.batches import DRIFTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,17 +26,23 @@ FEW: Final = 100
 METRICS: Final = ("ttft", "tpot", "e2e", "queue_time", "energy", "cost")
 """Metrics whose means get intervals; each one costs a pass over all requests."""
 MAIN: Final = ("ttft", "e2e")
-"""Metrics that decide whether a run has settled."""
+"""Metrics that decide when a run has settled."""
+LATENCIES: Final = (*MAIN, "tpot")
+"""Metrics that decide whether it has: the speed of a batch may follow the load where waiting does not."""
 KIND: Final = "batch means"
 
 TOO_FEW: Final = (
     f"fewer than {FEW} requests were measured: p99 and means are little more than chance; run it longer"
 )
 UNSETTLED: Final = (
-    "no steady state was found (the cut of MSER-5 lies beyond the middle): the run is too short, or what is"
-    " asked of it keeps changing; run it longer, or take more replications"
+    "no steady state: latencies drift in the course of the run, so its means hold for this stretch of time alone;"
+    " run it longer, unless what is asked of it keeps changing"
 )
-DOUBTS: Final = (TOO_FEW, UNSETTLED)
+NOTHING: Final = (
+    "no request arrived after the warm-up, so nothing was measured; shorten scenario.warmup, or run longer"
+)
+BEYOND: Final = "none: the backlog grows without end"
+DOUBTS: Final = (NOTHING, TOO_FEW, UNSETTLED)
 
 
 class Series:
@@ -62,26 +69,38 @@ class Series:
         if name in self._batches:
             self._batches[name].put(values, self._places, self._counts)
 
-    def intervals(self) -> Json:
-        """Intervals of the means, for the summary."""
-        found = {name: each.interval(CONFIDENCE) for name, each in self._batches.items()}
+    def intervals(self, *, stable: bool = True) -> Json:
+        """Intervals of the means, for the summary; a run without a steady state has none."""
+        found = {name: self._interval(each, stable=stable) for name, each in self._batches.items()}
         return {
             "confidence": CONFIDENCE,
             "kind": KIND,
             "metrics": {name: told(each) for name, each in found.items() if not math.isnan(each.mean)},
         }
 
-    def doubts(self, metrics: Mapping[str, Any], *, stable: bool = True) -> list[str]:
+    @staticmethod
+    def _interval(batches: Batches, *, stable: bool) -> Interval:
+        found = batches.interval(CONFIDENCE)
+        if not stable:
+            return Interval(found.mean, math.nan, found.count, BEYOND)
+        if math.isnan(found.half_width) or batches.transient().settled:
+            return found
+        return Interval(found.mean, math.nan, found.count, DRIFTS)
+
+    def doubts(self, metrics: Mapping[str, Any], *, measured: int = 1, stable: bool = True) -> list[str]:
         """Say why the run as a whole may not tell what it seems to; nothing if all is well.
 
         Args:
             metrics: Of all requests, described.
+            measured: How many requests arrived after the warm-up.
             stable: Whether its backlog stays bounded; if not, that is said already.
         """
         count = metrics["e2e"]["count"]
+        if not measured and len(self._batches[MAIN[0]].sums):
+            return [NOTHING]
         if count < FEW:
             return [TOO_FEW] if count else []
-        if stable and any(not self._batches[name].transient().settled for name in MAIN):
+        if stable and any(not self._batches[name].transient().settled for name in LATENCIES):
             return [UNSETTLED]
         return []
 

@@ -74,6 +74,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
         for by in ("tier", "workload", "replica")
     }
     links = _links(info, totals)
+    doubts = series.doubts(metrics, measured=int(requests.measured.sum()), stable=not reason)
     return {
         "requests": counts(requests, "")[0],
         "reasons": reasons(source, requests),
@@ -81,7 +82,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
         "stable": not reason,
         "stability": f"unstable: {reason}" if reason else "stable",
         "metrics": metrics,
-        "intervals": series.intervals(),
+        "intervals": series.intervals(stable=not reason),
         "rates": rates(requests, added[""], "", window)[0],
         **_fleet(totals, added[""], carbon_stated=info.carbon_stated),
         "by": by,
@@ -94,7 +95,7 @@ def summarise(source: Source, info: RunInfo, totals: Totals, effort: Effort | No
             "of_links": len(info.link_names),
         },
         **_heat(info, totals),
-        "notes": [*info.notes, *series.doubts(metrics, stable=not reason)],
+        "notes": [*info.notes, *doubts],
         "engine": _engine(info, totals, effort or Effort(), requests.rows),
     }
 

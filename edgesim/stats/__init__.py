@@ -4,7 +4,7 @@ from edgesim.stats.batches import Batches, batch_means, run_interval, section_in
 from edgesim.stats.describe import PERCENTILES, Distribution, Moments, describe, numbers_of, percentiles
 from edgesim.stats.intervals import Interval, quantile_interval, ratio_interval, t_interval
 from edgesim.stats.pairs import Difference, holm, paired, welch
-from edgesim.stats.relaxation import independent, relaxation
+from edgesim.stats.rounds import rounds
 from edgesim.stats.stopping import Precision, narrow_enough
 from edgesim.stats.transients import Transient, lag_1, mser5, transient
 
@@ -20,7 +20,6 @@ __all__ = [
     "batch_means",
     "describe",
     "holm",
-    "independent",
     "lag_1",
     "mser5",
     "narrow_enough",
@@ -29,7 +28,7 @@ __all__ = [
     "percentiles",
     "quantile_interval",
     "ratio_interval",
-    "relaxation",
+    "rounds",
     "run_interval",
     "section_interval",
     "t_interval",

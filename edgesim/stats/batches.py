@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from edgesim.stats.intervals import Interval, quantile_of_t, t_interval
-from edgesim.stats.relaxation import independent
+from edgesim.stats.rounds import MOST, coarser, rounds_of
 from edgesim.stats.transients import FIVE, Transient, cut_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-COARSE: Final = (20, 10)
-"""Numbers of batches, the larger where each then spans 20 relaxation times. Ten to thirty are enough (Schmeiser:
-Batch size effects in the analysis of simulation output, Operations Research 30(3), 1982)."""
+NUMBERS: Final = (20, 10)
+"""Numbers of batches, the larger from `AMPLE` rounds on. Ten to thirty are enough (Schmeiser: Batch size effects in
+the analysis of simulation output, Operations Research 30(3), 1982)."""
+AMPLE: Final = 60
 FEWEST: Final = 100
 """Values that a series must have for an interval."""
-MOST: Final = 1000
-"""Short batches, out of which the long ones are made, that are kept of a series of any length."""
-LEAST: Final = 150
-"""Relaxation times that a series must span for an interval. Shorter ones hide how much they vary: of M/M/1 at loads of
-0.8 and 0.9, intervals from 15 to 60 times hold the mean in 60 to 85 of 100 runs."""
-AMPLE: Final = 20 * COARSE[0]
-"""Relaxation times from which the larger number of batches is taken."""
-WIDER: Final = 140.0
-"""The half-width grows by (this / relaxation times)^2: among runs hardly long enough, those that look so are the calm
-ones. Found by trial on M/M/1 at loads of 0.5 to 0.9, so that 90 of 100 given intervals hold the mean there."""
-WIDER_SECTIONS: Final = 180.0
+LEAST: Final = 9
+"""Rounds (see `edgesim.stats.rounds`) that a series must have made for an interval."""
+VAGUE: Final = 3.0
+"""Half-width, as a share of the estimate, from which on there is none: the truth may be 20 times as large."""
+WIDER: Final = 23.0
+"""The half-width of a mean grows by (this / rounds)^2: batches that still resemble each other seem to agree. Found by
+trial on M/M/1, M/D/1, M/M/4 and M/G/1 at loads of 0.5 to 0.9; `docs/explanation/statistics.md` has the table."""
+WIDER_SECTIONS: Final = 35.0
 """The same for estimates over sections, found on the 95th percentile."""
+
+DRIFTS: Final = "none: not steady, it drifts"
+"""Why a series has no interval that does not come to rest."""
 
 
 def batch_means(values: ArrayLike, batches: int = 20, confidence: float = 0.95) -> Interval:
@@ -57,7 +59,7 @@ class Batches:
     """
 
     def __init__(self, rows: int) -> None:
-        self.size = max(1, -(-rows // MOST))
+        self.size = 1 if rows <= FIVE * MOST else -(-rows // MOST)
         self.rows = rows
         length = -(-rows // self.size)
         self.sums = np.zeros(length)
@@ -118,10 +120,7 @@ class Batches:
         mean = float(sums.sum()) / total if total else math.nan
         if total < FEWEST:
             return Interval(mean, math.nan, int(total), f"none: fewer than {FEWEST} values")
-        known = counts > 0
-        times = independent(sums[known] / counts[known])
-        if times < LEAST:
-            return Interval(mean, math.nan, int(total), _too_short(times))
+        times = _rounds(sums, counts, self.size)
         number = _number(times)
         edges = np.arange(number) * len(sums) // number
         sizes = np.add.reduceat(counts, edges)
@@ -129,23 +128,67 @@ class Batches:
             return Interval(mean, math.nan, 0, "none: values are missing for long stretches")
         means = np.add.reduceat(sums, edges) / sizes
         error = float(means.std(ddof=1)) / math.sqrt(number)
-        half = _half_width(error, number, times, WIDER, confidence)
-        return Interval(mean, half, number, f"{number} batch means")
+        return _interval(Section(mean, error, number, times, WIDER), f"{number} batch means", confidence)
 
 
-def _number(times: float) -> int:
-    """How many batches a series of so many relaxation times is cut into."""
-    return COARSE[0] if times >= AMPLE else COARSE[1]
+class Section(NamedTuple):
+    """An estimate over the series of a run, and how it varies between its stretches.
+
+    Attributes:
+        estimate: Of the whole series.
+        error: Its standard error, NaN if it cannot be told, by the spread of the stretches alone.
+        number: How many stretches.
+        rounds: How often the series has gone round.
+        wider: How much that widens the error, see `WIDER`.
+        why: Why there is no error; "" if there is one.
+    """
+
+    estimate: float
+    error: float
+    number: int
+    rounds: float
+    wider: float
+    why: str = ""
+
+    @property
+    def widened(self) -> float:
+        """Standard error, wider where the series has gone round only a few times."""
+        return self.error * (1 + (self.wider / self.rounds) ** 2) if self.rounds else math.nan
 
 
-def _half_width(error: float, number: int, times: float, wider: float, confidence: float) -> float:
-    """Half-width from the standard error over so many batches, wider where the series is hardly long enough."""
-    return quantile_of_t(confidence, number - 1) * error * (1 + (wider / times) ** 2)
+def _rounds(sums: NDArray[np.float64], counts: NDArray[np.float64], size: int) -> float:
+    """Count the rounds of a series in short batches of so many values."""
+    group, places = -(-FIVE // size), len(sums)
+    sums, counts = (each[: places // group * group].reshape(-1, group).sum(axis=1) for each in (sums, counts))
+    known = counts > 0
+    return rounds_of(sums[known] / counts[known], coarser(size * group, size * places))
 
 
-def _too_short(times: float) -> str:
+def _number(rounds: float) -> int:
+    """How many batches a series of so many rounds is cut into."""
+    return NUMBERS[0] if rounds >= AMPLE else NUMBERS[1]
+
+
+def _interval(found: Section, kind: str, confidence: float) -> Interval:
+    """Make an interval: of factors where the estimate is positive, since a calm run seems both low and sure.
+
+    The ends are those of Student's t for the logarithm of the estimate, whose error is the relative one.
+    """
+    half = quantile_of_t(confidence, found.number - 1) * found.widened
+    share = half / abs(found.estimate) if found.estimate else 0.0
+    if found.rounds < LEAST or share > VAGUE:
+        return Interval(found.estimate, math.nan, found.number, too_short(found.rounds))
+    if found.estimate <= 0:
+        return Interval(found.estimate, half, found.number, kind)
+    ends = found.estimate * math.exp(-share), found.estimate * math.exp(share)
+    return Interval(found.estimate, (ends[1] - ends[0]) / 2, found.number, kind, ends)
+
+
+def too_short(rounds: float) -> str:
     """Say why there is no interval."""
-    return f"none: too short, {times:.0f} relaxation times of the {LEAST} that an interval takes"
+    if rounds < LEAST:
+        return f"none: too short, it went from calm to busy and back only {rounds:.0f} times of {LEAST}"
+    return f"none: too short, the true value may be {math.exp(VAGUE):.0f} times as large"
 
 
 def run_interval(series: ArrayLike, confidence: float = 0.95, *, delete: bool = True) -> Interval:
@@ -164,12 +207,10 @@ def run_interval(series: ArrayLike, confidence: float = 0.95, *, delete: bool = 
     start = found.transient()
     answer = found.interval(confidence, start.cut)
     if not start.settled:
-        return Interval(
-            answer.mean, math.nan, answer.count, "none: not steady, the cut of MSER-5 lies beyond the middle"
-        )
+        return Interval(answer.mean, math.nan, answer.count, DRIFTS)
     cut = start.cut * found.size
     kind = f"{answer.kind}, the first {cut} values left out" if cut else answer.kind
-    return Interval(answer.mean, answer.half_width, answer.count, kind)
+    return replace(answer, kind=kind)
 
 
 def section_interval(
@@ -177,32 +218,66 @@ def section_interval(
 ) -> Interval:
     """Answer any estimate over the series of one run, such as a quantile, with its interval by sectioning.
 
-    The estimate is that of the whole series, the spread that of the sections around it, which hides the bias of
-    short sections (Asmussen, Glynn: Stochastic Simulation, 2007, section III.5a). How long the series remembers is
-    judged by its values. A row of a table with several columns counts as one value.
+    See `section`.
     """
+    found = section(series, estimate)
+    if found.why:
+        return Interval(found.estimate, math.nan, found.number, found.why)
+    return _interval(found, f"{found.number} sections", confidence)
+
+
+def section(
+    series: NDArray[np.float64],
+    estimate: Callable[[NDArray[np.float64]], float],
+    wider: float = WIDER_SECTIONS,
+) -> Section:
+    """Answer any estimate over the series of one run with its error, by sectioning.
+
+    The estimate is that of the whole series, the spread that of the sections around it, which hides the bias of
+    short sections (Asmussen, Glynn: Stochastic Simulation, 2007, section III.5a).
+    """
+    return _sectioned([series], lambda parts: estimate(parts[0]), wider)
+
+
+def paired_sections(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    estimate: Callable[[NDArray[np.float64]], float],
+    wider: float = WIDER_SECTIONS,
+) -> Section:
+    """Answer how an estimate differs between two series that share their random numbers: second less first.
+
+    What both have in common in a section drops out. They need not be equally long; missing values (NaN) keep their
+    places, and the series that has gone round less often counts.
+    """
+    return _sectioned([first, second], lambda parts: estimate(parts[1]) - estimate(parts[0]), wider)
+
+
+def _sectioned(
+    series: Sequence[NDArray[np.float64]],
+    estimate: Callable[[Sequence[NDArray[np.float64]]], float],
+    wider: float,
+) -> Section:
+    """Answer an estimate over series that are cut at the same shares of their lengths."""
     whole = estimate(series)
-    if len(series) < FEWEST:
-        return Interval(whole, math.nan, len(series), f"none: fewer than {FEWEST} values")
-    times = min(_times(column) for column in np.atleast_2d(series.T))
-    if times < LEAST:
-        return Interval(whole, math.nan, len(series), _too_short(times))
+    fewest = min(int(np.count_nonzero(~np.isnan(each))) for each in series)
+    if fewest < FEWEST:
+        return Section(whole, math.nan, fewest, 0.0, wider, f"none: fewer than {FEWEST} values")
+    times = min(_rounds_of(each) for each in series)
     number = _number(times)
-    found = np.array([estimate(part) for part in _sections(series, number)])
+    cut = zip(*(_sections(each, number) for each in series), strict=True)
+    found = np.array([estimate(parts) for parts in cut])
     if not np.isfinite(found).all():
-        return Interval(whole, math.nan, 0, "none: values are missing for long stretches")
+        return Section(whole, math.nan, 0, times, wider, "none: values are missing for long stretches")
     error = math.sqrt(float(np.square(found - whole).sum()) / (number - 1) / number)
-    return Interval(
-        whole, _half_width(error, number, times, WIDER_SECTIONS, confidence), number, f"{number} sections"
-    )
+    return Section(whole, error, number, times, wider)
 
 
-def _times(series: NDArray[np.float64]) -> float:
-    """Relaxation times that a series spans; missing values are left out."""
+def _rounds_of(series: NDArray[np.float64]) -> float:
+    """Rounds of a series; missing values are left out."""
     short = Batches(len(series))
     short.add(series, 0)
-    known = short.counts > 0
-    return independent(short.sums[known] / short.counts[known])
+    return _rounds(short.sums, short.counts, short.size)
 
 
 def _sections(series: NDArray[np.float64], number: int) -> Iterator[NDArray[np.float64]]:

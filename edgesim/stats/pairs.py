@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 FEWEST_ALIKE: Final = 5
 """Values without any spread that make a difference certain: fewer may agree by chance, as counts often do."""
+NO_SPREAD: Final = "none: no spread is known"
+"""Kind of a difference of single values."""
 ALIKE: Final = "none: all alike"
 """How the kind of a difference begins that fewer values without spread leave open."""
 
@@ -40,21 +42,29 @@ def paired(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Dif
     kind = f"paired t over {len(a)} replications"
     if len(a) < 2:
         mean = float((b - a).mean()) if len(a) else math.nan
-        return Difference(mean, math.nan, len(a), "none: no spread is known")
+        return Difference(mean, math.nan, len(a), NO_SPREAD)
     differences = b - a
     error = float(differences.std(ddof=1)) / math.sqrt(len(a))
-    mean, error = _without_noise(float(differences.mean()), error, a, b)
+    mean, error = without_noise(float(differences.mean()), error, _largest(a, b))
     if mean and not error and len(a) < FEWEST_ALIKE:
         return Difference(mean, math.nan, len(a), f"{ALIKE} over {len(a)} pairs")
     return difference(mean, error, len(a) - 1, confidence, len(a), kind)
 
 
-def _without_noise(
-    mean: float, error: float, a: NDArray[np.float64], b: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Take what is lost in adding floats up neither for a difference nor for a spread."""
-    noise = 1e-12 * max(float(np.abs(a).max()), float(np.abs(b).max()))
+def without_noise(mean: float, error: float, largest: float) -> tuple[float, float]:
+    """Take what is lost in adding floats up neither for a difference nor for a spread.
+
+    Args:
+        mean: A difference.
+        error: Its standard error.
+        largest: The largest of the values that it is made of.
+    """
+    noise = 1e-12 * abs(largest)
     return (mean if abs(mean) > noise else 0.0), (error if error > noise else 0.0)
+
+
+def _largest(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return max(float(np.abs(a).max()), float(np.abs(b).max()))
 
 
 def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:
@@ -66,10 +76,10 @@ def welch(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Diff
     kind = f"Welch t over {len(a)} and {len(b)} replications"
     if min(len(a), len(b)) < 2:
         mean = float(b.mean() - a.mean()) if len(a) and len(b) else math.nan
-        return Difference(mean, math.nan, min(len(a), len(b)), "none: no spread is known")
+        return Difference(mean, math.nan, min(len(a), len(b)), NO_SPREAD)
     u, v = float(a.var(ddof=1)) / len(a), float(b.var(ddof=1)) / len(b)
     freedom = (u + v) ** 2 / (u * u / (len(a) - 1) + v * v / (len(b) - 1)) if u + v else 1.0
-    mean, error = _without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), a, b)
+    mean, error = without_noise(float(b.mean() - a.mean()), math.sqrt(u + v), _largest(a, b))
     if mean and not error and min(len(a), len(b)) < FEWEST_ALIKE:
         return Difference(mean, math.nan, len(a) + len(b), f"{ALIKE} over {len(a)} and {len(b)} replications")
     return difference(mean, error, freedom, confidence, len(a) + len(b), kind)

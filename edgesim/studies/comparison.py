@@ -121,7 +121,9 @@ def _compared(
             f"nothing can be compared: {'; '.join(notes)}; name a mean or a rate, or run them equally long"
         )
     if not rows:
-        raise ResultsError("no quantity is known of two candidates: were any requests completed?")
+        told = [f"{one.name}: {note}" for one in subjects for note in one.result.summary["notes"]]
+        why = "; ".join(told) or "were any requests completed?"
+        raise ResultsError(f"no quantity is known of two candidates: {why}")
     for one in subjects:
         summary = one.result.summary
         doubts = [] if summary["stable"] else [summary["stability"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,9 @@ from edgesim.metrics import METRICS, RATES
 from edgesim.results.comparison import OF_ONE_RUN, Candidate, Row
 from edgesim.results.folder import SCENARIO, is_run
 from edgesim.results.run import Run, RunSet
-from edgesim.stats import Difference, holm, paired, section_interval, welch
-from edgesim.stats.intervals import quantile_of_t
-from edgesim.stats.pairs import ALIKE, difference
+from edgesim.stats import Difference, holm, paired, welch
+from edgesim.stats.batches import LEAST, WIDER, WIDER_SECTIONS, paired_sections, section, too_short
+from edgesim.stats.pairs import ALIKE, NO_SPREAD, difference, without_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +28,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-STRICTER: Final = 5
-"""How much smaller the p-value of stretches of one run must be than that of replications to be called real: near
-saturation, stretches still resemble each other, and 10 of 100 pairs of equal M/M/1 queues at 80 % load fell below
-5 %; 3 of 100 fall below 1 %."""
+NONE: Final = "none: "
 _OF_SERIES: Final = {"mean": None, "p50": 50, "p90": 90, "p95": 95, "p99": 99}
 """Statistics that stretches of a single run have, with their percents; the mean has none."""
 
@@ -74,7 +71,7 @@ class Subject:
 
     @property
     def asked(self) -> Json:
-        """What is asked of the system: the workloads of its scenario, spelled out."""
+        """What is asked of the system: the workloads of its scenario, spelled out; their names seed their draws."""
         return dict(self._spelled_out["workloads"])
 
     @property
@@ -109,8 +106,8 @@ class Subject:
         folder = self.result.folder
         return Candidate(self.name, None if folder is None else str(folder), self.seed, values, places)
 
-    def series(self, metric: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Arrival [s] of each request of the only run, and its value of a metric, NaN where it does not count."""
+    def series(self, metric: str) -> NDArray[np.float64]:
+        """A metric of each request of the only run, from the first that counts to the last; NaN where one does not."""
         (run,) = self.runs
         table = run.requests
         formula = METRICS[metric]
@@ -121,7 +118,9 @@ class Subject:
         columns = {name: table[name].to_numpy(float)[order] for name in {"arrived_at", *formula.columns}}
         counts = (table["status"] == "completed").to_numpy()[order]
         counts &= columns["arrived_at"] >= run.summary["warmup"]["seconds"]
-        return columns["arrived_at"], np.where(counts, formula.formula(columns), np.nan)
+        values: NDArray[np.float64] = np.where(counts, formula.formula(columns), np.nan)
+        known = np.flatnonzero(~np.isnan(values))
+        return values[known[0] : known[-1] + 1] if len(known) else values[:0]
 
 
 def _number(run: Run, place: int) -> int:
@@ -136,7 +135,7 @@ def why_unpaired(a: Subject, b: Subject) -> str:
     """Say why two candidates do not share their random numbers; "" if they do."""
     if a.seed != b.seed:
         return f"different seeds ({a.seed} and {b.seed})"
-    if a.asked != b.asked:
+    if set(a.asked) != set(b.asked):
         return "different workloads"
     if not set(a.numbered) & set(b.numbered):
         return "they have no replication of the same number"
@@ -168,9 +167,21 @@ def differences(
                 found.append((a, b, each, *_difference(a, b, each, values, not why, confidence)))
     adjusted = holm([one[-1].p for one in found])
     rows = [_row(*one, p, 1 - confidence) for one, p in zip(found, adjusted, strict=True)]
-    if any(math.isnan(one[-1].p) and ALIKE not in one[-1].kind for one in found):
-        notes.append("one run each does not tell how far totals and rates may differ by chance; -n 10 does")
-    return rows, notes
+    return rows, notes + _unknown(found)
+
+
+def _unknown(found: Sequence[tuple[Subject, Subject, Quantity, float, float, Difference]]) -> list[str]:
+    """Say of which quantities no difference can be judged, and why."""
+    open_ = [(one[2], one[-1].kind) for one in found if math.isnan(one[-1].p)]
+    within = {each.name: kind for each, kind in open_ if each.statistic in _OF_SERIES and NONE in kind}
+    told = [
+        f"{', '.join(name for name in within if within[name] == why)}: unknown, {why.removeprefix(NONE)}"
+        for why in dict.fromkeys(within.values())
+        if ALIKE not in why and why != NO_SPREAD
+    ]
+    if any(ALIKE not in kind for _, kind in open_):
+        told.append("one run each does not tell how far totals and rates may differ by chance; -n 10 does")
+    return told
 
 
 def is_total(each: Quantity) -> bool:
@@ -248,29 +259,24 @@ def _within(
     alike: bool,
     confidence: float,
 ) -> Difference:
-    """How two single runs differ, from stretches of their requests; paired where the same requests arrive."""
-    (came_a, of_a), (came_b, of_b) = a.series(each.metric), b.series(each.metric)
+    """How two single runs differ, from stretches of their requests; paired where they share their random numbers."""
+    of_a, of_b = a.series(each.metric), b.series(each.metric)
     estimate = _estimate(each.statistic)
-    if alike and len(came_a) == len(came_b) and np.array_equal(came_a, came_b):
-        table = np.column_stack([of_a, of_b])
-        table = table[~np.isnan(table).all(axis=1)]
-        found = section_interval(table, lambda part: estimate(part[:, 1]) - estimate(part[:, 0]), confidence)
-        if math.isnan(found.half_width):
-            return Difference(means[1] - means[0], math.nan, found.count, found.kind)
-        error = found.half_width / quantile_of_t(confidence, found.count - 1)
-        kind = f"{found.count} paired {OF_ONE_RUN}"
-        return difference(means[1] - means[0], error, found.count - 1, confidence, found.count, kind)
-    parts = [section_interval(one[~np.isnan(one)], estimate, confidence) for one in (of_a, of_b)]
-    if any(math.isnan(part.half_width) for part in parts):
-        return Difference(
-            means[1] - means[0], math.nan, 0, next(p.kind for p in parts if math.isnan(p.half_width))
-        )
-    squares = [(p.half_width / quantile_of_t(confidence, p.count - 1)) ** 2 for p in parts]
-    total = sum(squares)
-    below = sum(square**2 / (part.count - 1) for square, part in zip(squares, parts, strict=True))
-    kind = f"Welch t over {parts[0].count} and {parts[1].count} {OF_ONE_RUN} each"
-    freedom = total**2 / below if below else 1.0
-    return difference(means[1] - means[0], math.sqrt(total), freedom, confidence, parts[0].count, kind)
+    wider = WIDER if each.statistic == "mean" else WIDER_SECTIONS
+    if alike:
+        parts = [paired_sections(of_a, of_b, estimate, wider)]
+        kind = f"{parts[0].number} paired {OF_ONE_RUN}"
+    else:
+        parts = [section(one, estimate, wider) for one in (of_a, of_b)]
+        kind = f"Welch t over {parts[0].number} and {parts[1].number} {OF_ONE_RUN} each"
+    for part in parts:
+        if part.why or part.rounds < LEAST:
+            return Difference(means[1] - means[0], math.nan, part.number, part.why or too_short(part.rounds))
+    squares = [part.widened**2 for part in parts]
+    mean, error = without_noise(means[1] - means[0], math.sqrt(sum(squares)), max(map(abs, means)))
+    below = sum(square**2 / (part.number - 1) for square, part in zip(squares, parts, strict=True))
+    freedom = sum(squares) ** 2 / below if below else 1.0
+    return difference(mean, error, freedom, confidence, parts[0].number, kind)
 
 
 def _estimate(statistic: str) -> Callable[[NDArray[np.float64]], float]:
@@ -298,9 +304,7 @@ def _row(
 ) -> Row:
     """Bring a difference to the form of the table."""
     known = not math.isnan(found.p)
-    if abs(found.mean) < 1e-12 * abs(mean_a):  # what is lost in adding floats up is no difference
-        found = replace(found, mean=0.0)
-    real = known and adjusted < (level / STRICTER if OF_ONE_RUN in found.kind else level)
+    real = known and adjusted < level
     better = ""
     if real and each.better:
         better = (b if (found.mean < 0) == (each.better == "lower") else a).name

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edgesim.results.certainty import TOO_FEW, UNSETTLED, warmup
+from edgesim.results.certainty import BEYOND, NOTHING, TOO_FEW, UNSETTLED, warmup
 from edgesim.results.combine import combine
 from edgesim.results.source import FileSource, MemorySource
 from edgesim.results.summary import summarise
@@ -87,6 +87,23 @@ def test_a_run_that_never_settles_is_told(fakes: ModuleType) -> None:
     assert "intervals" not in together
     steady = summary(fakes, fakes.requests(1000, 1))
     assert combine([steady, found, steady], {})["notes"] == []
+
+
+def test_a_warm_up_beyond_the_run_is_told(fakes: ModuleType) -> None:
+    """Nothing was measured: the note says so, and not that too little was."""
+    found = summary(fakes, fakes.requests(300), warmup_s=900.0)
+    assert found["notes"] == [NOTHING]
+    assert found["metrics"]["e2e"]["count"] == 0
+
+
+def test_an_unstable_run_has_no_intervals(fakes: ModuleType) -> None:
+    """Its means depend on its length."""
+    rows = fakes.requests(3000)
+    info = fakes.info()
+    grows = fakes.totals(rows, stable=False, backlog="it grows")
+    found = summarise(MemorySource([rows], info), info, grows)["intervals"]["metrics"]
+    assert {each["kind"] for each in found.values()} == {BEYOND}
+    assert all(each["half_width"] is None for each in found.values())
 
 
 def test_the_warm_up_is_found_where_the_start_differs(fakes: ModuleType) -> None:

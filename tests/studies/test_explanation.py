@@ -17,7 +17,7 @@ from edgesim.cli import main
 from edgesim.errors import ResultsError
 from edgesim.experiment import Plan
 from edgesim.scenario import load
-from edgesim.studies.explanation import explain
+from edgesim.studies.explanation import causes, explain
 from edgesim.studies.explanation.worst import WIDTH
 
 S = 10**12
@@ -116,6 +116,103 @@ def test_recorded_resources_name_the_link_and_the_full_cache(fakes: ModuleType) 
     assert table["bottleneck"].iloc[8] == "network, up to tier edge over wifi"
 
 
+def crowded(fakes: ModuleType, **phases: Any) -> Any:
+    """Explain a run whose requests queue most of the time, one a second."""
+    return explain(run_of(fakes, rows_of(fakes, 1000, **{"queue": 3.0, "decode": 1.0} | phases)))
+
+
+def test_what_keeps_requests_in_the_queue_is_named(fakes: ModuleType) -> None:
+    """By construction: prompts are always being read; the batch is always full; or neither, and nothing is said."""
+    found = crowded(fakes, prefill=2.0)
+    row = found.tables["queues"].iloc[0]
+    assert row["reading_share"] == pytest.approx(1.0, abs=0.01)
+    assert row["in_batch"] == pytest.approx(3.0, abs=0.05)
+    assert row["queueing_share"] == pytest.approx(1.0, abs=0.01)
+    assert any("since it is reading prompts 9" in each for each in found.sentences)
+    quiet = crowded(fakes, prefill=0.0)
+    assert quiet.tables["queues"]["reading_share"].iloc[0] == 0.0
+    assert not any("Requests queue" in each for each in quiet.sentences)
+
+
+@pytest.mark.parametrize(
+    ("deployment", "workload", "cause"),
+    [
+        ({"max_num_seqs": 4}, {}, "its batch is full (4 of 4 sequences"),
+        ({"kv_tokens": 3000}, {"rate": "2/s"}, "its KV cache is full"),
+        ({}, {"rate": "0.8/s", "prompt_tokens": 8000, "output_tokens": 8}, "it is reading prompts"),
+    ],
+)
+def test_real_queues_have_their_cause(
+    deployment: dict[str, Any], workload: dict[str, Any], cause: str, tmp_path: Path
+) -> None:
+    """A batch limit, a tiny KV cache and long prompts, each on a box that cannot keep up; stored runs say the same."""
+    text = {
+        "scenario": {"name": "known", "duration": "3 min"},
+        "topology": {"nodes": {"edge": {"tier": "edge", "accelerator": "nvidia-l4"}}},
+        "deployments": [{"llm": "llama-3.1-8b", "weights": "fp8", "on": "edge"} | deployment],
+        "workloads": {
+            "chat": {
+                "from": "edge",
+                "arrivals": {"kind": "poisson", "rate": workload.pop("rate", "1.2/s")},
+                "prompt_tokens": 200,
+                "output_tokens": 120,
+            }
+            | workload
+        },
+    }
+    run = edgesim.simulate(text, out=tmp_path / "run")
+    found = explain(run)
+    (sentence,) = [
+        each for each in found.sentences if each.startswith("Requests queue at edge/llama-3.1-8b since")
+    ]
+    assert cause in sentence
+    assert len(found.tables["queues"]) >= 1
+    assert explain(edgesim.load(tmp_path / "run")).sentences == found.sentences
+
+
+def test_replicas_that_could_help_are_told(fakes: ModuleType) -> None:
+    """One replica of three is busy 90 % of the run, its peers 10 %; replicas that serve their own node are no help."""
+    base = {"replica": "a/x", "batch_full_share": float("nan"), "peak_kv_share": 0.1, "reading_share": 0.0}
+    row = base | {"busy_share": 0.9, "peers": 2, "peers_busy_share": 0.1}
+    assert causes.words(row) == (
+        "its 2 peers were busy 10 % of the run: a router that looks would send them more"
+    )
+    assert causes.words(row | {"peers_busy_share": 0.8}) == ""
+    summary = {
+        "by": {
+            "replica": {
+                f"{n}/x": {"fleet": {"utilisation": u}} for n, u in (("a", 0.9), ("b", 0.1), ("c", 0.3))
+            }
+        }
+    }
+    subject = SimpleNamespace(summary=summary, own_only=frozenset())
+    assert causes._peers(subject, "a/x") == {"peers": 2, "peers_busy_share": pytest.approx(0.2)}  # type: ignore[arg-type]
+    assert causes._peers(SimpleNamespace(summary=summary, own_only={"x"}), "a/x") == {}  # type: ignore[arg-type]
+
+
+def test_where_nobody_keeps_a_limit_its_parts_are_told(fakes: ModuleType) -> None:
+    """There is nothing to compare with: what the metric is made of is said instead."""
+    found = explain(run_of(fakes, rows_of(fakes, 1000, queue=3.0, prefill=1.0, decode=1.0)))
+    assert (
+        "Hardly any keeps it: ttft is 4 s in their mean, 3 s queue (75 %) and 1 s prefill (25 %)."
+        in found.sentences
+    )
+    assert found.tables["miss_phases"].set_index("phase").loc["queue", "share"] == pytest.approx(0.75)
+
+
+def test_slow_transfers_name_the_busiest_link_or_the_way(fakes: ModuleType) -> None:
+    """A link that is used tells of bandwidth, one that is not of latency."""
+    run = run_of(fakes, rows_of(fakes, 1000, uplink=3.0, decode=1.0))
+    for use, told in (
+        (0.6, "to 60 % of its capacity over the run."),
+        (0.01, "it is latency rather than bandwidth"),
+    ):
+        run.summary["links"] = {"a->b": {"utilisation": use, "bytes": 1.0}}
+        (sentence,) = [each for each in explain(run).sentences if each.startswith("The busiest link, a->b")]
+        assert told in sentence
+        assert explain(run).tables["links"]["link"].tolist() == ["a->b"]
+
+
 def test_the_phase_that_makes_the_difference_is_named(fakes: ModuleType) -> None:
     """Every tenth request waits 2 s longer: the queue explains the misses, not the longer prefill of all."""
     slow = np.arange(1000) % 10 == 0
@@ -197,7 +294,7 @@ def test_a_run_without_answers_is_explained(fakes: ModuleType) -> None:
         rows[name] = -1
     text = str(explain(run_of(fakes, rows)))
     assert "100 of 100 requests got no answer (100 no-replica)" in text
-    assert "0 were completed, 100 rejected, 0 were still under way at the end." in text
+    assert "0 completed, 100 rejected, 0 still under way at the end." in text
     assert "No request was completed" in text
 
 

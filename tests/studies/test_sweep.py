@@ -18,7 +18,7 @@ from rich.console import Console
 import edgesim
 from edgesim.cli import main
 from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
-from edgesim.report.sweep import SweepProgress
+from edgesim.report.sweep import SweepProgress, doubts
 from edgesim.results import load_run
 from edgesim.studies.backends import Job, compute
 from edgesim.studies.sweep import Left, Step
@@ -401,3 +401,21 @@ def test_sweeps_in_processes_say_that_they_compile(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("edgesim.studies.sweep.SweepPlan.run", unwilling)
     assert "compiling the engine" in run("tiny.yaml", "-j", "2").stderr
     assert "compiling" not in run("tiny.yaml", "-j", "2", "-q").stderr
+
+
+def test_points_that_say_little_are_told() -> None:
+    """Unstable points, such as measured little or nothing, each by number; failed ones are told elsewhere."""
+    frame = pd.DataFrame(
+        {
+            "point": [0, 0, 1, 2, 3, *range(4, 14)],
+            "status": ["finished"] * 4 + ["failed"] + ["finished"] * 10,
+            "stable": [True, False, True, True, None] + [True] * 10,
+            "e2e_count": [500.0, 500.0, 0.0, 99.0, None] + [20.0] * 10,
+        }
+    )
+    assert doubts(frame) == [
+        "point 0: more arrives than leaves: latencies say how long the run was",
+        "point 1: no completed request was measured",
+        "points 2, 4, 5, 6, 7, 8, 9, 10 and 3 more: fewer than 100 requests were measured: percentiles are mostly chance",
+    ]
+    assert doubts(frame[frame["point"] > 99]) == []

@@ -18,15 +18,15 @@ def test_intervals_hold_the_mean(model: str) -> None:
 
 
 def test_longer_queues_hold_mean_and_percentile(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve runs at a load of 0.8 do; with a truth a third longer, none would; short runs give no interval."""
-    assert [check for check in intervals.longer(0.8, 30_000, 12, 0.8) if not check.passed] == []
-    mean, _, high, _ = short = list(intervals.longer(0.8, 1500, 3))
+    """Of 40 runs at a load of 0.8 most do; with a truth twice as long, few would; short runs give no interval."""
+    assert [check for check in intervals.longer(0.8, 5000, 40, (0.85, 1.0)) if not check.passed] == []
+    mean, _, high, _ = short = list(intervals.longer(0.8, 120, 3))
     assert [check.measured for check in short] == ["0.0% of 0", "100.0% of 3"] * 2
     assert not mean.passed
     assert not high.passed
     right = intervals.sojourn("M/M/1", 0.8)
-    monkeypatch.setattr(intervals, "sojourn", lambda *_: right * 4 / 3)
-    assert [check.passed for check in intervals.longer(0.8, 30_000, 6)][::2] == [False, False]
+    monkeypatch.setattr(intervals, "sojourn", lambda *_: right * 2)
+    assert [check.passed for check in intervals.longer(0.8, 5000, 10)][::2] == [False, False]
 
 
 def test_a_wrong_mean_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +39,10 @@ def test_a_wrong_mean_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_equals_are_called_equal() -> None:
     """Other random numbers alone make no difference that is real."""
     assert intervals.equals(30, 0.93).passed
+    alone = intervals.equals(15, 0.93, replications=1)
+    assert alone.passed
+    assert "single runs" in alone.name
+    assert "(5 quantities" in alone.name
 
 
 def test_means_by_hand() -> None:

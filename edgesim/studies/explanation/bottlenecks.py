@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
+from edgesim.studies.explanation.causes import cause, words
 from edgesim.studies.explanation.part import Part
 from edgesim.studies.explanation.recorded import Recorded
 from edgesim.studies.explanation.subject import SEQUENCE, WAITING, values_of
@@ -39,6 +40,12 @@ FREED: Final = 0.15
 """... until it is less than this: a share that hovers about one bound would make many short stretches of one."""
 MOSTLY: Final = 0.5
 """A replica with this share of what its tier waited is named; else the tier is."""
+SLOWED: Final = 0.95
+"""Mean clock, as a share of the nominal one, below which heat or a limit of frequency is told."""
+SPARE: Final = 0.1
+"""Use of the busiest link, over the run, below which bandwidth is not what transfers wait for."""
+BUSIEST: Final = 10
+"""Links that are listed."""
 TOLD: Final = 6
 """Stretches of time that are told in sentences."""
 MANY_TRIED: Final = 0.05
@@ -105,11 +112,12 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
     title = "What held requests up, and when"
     requests = subject.requests
     if len(requests) < FEW or subject.duration_s <= 0:
+        plural = "" if len(requests) == 1 else "s"
         return Part(
             title,
             [
                 (
-                    f"Only {len(requests)} requests arrived, too few to tell a bottleneck from chance; "
+                    f"Only {len(requests)} request{plural} arrived, too few to tell a bottleneck from chance; "
                     f"run longer (at least {FEW} requests)."
                 )
             ],
@@ -134,7 +142,12 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
         }
         rows.append(row)
     table = pd.DataFrame(rows)[list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))]
-    return Part(title, _sentences(table, subject), {"bottlenecks": table})
+    sentences, queues = _sentences(table, subject, layout)
+    tables = {"bottlenecks": table} | ({"queues": pd.DataFrame(queues)} if queues else {})
+    if (table["phase"].isin(["uplink", "downlink"])).any() and subject.summary["links"]:
+        links = [{"link": name} | each for name, each in subject.summary["links"].items()]
+        tables["links"] = pd.DataFrame(links[:BUSIEST])
+    return Part(title, sentences, tables)
 
 
 def _interval(
@@ -199,6 +212,7 @@ def _seen(recorded: Recorded, row: dict[str, Any]) -> dict[str, Any]:
         ("utilisation", "utilisation"),
         ("queue_length", "waiting"),
         ("peak_kv_share", "kv_share"),
+        ("clock", "clock"),
     ):
         values = recorded.within("replica", column, *span, names)
         if values is not None:
@@ -212,26 +226,44 @@ def _named(row: dict[str, Any], several: int, seen: dict[str, Any]) -> str:
     where = row["place"] or (f"tier {tier}" if tier else "no replica yet")
     many = f"{several} replicas of tier {tier}" if not row["place"] and tier and several > 1 else where
     full = seen.get("peak_kv_share", 0.0) >= 0.99
+    slow = (
+        f", slowed to {format_percent(seen['clock'])} of the clock" if seen.get("clock", 1.0) < SLOWED else ""
+    )
     link = f" over {seen['busiest_link']}" if "busiest_link" in seen else ""
     return {
-        "queue": f"queue{'s' if many != where else ''} at {many}{', its KV cache full' if full else ''}",
+        "queue": f"queue{'s' if many != where else ''} at {many}{', its KV cache full' if full else ''}{slow}",
         "stall": f"stalls at {many}{': its KV cache is full' if full else ' (preempted or held)'}",
         "uplink": f"network, up to {where}{link}",
         "downlink": f"network, down from {where}{link}",
         "decision": "decisions of router and admission",
         "backoff": "waiting before retries",
-        "prefill": f"prefill speed of {many}",
-        "decode": f"decode speed of {many}",
+        "prefill": f"prefill speed of {many}{slow}",
+        "decode": f"decode speed of {many}{slow}",
     }[phase]
 
 
-def _sentences(table: pd.DataFrame, subject: Subject) -> list[str]:
-    """Tell stretches of time with the same bottleneck, the longest ones if there are many."""
+def _sentences(
+    table: pd.DataFrame, subject: Subject, layout: Layout
+) -> tuple[list[str], list[dict[str, Any]]]:
+    """Tell stretches of time with the same bottleneck, the longest ones if there are many, and why queues formed."""
     key = table["phase"] + "\n" + table["tier"]
     stretches = [part for _, part in table.groupby((key != key.shift()).cumsum(), sort=False)]
     longest = sorted(stretches, key=lambda part: -float(part["end_s"].iloc[-1] - part["start_s"].iloc[0]))
     told = sorted(longest[:TOLD], key=lambda part: float(part["start_s"].iloc[0]))
-    sentences = [_stretch(part, subject) for part in told]
+    sentences: list[str] = []
+    queues: list[dict[str, Any]] = []
+    for part in told:
+        sentences.append(_stretch(part, subject))
+        if part["phase"].iloc[0] == "queue":
+            tier = layout.tier_names.index(str(part["tier"].iloc[0]))
+            span = float(part["start_s"].iloc[0]), float(part["end_s"].iloc[-1])
+            found = cause(subject, layout, tier, *span)
+            queues += [found] if found else []
+            if why := words(found):
+                most = "" if set(part["place"]) == {found["replica"]} else "most "
+                sentences.append(f"Requests queue {most}at {found['replica']} since {why}.")
+        elif part["phase"].iloc[0] in ("uplink", "downlink"):
+            sentences += [] if (why := _links(subject)) in sentences else [why]
     if len(told) < len(stretches):
         sentences.append(
             f"These are the longest {len(told)} of {len(stretches)} stretches; the table has all."
@@ -241,7 +273,19 @@ def _sentences(table: pd.DataFrame, subject: Subject) -> list[str]:
         sentences.append(
             "Some requests were tried more than once; the times of their attempts are laid one after the other."
         )
-    return sentences
+    return sentences, queues
+
+
+def _links(subject: Subject) -> str:
+    """Say whether transfers wait for bandwidth, or for what lies between."""
+    if not subject.summary["links"]:
+        return "No link carried anything."
+    name, use = max(
+        ((name, float(each["utilisation"])) for name, each in subject.summary["links"].items()),
+        key=lambda pair: pair[1],
+    )
+    told = f"The busiest link, {name}, was used to {format_percent(use)} of its capacity over the run"
+    return f"{told}." if use >= SPARE else f"{told}: it is latency rather than bandwidth that takes the time."
 
 
 def _stretch(part: pd.DataFrame, subject: Subject) -> str:

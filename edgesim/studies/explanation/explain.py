@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edgesim.results.certainty import NOTHING, TOO_FEW
 from edgesim.studies.explanation.bottlenecks import bottlenecks
 from edgesim.studies.explanation.misses import misses
 from edgesim.studies.explanation.part import Explanation, Part
@@ -60,10 +61,11 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
     """Say what happened, and how far it can be trusted."""
     counts, summary = subject.summary["requests"], subject.summary
     away = "".join(f"{counts[name]:,} {name}, " for name in AWAY if counts[name])
+    arrived = f"{counts['arrived']:,} request{'' if counts['arrived'] == 1 else 's'}"
     sentences = [
         (
-            f"{counts['arrived']:,} requests arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,}"
-            f" were completed, {away}{counts['unfinished']:,} were still under way at the end."
+            f"{arrived} arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,} completed,"
+            f" {away}{counts['unfinished']:,} still under way at the end."
         )
     ]
     if not finished:
@@ -73,15 +75,21 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
             f"It is unstable: {summary['stability'].removeprefix('unstable: ')}. Latencies grow with the length of"
             " the run, so they say how long it was rather than how fast the system is."
         )
-    elif len(subject.completed) < FEW:
+    elif len(subject.completed) < FEW and NOTHING not in summary["notes"]:
         sentences.append(
-            f"Only {len(subject.completed)} completed requests were measured, so high percentiles are mostly chance:"
-            " run longer or with more replications."
+            f"{_only(len(subject.completed))} measured, so high percentiles are mostly chance: run longer or with more"
+            " replications."
         )
+    sentences += [note[0].upper() + note[1:] + "." for note in summary["notes"] if note != TOO_FEW]
     if subject.resources is None:
         sentences.append(
-            "Queues, memory and links were not recorded over time; bottlenecks are read from the requests alone."
+            "Queues, memory and links were not recorded over time, so bottlenecks are read from the requests alone;"
+            " --set output.tables=[requests,legs,resources] records them."
         )
     elif subject.replications > 1:
         sentences.append("Queues, memory and links over time are those of the first replication.")
     return Part("What happened", sentences)
+
+
+def _only(count: int) -> str:
+    return f"Only {count} completed request{' was' if count == 1 else 's were'}"

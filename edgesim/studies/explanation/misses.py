@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FEW: Final = 10
 """Fewer requests on one side than this give no means worth comparing."""
+WORTH_TELLING: Final = 0.05
+"""Smaller shares of a metric are left to the table."""
 MATTERS: Final = 1.25
 """A group whose share of misses is this much above the common one is named."""
 
@@ -98,9 +100,10 @@ def _one(
     sentences = [f"{head}{_where(groups, metric)}."]
     if unit != "s":
         return sentences
-    if min(count, len(done) - count) < FEW:
-        side = "keep" if count > len(done) - count else "exceed"
-        return [*sentences, f"Too few requests {side} it to compare what made the difference."]
+    if count < FEW:
+        return [*sentences, "Too few requests exceed it to compare what made the difference."]
+    if len(done) - count < FEW:
+        return sentences + _composition(done, missed, metric, parts)
     return sentences + _difference(done, missed, metric, parts)
 
 
@@ -185,6 +188,28 @@ def _difference(
             f" {prompts[~missed].mean():,.0f}."
         )
     return sentences
+
+
+def _composition(
+    done: pd.DataFrame, missed: NDArray[np.bool_], metric: str, parts: list[dict[str, Any]]
+) -> list[str]:
+    """Say what a metric is made of where hardly any request keeps its limit, so that there is nothing to compare."""
+    means = {phase: float(np.nanmean(values[missed])) for phase, values in _parts_of(metric, done).items()}
+    whole = sum(means.values())
+    parts += [
+        {"metric": metric, "phase": phase, "missed_mean_s": mean, "share": mean / whole if whole else 0.0}
+        for phase, mean in means.items()
+        if mean
+    ]
+    top = sorted(means, key=lambda phase: -means[phase])[:2]
+    told = " and ".join(
+        f"{format_seconds(means[phase])} {phase} ({format_percent(means[phase] / whole)})"
+        for phase in top
+        if means[phase] >= WORTH_TELLING * whole
+    )
+    return (
+        [f"Hardly any keeps it: {metric} is {format_seconds(whole)} in their mean, {told}."] if told else []
+    )
 
 
 def _parts_of(metric: str, done: pd.DataFrame) -> dict[str, Values]:

@@ -38,6 +38,8 @@ class Recorded:
         Returns:
             The samples; None if there are none.
         """
+        if column not in self._resources.columns:
+            return None
         wide = self._over_time(kind, column)
         found = wide[(wide.index >= start) & (wide.index < end)]
         if names is not None:

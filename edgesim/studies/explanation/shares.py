@@ -131,9 +131,8 @@ def cost(subject: Subject) -> Part:
     where = "idle accelerators" if top["tier"] == "(idle)" else f"tier {top['tier']}"
     done = summary["requests"]["completed"]
     each = f", {format_usd(total * runs / done * 1e3)} per 1,000 completed requests" if done else ""
-    sentences = [
-        f"The system cost {format_usd(total)}{each}; the largest part, {format_percent(top['share'])}, went to {where}."
-    ]
+    part = "all of it" if top["share"] > 0.9995 else f"the largest part, {format_percent(top['share'])},"
+    sentences = [f"The system cost {format_usd(total)}{each}; {part} went to {where}."]
     if top["tier"] != "(idle)" and total > of_requests * 1.01:
         sentences.append(
             f"{format_percent(1 - of_requests / total)} was paid for accelerators that stood idle."

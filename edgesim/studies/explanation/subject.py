@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from edgesim.errors import ResultsError
+from edgesim.errors import EdgesimError, ResultsError
 from edgesim.metrics import METRICS
 from edgesim.records import PHASES
 from edgesim.results import needed
+from edgesim.results.folder import SCENARIO
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,7 @@ class Subject:
         whole: Whether every replication that is here reached its end, even if others did not.
         resources: Time series of replicas and links, of replications those of the first; None if there are none.
         legs: A row per attempt; None if they were not recorded.
+        deployments: As the scenario spells them out; none if that cannot be read.
     """
 
     name: str
@@ -56,6 +58,19 @@ class Subject:
     whole: bool = True
     resources: pd.DataFrame | None = None
     legs: pd.DataFrame | None = None
+    deployments: tuple[Json, ...] = ()
+
+    @cached_property
+    def most_at_once(self) -> dict[str, int]:
+        """Deployment -> sequences that a replica of it serves at once."""
+        return {
+            each["name"]: int(each["max_num_seqs"]) for each in self.deployments if "max_num_seqs" in each
+        }
+
+    @cached_property
+    def own_only(self) -> frozenset[str]:
+        """Deployments whose replicas answer the requests of their own node alone."""
+        return frozenset(each["name"] for each in self.deployments if each.get("serves") == "own")
 
     @cached_property
     def duration_s(self) -> float:
@@ -106,7 +121,25 @@ def subject_of(run: Run | RunSet) -> Subject:
         all(each.finished for each in runs),
         _table(runs[0], "resources", {"t", "kind", "name", "utilisation"}),
         _table(run, "legs", {"tier", "network_energy_j"}),
+        _deployments(run),
     )
+
+
+def _deployments(run: Run | RunSet) -> tuple[Json, ...]:
+    """Deployments as the scenario spells them out: read as text, since loading it may need plugins and traces."""
+    from edgesim.scenario.text import read  # noqa: PLC0415 - stored runs are explained without it, too
+
+    try:
+        if run.folder is None:
+            found = run.scenario.model_dump(mode="json", exclude_none=True)
+        else:
+            path = (
+                run.folder / SCENARIO if (run.folder / SCENARIO).is_file() else run.folder.parent / SCENARIO
+            )
+            found = read(path.read_text(encoding="utf-8"), str(path), run.folder).plain()
+        return tuple(dict(each) for each in found["deployments"] if each.get("name"))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, EdgesimError):
+        return ()
 
 
 def _table(run: Run | RunSet, name: str, columns: set[str]) -> pd.DataFrame | None:
