@@ -28,6 +28,8 @@ WIDTHS: Final = (80, 120)
 """Narrowest and widest output [columns]."""
 COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
+UNEVEN: Final = 0.1
+"""Difference of the distances of a mean from the ends of its interval, in half-widths, from which on both are told."""
 _ALWAYS: Final = ("ttft", "tpot", "e2e")
 _SCALES: Final = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
@@ -168,12 +170,22 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
         size, unit = scale(values)
         cells = [_number(values[column], size) for column in COLUMNS]
         interval = intervals.get(name) or {}
-        half = ((interval.get("mean") or {}) if several else interval).get("half_width")
-        if half is not None:
-            cells[0] += f" {'+-' if plain else '±'} {_number(half, size, like=values['mean'])}"
+        cells[0] += _spread((interval.get("mean") or {}) if several else interval, size, plain=plain)
         label = Text(f"{name} [{unit}]" if unit and not name.endswith(unit) else name)
         table.add_row(label, *cells, style="bold" if name in _ALWAYS else "")
     return table
+
+
+def _spread(interval: Json, size: float, *, plain: bool) -> str:
+    """Write what stands behind a mean: its half-width, or both ends where they lie unevenly about it."""
+    half = interval.get("half_width")
+    if half is None:
+        return ""
+    mean, low, high = interval["mean"], interval["low"], interval["high"]
+    if abs(low + high - 2 * mean) < UNEVEN * half:
+        return f" {'+-' if plain else '±'} {_number(half, size, like=mean)}"
+    ends = (_number(end, size, like=10 * end) for end in (low, high))  # three digits
+    return f" ({' to '.join(ends)})"
 
 
 def _boring(name: str, values: Json) -> bool:

@@ -80,6 +80,16 @@ def test_replications_show_the_interval_beside_the_mean(fakes: ModuleType) -> No
     assert f"{interval['mean'] * 1e3:.1f} ± {interval['half_width'] * 1e3:.1f}" in row
 
 
+def test_uneven_intervals_show_both_ends(fakes: ModuleType) -> None:
+    """Where the mean is far from the middle, a half-width would mislead."""
+    found = summary(fakes)
+    found["intervals"]["metrics"]["e2e"] |= {"mean": 2.0, "half_width": 0.5, "low": 1.7, "high": 2.7}
+    found["metrics"]["e2e"] |= {"mean": 2.0, "p50": 1.9}
+    row = next(line for line in shown(found).splitlines() if line.strip().startswith("e2e ["))
+    assert "2.000 (1.70 to 2.70)" in row
+    assert "±" not in row
+
+
 def test_one_run_says_what_its_intervals_are(fakes: ModuleType) -> None:
     """Their kind stands below; where there is none, the reason does, and no half-width beside the mean."""
     found = summary(fakes)
