@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from edgesim.experiment import simulate
     from edgesim.policies import compiled
     from edgesim.results import Run, RunSet, Sweep, load
+    from edgesim.results.capacity import Capacity
     from edgesim.scenario import Scenario
     from edgesim.scenario.load import load as load_scenario
-    from edgesim.studies.capacity import Capacity, capacity
+    from edgesim.studies.capacity import capacity
     from edgesim.studies.comparison import Comparison, compare
     from edgesim.studies.sweep import sweep
 
@@ -49,7 +50,7 @@ __all__ = [
 
 _HOMES = {
     "Comparison": ("edgesim.results.comparison", "Comparison"),
-    "Capacity": ("edgesim.studies.capacity", "Capacity"),
+    "Capacity": ("edgesim.results.capacity", "Capacity"),
     "EdgesimError": ("edgesim.errors", "EdgesimError"),
     "Run": ("edgesim.results", "Run"),
     "RunSet": ("edgesim.results", "RunSet"),

@@ -96,33 +96,17 @@ def _prepared(
     scenario: Scenario | str | os.PathLike[str] | Mapping[str, Any],
     sets: Sequence[str],
     plugins: Sequence[str],
-    **settings: int | str | None,
+    **settings: Any,
 ) -> Scenario:
     """Load what is not loaded yet, and change settings that were given beside it."""
     from edgesim.scenario import Scenario as Loaded  # noqa: PLC0415 - runs of a loaded scenario do not need the loader
-    from edgesim.scenario import load  # noqa: PLC0415
+    from edgesim.scenario import given, load  # noqa: PLC0415
 
-    given = {name: value for name, value in settings.items() if value is not None}
-    if "precision" in given and "replications" in given:
-        raise TypeError("a precision decides how many replications there are; leave replications out")
-    if not isinstance(scenario, Loaded):
-        texts = [
-            *sets,
-            *(f"{'' if name == 'engine' else 'scenario.'}{name}={value}" for name, value in given.items()),
-        ]
-        for one, other in (("precision", "replications=1"), ("replications", "precision=null")):
-            texts += [f"scenario.{other}"] if one in given else []
-        return load(scenario, texts, plugins)
-    if sets or plugins:
-        raise TypeError("sets and plugins belong to load_scenario() when the scenario is loaded already")
-    engine = given.pop("engine", scenario.engine)
-    values = {**scenario.scenario.model_dump(mode="json"), **given}
-    if "precision" in given:
-        values["replications"] = 1
-    if "replications" in given:
-        values["precision"] = None
-    changed = type(scenario.scenario).model_validate(values)
-    return scenario.model_copy(update={"scenario": changed, "engine": engine})
+    if isinstance(scenario, Loaded):
+        if sets or plugins:
+            raise TypeError("sets and plugins belong to load_scenario() when the scenario is loaded already")
+        return given.changed(scenario, **settings)
+    return load(scenario, [*sets, *given.overrides(**settings)], plugins)
 
 
 def build(scenario: Scenario, replication: int, processes: Sequence[Process] = ()) -> Replication:

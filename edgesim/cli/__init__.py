@@ -20,7 +20,7 @@ from edgesim.cli.sweep import sweep
 from edgesim.cli.verify import verify
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
 @debug_option
 @click.version_option(__version__, prog_name="edgesim", message="%(prog)s %(version)s")
 def main() -> None:

@@ -64,7 +64,9 @@ def calibrate() -> None:
 @click.option(
     "--curves", type=FILE, help="With --log: measured load, a CSV of t, running, waiting, kv_cache_pct."
 )
-@click.option("--engine", default="", help="With --kernels or --database: engine and version.")
+@click.option(
+    "--engine", default="", show_default=False, help="With --kernels or --database: engine and version."
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), required=True, help="File to write; with --log: a folder."
 )

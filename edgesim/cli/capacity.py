@@ -5,16 +5,34 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import EXIT_INTERRUPTED, EXIT_SLO, announce_compilation, scenario_options
+from edgesim.cli.base import (
+    EXIT_INTERRUPTED,
+    EXIT_SLO,
+    announce_compilation,
+    belong_to_out,
+    debug_option,
+    duration,
+    force_option,
+    jobs_option,
+    json_option,
+    option,
+    out_option,
+    quiet_option,
+    replications_option,
+    resume_option,
+    scenario_options,
+    seed_option,
+    share,
+)
 
 if TYPE_CHECKING:
-    from edgesim.studies.capacity import Capacity
+    from pathlib import Path
+
+    from edgesim.results.capacity import Capacity
 
 _PATIENCE: Final = 2.0
 """Nothing is shown of searches that are done within this time [s]."""
@@ -24,7 +42,9 @@ _PRESETS: Final = ("single-stream", "server", "offline")
 
 @click.command()
 @scenario_options
-@click.option("--rate", is_flag=True, help="Find the largest rate of requests (default).")
+@click.option(
+    "--rate", is_flag=True, help="Find the largest rate of requests: what is asked unless something else is."
+)
 @click.option(
     "--replicas", metavar="NAME", help="Find the fewest replicas of a deployment, or nodes of a group."
 )
@@ -37,52 +57,63 @@ _PRESETS: Final = ("single-stream", "server", "offline")
     help="Measure in the manner of MLPerf Inference instead; all: a report card.",
 )
 @click.option("--workload", metavar="NAME", help="Whose requests a preset asks, if there are several.")
-@click.option(
+@option("--duration", metavar="TIME", help="Length of the runs of a preset.", default="600 s")
+@option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Requests of the preset offline.",
+    default="24576",
+)
+@option(
     "--slo",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Objective instead of the scenario's, e.g. 'ttft.p95=1 s'.",
+    help="Objective, e.g. 'ttft.p95=1 s'.",
+    default="the scenario's",
 )
 @click.option("--attainment", metavar="SHARE", help="Share of requests that must keep all limits, e.g. 99%.")
-@click.option("--confidence", metavar="SHARE", help="With which confidence objectives must be met [95 %].")
-@click.option(
-    "--precision", metavar="SHARE", help="Relative width at which the search for a rate ends [1 %]."
+@option("--confidence", metavar="SHARE", help="With which confidence objectives must be met.", default="95 %")
+@option(
+    "--tolerance", metavar="SHARE", help="Relative width at which the search for a rate ends.", default="1 %"
 )
-@click.option(
-    "--objective", type=click.Choice(["cost", "energy"]), help="What a mix should need least of [cost]."
+@option(
+    "--objective",
+    type=click.Choice(["cost", "energy"]),
+    help="What a mix should need least of.",
+    default="cost",
 )
-@click.option(
+@option(
     "--lowest",
     type=float,
     metavar="FACTOR",
-    help="Lowest load to try, as a factor of the scenario's [1/1024].",
+    help="Lowest load to try, as a factor of the scenario's.",
+    default="1/1024",
 )
-@click.option(
+@option(
     "--highest",
     type=float,
     metavar="FACTOR",
-    help="Highest load to try, as a factor of the scenario's [1024].",
+    help="Highest load to try, as a factor of the scenario's.",
+    default="1024",
 )
-@click.option("--most", type=click.IntRange(min=1), help="Most replicas to try [1024].")
-@click.option(
-    "--trials", type=click.IntRange(min=1), help="Mixes to try where there are too many for all [60]."
+@option("--most", type=click.IntRange(min=1), metavar="N", help="Most replicas to try.", default="1024")
+@option(
+    "--trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Mixes to try where there are too many for all.",
+    default="60",
 )
-@click.option(
-    "-n",
-    "--replications",
-    type=click.IntRange(min=2),
-    help="Most replications of a point; a clear verdict ends earlier [32].",
-)
-@click.option("--duration", metavar="TIME", help="Length of the runs of a preset [600 s].")
-@click.option("--samples", type=click.IntRange(min=1), help="Requests of the preset offline [24576].")
-@click.option(
-    "-j", "--jobs", type=click.IntRange(min=1), default=1, help="Replications to run side by side [1]."
-)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for table, answer and picture.")
-@click.option("--resume", is_flag=True, help="Go on with what was interrupted in that folder.")
-@click.option("--force", is_flag=True, help="Replace an earlier search in that folder.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@seed_option
+@replications_option("Most repetitions of a point; a clear verdict ends earlier.", default="32", least=2)
+@jobs_option
+@out_option("Folder for table, answer and picture.")
+@resume_option
+@force_option("an earlier search in the folder")
+@json_option("the answer")
+@quiet_option
+@debug_option
 @click.pass_context
 def capacity(ctx: click.Context, /, **given: Any) -> None:
     """Find how much SCENARIO can take, or how little it needs, with its objectives (`slo:`) still met.
@@ -115,8 +146,7 @@ def _check(given: dict[str, Any]) -> None:
     asked = [f"--{name}" for name in ("rate", "replicas", "mix", "preset") if given[name]]
     if len(asked) > 1:
         raise click.UsageError(f"{' and '.join(asked)} are different questions: give one of them")
-    if (given["resume"] or given["force"]) and given["out"] is None:
-        raise click.UsageError("--resume and --force belong to -o FOLDER")
+    belong_to_out(given["out"], resume=given["resume"], force=given["force"])
     for name in ("lowest", "highest"):
         if given[name] is not None and not 0 < given[name] < math.inf:
             raise click.UsageError(
@@ -124,8 +154,6 @@ def _check(given: dict[str, Any]) -> None:
             )
     if given["lowest"] and given["highest"] and given["lowest"] > given["highest"]:
         raise click.UsageError("--lowest is greater than --highest")
-    if given["resume"] and given["force"]:
-        raise click.UsageError("--resume keeps what --force would replace: give one of them")
     if not given["preset"] and (
         lost := [n for n in ("workload", "duration", "samples") if given[n] is not None]
     ):
@@ -135,24 +163,14 @@ def _check(given: dict[str, Any]) -> None:
 def _settings(given: dict[str, Any]) -> dict[str, Any]:
     """What of the options a search takes."""
     found = {name: given[name] for name in ("objective", "lowest", "highest", "most", "trials")}
-    for name in ("attainment", "confidence", "precision"):
-        found[name] = None if given[name] is None else _share(given[name], f"--{name}")
+    for name in ("attainment", "confidence", "tolerance"):
+        found[name] = None if given[name] is None else share(given[name], f"--{name}")
     if given["replications"] is not None:
         most = given["replications"]
         found["looks"] = tuple(dict.fromkeys([*(n for n in (4, 8, 16, 32, 64, 128, 256) if n < most), most]))
-    found |= {name: given[name] for name in ("slo", "sets", "plugins", "jobs", "resume", "force")}
-    return found
-
-
-def _share(text: str, option: str) -> float:
-    """Read a share; an error names the option."""
-    from edgesim.errors import ScenarioError  # noqa: PLC0415 - not for --help
-    from edgesim.units import parse_share  # noqa: PLC0415
-
-    try:
-        return parse_share(text)
-    except ScenarioError as error:
-        raise ScenarioError([replace(problem, file=option) for problem in error.problems]) from None
+    return found | {
+        name: given[name] for name in ("slo", "sets", "plugins", "seed", "jobs", "resume", "force")
+    }
 
 
 def _search(given: dict[str, Any], shown: _Shown) -> bool:
@@ -185,7 +203,6 @@ def _search(given: dict[str, Any], shown: _Shown) -> bool:
 def _card(given: dict[str, Any], shown: _Shown) -> bool:
     """Measure presets, print; a card is an answer whatever is on it."""
     from edgesim.studies.presets import report_card  # noqa: PLC0415 - numpy is not for --help
-    from edgesim.units import seconds  # noqa: PLC0415
 
     presets = _PRESETS if given["preset"] == "all" else (given["preset"],)
     out: Path | None = given["out"]
@@ -193,7 +210,7 @@ def _card(given: dict[str, Any], shown: _Shown) -> bool:
         given["scenario"],
         presets,
         workload=given["workload"],
-        duration=None if given["duration"] is None else seconds(given["duration"]),
+        duration=None if given["duration"] is None else duration(given["duration"], "--duration"),
         samples=given["samples"],
         progress=shown,
         out=None if out is None or "server" not in presets else out / "server",

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgesim.cli.base import announce_compilation, debug_option
+from edgesim.cli.base import (
+    announce_compilation,
+    belong_to_out,
+    debug_option,
+    force_option,
+    jobs_option,
+    json_option,
+    metric_option,
+    once,
+    out_option,
+    over_option,
+    plugins_option,
+    precision_option,
+    quiet_option,
+    replications_option,
+    resume_option,
+    seed_option,
+    sets_option,
+    share,
+)
 from edgesim.errors import ResultsError
 
 if TYPE_CHECKING:
@@ -24,74 +42,81 @@ MOST: int = 4
 
 @click.command()
 @click.argument("candidates", nargs=-1, required=True, metavar="[NAME=]RUN_OR_SCENARIO...")
-@click.option(
-    "--vary",
-    "varied",
-    multiple=True,
-    metavar="KEY=VALUE,VALUE,...",
-    help="Compare one scenario with these values of a key, e.g. policies.router=nearest,round-robin; repeatable.",
+@sets_option
+@plugins_option
+@over_option
+@seed_option
+@replications_option(
+    "Repetitions of each scenario with other random numbers.", default="the scenario's, or 10"
 )
-@click.option("-s", "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Override in all scenarios.")
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
-)
-@click.option("-n", "--replications", type=click.IntRange(min=1), help="Repetitions of each scenario [10].")
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, help="Processes, one a scenario [1].")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of all scenarios.")
-@click.option(
-    "-m", "--metric", "metrics", multiple=True, metavar="NAME", help="Quantity, e.g. ttft_p95; repeatable."
-)
+@precision_option
+@jobs_option
+@metric_option("Quantity, e.g. ttft_p95; repeatable.", multiple=True)
 @click.option("--pareto", metavar="X,Y[,Z]", help="Show the Pareto front over these, e.g. ttft_p95,cost_usd.")
-@click.option("--confidence", metavar="SHARE", default="95 %", help="Of intervals and verdicts [95 %].")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder that keeps the comparison.")
-@click.option("--force", is_flag=True, help="Replace an earlier comparison in the folder.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+@click.option("--confidence", metavar="SHARE", default="95 %", help="Of intervals and verdicts.")
+@out_option("Folder that keeps the comparison.")
+@resume_option
+@force_option("an earlier comparison in the folder")
+@json_option("the comparison")
+@quiet_option
 @debug_option
 def compare(
     candidates: tuple[str, ...],
-    varied: tuple[str, ...],
     sets: tuple[str, ...],
     plugins: tuple[str, ...],
-    replications: int | None,
-    jobs: int,
+    overs: tuple[str, ...],
     seed: int | None,
+    replications: int | None,
+    precision: str | None,
+    jobs: int,
     metrics: tuple[str, ...],
     pareto: str | None,
     confidence: str,
     out: Path | None,
+    resume: bool,
     force: bool,
-    quiet: bool,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Compare runs (folders) or scenarios (files, packaged names), each with a NAME of your choice.
 
     Scenarios are run for the purpose with common random numbers. Differences are shown with their intervals; those
     that hold up after correction for many comparisons (Holm) are called real.
     """
+    once(precision, replications)
+    belong_to_out(out, resume=resume, force=force)
     from edgesim.studies import comparison  # noqa: PLC0415 - numpy is not for --help
-    from edgesim.units import parse_share  # noqa: PLC0415
 
-    share = parse_share(confidence)
-    if not 0.5 <= share < 1:
+    level = share(confidence, "--confidence")
+    if not 0.5 <= level < 1:
         raise ResultsError(f"a confidence of {confidence} makes no interval; write e.g. '95 %'")
     objectives = _objectives(pareto)
-    overrides = [*sets, *([] if seed is None else [f"scenario.seed={seed}"])]
-    chosen = _chosen(candidates, varied, overrides, plugins)
-    if all(isinstance(each, Path) for each in chosen.values()):
-        _refuse_idle({"--set": sets, "--seed": seed, "-n": replications, "--plugin": plugins})
-    if not quiet and not all(isinstance(each, Path) for each in chosen.values()):
+    chosen = _chosen(candidates, overs, sets, plugins)
+    if idle := all(isinstance(each, Path) for each in chosen.values()):
+        _refuse_idle(
+            {"--set": sets, "--plugin": plugins, "--seed": seed, "-n": replications, "--precision": precision}
+        )
+    if not quiet and not idle:
         announce_compilation()
-    found = comparison.compare(
-        chosen,
-        metrics or None,
-        share,
-        replications=replications,
-        jobs=jobs,
-        out=out,
-        force=force,
-        watch=lambda name, number: _progress(chosen[name], name, number, quiet=quiet),
-    )
+    try:
+        found = comparison.compare(
+            chosen,
+            metrics or None,
+            level,
+            seed=seed,
+            replications=replications,
+            precision=precision,
+            jobs=jobs,
+            out=out,
+            resume=resume,
+            force=force,
+            watch=lambda name, number: _progress(chosen[name], name, number, quiet=quiet),
+            progress=lambda name: None if quiet else click.echo(f"{name} has been run", err=True),
+        )
+    except KeyboardInterrupt:
+        if out is not None:
+            click.echo(f"candidates that were run are kept in {out}; --resume goes on", err=True)
+        raise
     if as_json:
         content = found.as_json()
         if objectives:
@@ -124,18 +149,17 @@ def _objectives(text: str | None) -> list[str]:
 
 
 def _chosen(
-    candidates: Sequence[str], varied: Sequence[str], sets: Sequence[str], plugins: Sequence[str]
+    candidates: Sequence[str], overs: Sequence[str], sets: Sequence[str], plugins: Sequence[str]
 ) -> dict[str, Any]:
     """Name the candidates, and load those that are scenarios."""
     from edgesim.scenario import load  # noqa: PLC0415 - pydantic and yaml are not for --help
 
-    if varied:
+    if overs:
         if len(candidates) != 1:
-            raise ResultsError("--vary makes the candidates out of one scenario; give a single one")
-        return {
-            name: load(candidates[0], [*sets, *assigned], plugins)
-            for name, assigned in _variants(varied).items()
-        }
+            raise ResultsError("--over makes the candidates out of one scenario; give a single one")
+        from edgesim.studies.comparison import variants  # noqa: PLC0415 - see above
+
+        return dict(variants(candidates[0], overs, sets, plugins))
     named = _names(candidates)
     return {
         name: Path(place) if Path(place).is_dir() else load(place, sets, plugins)
@@ -161,50 +185,19 @@ def _names(candidates: Sequence[str]) -> dict[str, str]:
 
 def _short(path: Path, others: Sequence[Path]) -> str:
     """The shortest end of a path that no other one shares."""
-    plain = path.with_suffix("") if path.suffix in (".yaml", ".yml") else path
-    for length in range(1, len(plain.parts) + 1):
-        end = plain.parts[-length:]
-        if all(
-            other.with_suffix("").parts[-length:] != end and other.parts[-length:] != end for other in others
-        ):
+    parts = _parts(path)
+    for length in range(1, len(parts) + 1):
+        end = parts[-length:]
+        if all(_parts(other)[-length:] != end for other in others):
             return "/".join(end)
     return str(path)
 
 
-def _variants(varied: Sequence[str]) -> dict[str, list[str]]:
-    """Name every combination of the values, with the overrides that make it."""
-    from edgesim.scenario.text import read  # noqa: PLC0415 - see above
-
-    axes = []
-    for text in varied:
-        key, equals, values = text.partition("=")
-        name = f"--vary {text}"
-        listed = read(f"[{values}]", name, Path.cwd(), argument=True).plain() if key and equals else None
-        if not listed:
-            raise ResultsError(f"cannot read '--vary {text}'; write e.g. policies.router=nearest,round-robin")
-        axes.append([(key, value) for value in listed])
-    found: dict[str, list[str]] = {}
-    for combination in product(*axes):
-        name = ", ".join(_value(value) for _, value in combination)
-        if name in found:
-            raise ResultsError(f"--vary says {name} twice")
-        found[name] = [f"{key}={_flow(value)}" for key, value in combination]
-    if len(found) < 2:
-        raise ResultsError("--vary names one value; a comparison needs at least two: KEY=VALUE,VALUE")
-    return found
-
-
-def _flow(value: Any) -> str:
-    """Write a value as YAML in one line."""
-    return json.dumps(value, ensure_ascii=False)  # YAML 1.2 holds JSON
-
-
-def _value(value: Any) -> str:
-    """Write a value as the name of a candidate: a policy by its kind and parameters."""
-    if isinstance(value, dict):
-        rest = [f"{key} {each}" for key, each in value.items() if key != "kind"]
-        return " ".join(part for part in (str(value.get("kind", "")), ", ".join(rest)) if part)
-    return str(value)
+def _parts(path: Path) -> tuple[str, ...]:
+    """What a path consists of, without the ending of a scenario; of one such as "..", the folder that it means."""
+    if path.name in ("", ".."):
+        path = path.resolve()
+    return (path.with_suffix("") if path.suffix in (".yaml", ".yml") else path).parts
 
 
 def _progress(scenario: Any, name: str, number: int, *, quiet: bool) -> AbstractContextManager[Any]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import debug_option
+from edgesim.cli.base import PATH, debug_option, json_option, option
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 _LEFT_OUT: Final = {
@@ -41,17 +42,19 @@ WIDEST: Final = 30
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--intervals", type=click.IntRange(1, 1000), help="Intervals to look for bottlenecks in [10 to 20]."
+@click.argument("run", metavar="DIR", type=PATH)
+@option(
+    "--intervals",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="Intervals to look for bottlenecks in.",
+    default="10 to 20",
 )
-@click.option(
-    "--worst", type=click.IntRange(1), default=10, show_default=True, help="Worst requests to list."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print sentences and tables as JSON, in SI units.")
+@click.option("--worst", type=click.IntRange(1), default=10, metavar="N", help="Worst requests to list.")
+@json_option("sentences and tables")
 @debug_option
 def explain(run: Path, *, intervals: int | None, worst: int, as_json: bool) -> None:
-    """Explain the run in folder RUN: missed objectives, bottlenecks, where time, joules and dollars go."""
+    """Explain the run in DIR: missed objectives, bottlenecks, where time, joules and dollars go."""
     from edgesim.results import load_run  # noqa: PLC0415 - not for --help
     from edgesim.studies.explanation import explain as explained  # noqa: PLC0415
 

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import debug_option, print_table
+from edgesim.cli.base import (
+    PATH,
+    debug_option,
+    duration,
+    metric_option,
+    out_option,
+    print_table,
+    quiet_option,
+)
 
-FOLDER = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    from pathlib import Path
+
 FORMATS = ("svg", "pdf", "png")
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=FOLDER, required=False)
+@click.argument("folder", metavar="DIR", type=PATH, required=False)
 @click.argument("names", nargs=-1)
-@click.option(
-    "-o", "--out", type=FOLDER, help="File (.svg, .pdf, .png) for all of them, or folder [DIR/plots]."
-)
+@metric_option("What `response`, `latency-throughput`, `distribution` and `capacity` show, e.g. e2e_p99.")
+@click.option("--x", metavar="KEY", help="Swept key along the axis.")
 @click.option("--format", "ending", type=click.Choice(FORMATS), default="svg", help="Of files in a folder.")
-@click.option("--metric", help="What `response`, `latency-throughput` and `distribution` show, e.g. e2e_p99.")
-@click.option("--x", help="Swept key along the axis.")
+@out_option("File (.svg, .pdf, .png) for all of them, or folder.", "DIR/plots")
 @click.option("--list", "listed", is_flag=True, help="List the pictures.")
+@quiet_option
 @debug_option
 def plot(
-    *, folder: Path | None, names: tuple[str, ...], out: Path | None, ending: str, metric: str | None, x: str | None,
-    listed: bool,
+    *, folder: Path | None, names: tuple[str, ...], metric: str | None, x: str | None, ending: str, out: Path | None,
+    listed: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Draw NAMES of the run, sweep or comparison in DIR; without NAMES all that fit it.
+    """Draw NAMES of the run, sweep, comparison or capacity search in DIR; without NAMES all that fit it.
 
     Each picture is a file in a folder, or all stand side by side where -o names a file:
 
@@ -43,9 +52,10 @@ def plot(
     found = results.load(folder)
     options = {name: value for name, value in (("metric", metric), ("x", x)) if value is not None}
     plots.check_options(found, names, options)
+    tell = (lambda *_, **__: None) if quiet else click.echo
     if names and out is not None and out.suffix[1:].lower() in FORMATS:
         plots.save(found, names, out, **options)
-        click.echo(out)
+        tell(out)
         return
     if out is not None and out.suffix:
         raise ResultsError(
@@ -58,6 +68,7 @@ def plot(
         where.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultsError(f"cannot make the folder '{where}': {error.strerror}") from error
+    drawn, left_out = 0, []
     for name in names or [one.name for one in plots.drawable(found)]:
         path = where / f"{name}.{ending}"
         try:
@@ -65,11 +76,15 @@ def plot(
         except ResultsError as error:
             if names or isinstance(error, results.DamagedError):
                 raise
-            click.echo(f"{name} left out: {error}", err=True)
+            left_out.append(f"{name} left out: {error}")
             continue
-        click.echo(path)
-    if not names and (more := plots.missing(found)):
-        click.echo(f"{more}", err=True)
+        tell(path)
+        drawn += 1
+    more = "" if names else plots.missing(found)
+    if not drawn:
+        raise ResultsError("\n".join(["nothing was drawn", *left_out, *filter(None, [more])]))
+    for line in (*left_out, *filter(None, [more])):
+        tell(line, err=True)
 
 
 def _list(folder: Path | None) -> None:
@@ -94,12 +109,13 @@ def _list(folder: Path | None) -> None:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=FOLDER)
-@click.option("-o", "--out", type=FOLDER, help="File to write, .json or .json.gz [DIR/trace.json.gz].")
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option("--from", "begin", metavar="TIME", help="Leave out requests that ended before, e.g. '2 min'.")
 @click.option("--to", "end", metavar="TIME", help="Leave out requests that arrived after.")
+@out_option("File to write, .json or .json.gz.", "DIR/trace.json.gz")
+@quiet_option
 @debug_option
-def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None) -> None:
+def trace(*, folder: Path, begin: str | None, end: str | None, out: Path | None, quiet: bool) -> None:
     """Write the timeline of the run in DIR, for ui.perfetto.dev or chrome://tracing.
 
     Processes are nodes, threads the places in a replica's batch. Each request is a slice of its phases where it arose,
@@ -109,12 +125,16 @@ def trace(*, folder: Path, out: Path | None, begin: str | None, end: str | None)
     """
     from edgesim import results  # noqa: PLC0415 - pandas is not for --help
     from edgesim.report import timeline  # noqa: PLC0415
-    from edgesim.units import seconds  # noqa: PLC0415
 
     path = out or folder / "trace.json.gz"
-    window = (seconds(begin) if begin else 0.0, seconds(end) if end else float("inf"))
+    window = (
+        duration(begin, "--from") if begin is not None else 0.0,
+        duration(end, "--to") if end is not None else float("inf"),
+    )
     found = results.load_run(folder)
     told = timeline.write(found, path, window)
+    if quiet:
+        return
     click.echo(path)
     if isinstance(found, results.RunSet) and found[0].folder is not None:
         click.echo(

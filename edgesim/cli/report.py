@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import debug_option
+from edgesim.cli.base import PATH, debug_option, out_option, quiet_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write [DIR/report.html].")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@click.argument("folder", metavar="DIR", type=PATH)
+@out_option("File to write.", "DIR/report.html")
+@quiet_option
 @debug_option
 def report(folder: Path, *, out: Path | None, quiet: bool) -> None:
     """Write one self-contained HTML file about the run, comparison or sweep in DIR."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +11,23 @@ from edgesim.cli.base import (
     EXIT_INTERRUPTED,
     EXIT_SLO,
     announce_compilation,
+    debug_option,
+    force_option,
+    json_option,
     load_scenario,
+    once,
+    option,
+    out_option,
+    precision_option,
+    quiet_option,
+    replications_option,
     scenario_options,
+    seed_option,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgesim.report.progress import ProgressBar
     from edgesim.results import Run, RunSet
     from edgesim.scenario import Scenario
@@ -24,21 +35,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @scenario_options
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results [results/<scenario>/<run>]."
+@seed_option
+@replications_option("Repetitions with other random numbers.", default="the scenario's")
+@precision_option
+@option(
+    "--engine",
+    type=click.Choice(["auto", "kernel", "reference"]),
+    help="What simulates.",
+    default="the scenario's",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Seed, instead of the scenario's.")
-@click.option(
-    "-n", "--replications", type=click.IntRange(min=1), help="Repetitions with other random numbers."
-)
-@click.option(
-    "--precision", metavar="SHARE", help='Add replications until intervals are so narrow, e.g. "2 %".'
-)
-@click.option("--engine", type=click.Choice(["auto", "kernel", "reference"]), help="What simulates.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
-@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+@out_option("Folder for the results.", "results/<scenario>/<run>")
+@force_option("an earlier run in the folder")
 @click.option("--check-slo", is_flag=True, help="Exit with 1 if an objective is missed.")
-@click.option("--force", is_flag=True, help="Replace an earlier run in the folder.")
+@json_option("the summary")
+@quiet_option
+@debug_option
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -57,11 +68,11 @@ def run(
     force: bool,
 ) -> None:
     """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
-    given: dict[str, int | str | None] = {"scenario.seed": seed, "engine": engine}
-    given |= {f"scenario.{key}": value for key, value in repeated(replications, precision).items()}
-    loaded = load_scenario(
-        scenario, [*sets, *(f"{key}={value}" for key, value in given.items() if value is not None)], plugins
-    )
+    once(precision, replications)
+    from edgesim.scenario import given  # noqa: PLC0415 - pydantic and yaml are not for --help
+
+    more = given.overrides(seed=seed, replications=replications, precision=precision, engine=engine)
+    loaded = load_scenario(scenario, [*sets, *more], plugins)
     from edgesim import experiment  # noqa: PLC0415 - numpy and pyarrow, once the scenario is known to be good
     from edgesim.report import console  # noqa: PLC0415
     from edgesim.results.slo import kept  # noqa: PLC0415
@@ -88,15 +99,6 @@ def run(
         click.echo(f"results in {folder}", err=True)
     if check_slo and not kept(found.summary["slo"]):
         ctx.exit(EXIT_SLO)
-
-
-def repeated(replications: int | None, precision: str | None) -> dict[str, int | str | None]:
-    """Settings that say how often to run; what is given on the command line replaces both of the scenario's."""
-    if replications is not None and precision is not None:
-        raise click.UsageError("--precision decides how many replications there are; leave -n out")
-    if replications is not None:
-        return {"replications": replications, "precision": "null"}
-    return {"replications": 1, "precision": precision} if precision is not None else {}
 
 
 def _progress(scenario: Scenario, number: int, *, quiet: bool) -> ProgressBar:

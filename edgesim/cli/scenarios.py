@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from edgesim.cli.base import debug_option, load_scenario, print_table, scenario_options
+from edgesim.cli.base import debug_option, load_scenario, out_option, print_table, scenario_options
 
 
 @click.command()
 @scenario_options
+@debug_option
 def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> None:
     """Check SCENARIO, with all points of its sweep, and list all problems."""
     from edgesim.studies.sweep_points import check  # noqa: PLC0415 - pydantic and yaml are not for --help
@@ -51,7 +52,7 @@ def schema() -> None:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path), default="scenario.yaml")
 @click.option(
-    "--from", "origin", default="quickstart", show_default=True, help="Packaged scenario to start from."
+    "--from", "origin", default="quickstart", metavar="NAME", help="Packaged scenario to start from."
 )
 @click.option("--commented", is_flag=True, help="Write every key with its default and meaning instead.")
 @click.option("--force", is_flag=True, help="Overwrite FILE.")
@@ -82,9 +83,8 @@ def init(file: Path, origin: str, *, commented: bool, force: bool) -> None:
 
 @click.command()
 @scenario_options
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Draw the topology into this file (PNG, SVG, PDF)."
-)
+@out_option("Draw the topology into this file (PNG, SVG, PDF).")
+@debug_option
 def show(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...], out: Path | None) -> None:
     """Show the nodes and links of SCENARIO, as tables or as a picture."""
     loaded = load_scenario(scenario, sets, plugins)

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from edgesim.cli.base import EXIT_INPUT, EXIT_INTERRUPTED, announce_compilation, scenario_options
+from edgesim.cli.base import (
+    EXIT_INPUT,
+    EXIT_INTERRUPTED,
+    announce_compilation,
+    debug_option,
+    force_option,
+    jobs_option,
+    json_option,
+    once,
+    one_of,
+    option,
+    out_option,
+    over_option,
+    precision_option,
+    quiet_option,
+    replications_option,
+    resume_option,
+    scenario_options,
+    seed_option,
+)
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgesim.studies.sweep import Sweep, SweepPlan
 
 MOST_FAILURES = 5
@@ -18,38 +38,24 @@ MOST_FAILURES = 5
 
 @click.command()
 @scenario_options
-@click.option(
-    "--over",
-    "overs",
-    multiple=True,
-    metavar="KEY=V1,V2,...",
-    help="Sweep over these values instead of the scenario's `sweep:`; repeatable, all combinations run.",
-)
-@click.option(
-    "-j",
-    "--jobs",
-    type=click.IntRange(min=0),
-    default=1,
-    show_default=True,
-    help="Processes; 0 for all processors.",
-)
-@click.option("-n", "--replications", type=click.IntRange(min=1), help="Repetitions of each point.")
-@click.option("--resume", is_flag=True, help="Continue in the folder; finished points are not run again.")
-@click.option("--force", is_flag=True, help="Replace an earlier sweep in the folder.")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(path_type=Path),
-    help="Folder for the results [results/<scenario>/sweep-<digest>].",
-)
-@click.option(
+@over_option
+@seed_option
+@replications_option("Repetitions of each point with other random numbers.", default="the scenario's")
+@precision_option
+@jobs_option
+@option(
     "--backend",
     type=click.Choice(["serial", "processes", "dask"]),
-    help="Where points run [serial; processes with -j].",
+    help="Where points run.",
+    default="serial; processes with -j",
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler, e.g. tcp://host:8786.")
-@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors.")
+@out_option("Folder for the results.", "results/<scenario>/sweep-<digest>")
+@resume_option
+@force_option("an earlier sweep in the folder")
+@json_option("the table")
+@quiet_option
+@debug_option
 @click.pass_context
 def sweep(
     ctx: click.Context,
@@ -58,28 +64,31 @@ def sweep(
     sets: tuple[str, ...],
     plugins: tuple[str, ...],
     overs: tuple[str, ...],
-    jobs: int,
+    seed: int | None,
     replications: int | None,
-    resume: bool,
-    force: bool,
-    out: Path | None,
+    precision: str | None,
+    jobs: int,
     backend: str | None,
     scheduler: str | None,
+    out: Path | None,
+    resume: bool,
+    force: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run SCENARIO at many points: those of its section `sweep:`, or of --over.
+    """Run SCENARIO at many points: those of --over, or else of its section `sweep:`.
 
     Every point is checked before the first one runs. One that fails is marked in the table and stops no other;
     the exit code is 2 then. Results are in points.parquet, a row per point and replication.
     """
-    if resume and force:
-        raise click.UsageError("--resume continues a sweep, --force replaces it; give one of them")
-    from edgesim.studies.sweep import SweepPlan as Plan  # noqa: PLC0415 - pydantic and yaml are not for --help
+    one_of(resume=resume, force=force)
+    once(precision, replications)
+    from edgesim.scenario import given  # noqa: PLC0415 - pydantic and yaml are not for --help
+    from edgesim.studies.sweep import SweepPlan as Plan  # noqa: PLC0415
     from edgesim.studies.sweep import prepare  # noqa: PLC0415
 
-    counted = [] if replications is None else [f"scenario.replications={replications}"]
-    prepared = prepare(scenario, over=overs, sets=[*sets, *counted], plugins=plugins)
+    more = given.overrides(seed=seed, replications=replications, precision=precision)
+    prepared = prepare(scenario, over=overs, sets=[*sets, *more], plugins=plugins)
     plan = Plan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     folder = out or plan.folder
     if plan.backend != "dask" and not quiet:  # workers elsewhere compile on their own machines

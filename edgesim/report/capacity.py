@@ -8,13 +8,13 @@ from rich.text import Text
 
 from edgesim.report.console import console, plain_table
 from edgesim.report.plots.capacity import binding, capacity_curve, known, mix_text
-from edgesim.studies.capacity_mix import PRICE
+from edgesim.results.capacity import PRICE
 from edgesim.units import format_percent, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgesim.studies.capacity import Capacity
+    from edgesim.results.capacity import Capacity
     from edgesim.studies.presets import ReportCard
 
 __all__ = ["binding", "capacity_curve", "mix_text", "show", "show_card"]

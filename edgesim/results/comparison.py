@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
-from edgesim.results.folder import FORMAT, MANIFEST, read_json
+from edgesim.results.folder import manifest_of, read_json
 from edgesim.results.quantity import quantity
 from edgesim.units import QUANTITIES, format_percent, format_quantity
 
@@ -271,14 +271,9 @@ class Comparison:
         Raises:
             ResultsError: There is none, or one of another version.
         """
-        manifest = read_json(folder / MANIFEST)
-        if manifest.get("format") != FORMAT:
+        if (state := manifest_of(folder, KIND)["exit_state"]) != "finished":
             raise ResultsError(
-                f"'{folder}' was written in format {manifest.get('format')}; this version reads {FORMAT}"
-            )
-        if (state := manifest.get("exit_state")) != "finished":
-            raise ResultsError(
-                f"the comparison in '{folder}' did not finish ({state}); run it again with --force"
+                f"the comparison in '{folder}' did not finish ({state}); run the same `edgesim compare` with --resume"
             )
         content = read_json(folder / COMPARISON)
         try:

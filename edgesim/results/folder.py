@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,15 +18,30 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 Json = dict[str, Any]
+
+
+class DamagedError(ResultsError):
+    """A file of results is damaged: nothing that rests on it can be shown."""
+
 
 MANIFEST: Final = "manifest.json"
 SUMMARY: Final = "summary.json"
 SCENARIO: Final = "scenario.yaml"
 FORMAT: Final = 1
 """Version of the layout of run folders."""
+
+LOCK: Final = ".lock"
+"""Held by the process that writes a folder of many runs."""
+
+_INSIDE: Final = {
+    "sweep": "; give the folder of one of its points, such as points/0000 inside it",
+    "comparison": "; give the folder of one of the runs that it compares",
+    "capacity": ", and keeps no runs: run its scenario.yaml under the load of interest",
+}
+"""Where the runs are that another kind of results rests on."""
 
 _OURS: Final = (MANIFEST, SUMMARY, SCENARIO, "report.html", "trace.json.gz")
 """Files of a run that another one replaces, with what was made from it."""
@@ -44,29 +60,96 @@ def default_folder(base: Path, scenario: str, digest: str) -> Path:
     return folder
 
 
-def check(folder: Path, *, force: bool = False) -> None:
-    """Make sure that a run folder can be made, without touching anything.
+def earlier(folder: Path, kind: str, leftovers: Collection[str] = ()) -> Json | None:
+    """Look at what lies where results are to go, without touching anything.
 
     Args:
         folder: Where to.
-        force: An earlier run there may be replaced.
+        kind: What is to be written.
+        leftovers: Files that may lie there without a manifest, since one that was killed leaves them.
+
+    Returns:
+        The manifest of earlier results of the same kind; None if the folder is free.
 
     Raises:
-        ResultsError: Something is in the way.
+        ResultsError: Something else is in the way.
     """
     for parent in (folder, *folder.parents):
         if parent.exists() and not parent.is_dir():
             raise ResultsError(
                 f"cannot write results to '{folder}': '{parent}' is a file; choose another folder"
             )
-    if not (folder.is_dir() and any(folder.iterdir())):
-        return
-    if not is_run(folder):
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if MANIFEST not in names:
+        if others := sorted(names - {LOCK, *leftovers}):
+            raise ResultsError(
+                f"cannot write results to '{folder}': it is not empty and holds no {name_of(kind)} ('{others[0]}');"
+                " choose another folder"
+            )
+        return None
+    found = read_json(folder / MANIFEST)
+    if (there := kind_of(found)) != kind:
         raise ResultsError(
-            f"cannot write results to '{folder}': it is not empty and holds no run; choose another folder"
+            f"'{folder}' holds a {name_of(there)}, not a {name_of(kind)}; choose another folder"
         )
-    if not force:
-        raise ResultsError(f"'{folder}' holds an earlier run; --force replaces it")
+    return found
+
+
+def check(folder: Path, *, force: bool = False, kind: str = "run") -> None:
+    """Make sure that a folder of results can be made, without touching anything.
+
+    Args:
+        folder: Where to.
+        force: Earlier results of the same kind there may be replaced.
+        kind: What is to be written.
+
+    Raises:
+        ResultsError: Something is in the way.
+    """
+    found = earlier(folder, kind)
+    if found is not None and not force:
+        state = found.get("exit_state", "finished")
+        how = "" if state == "finished" else f" that did not finish ({state})"
+        raise ResultsError(f"'{folder}' holds an earlier {name_of(kind)}{how}; --force replaces it")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes away from a folder; the system lets go when this process ends, however it ends.
+
+    Raises:
+        ResultsError: Another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
+    with file:
+        try:
+            _hold(file.fileno())
+        except OSError:
+            file.seek(0)
+            owner = file.read().strip() or "another process"
+            raise ResultsError(
+                f"'{folder}' is being written by {owner}; wait until it has ended, or choose another folder"
+            ) from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def _hold(descriptor: int) -> None:
+    """Lock an open file without waiting."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only
+    except ImportError:
+        import msvcrt  # noqa: PLC0415 - Windows only
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # POSIX stubs lack it
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def prepare(folder: Path, *, force: bool = False) -> None:
@@ -97,8 +180,44 @@ def _empty(folder: Path) -> None:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, finished or not."""
+    """Whether a folder holds results, finished or not."""
     return (folder / MANIFEST).is_file()
+
+
+def kind_of(manifest: Mapping[str, Any]) -> str:
+    """What a manifest belongs to: run, sweep, comparison, capacity."""
+    return str(manifest.get("kind", "run"))
+
+
+def name_of(kind: str) -> str:
+    """The same in words."""
+    return "capacity search" if kind == "capacity" else kind
+
+
+def manifest_of(folder: Path, kind: str, needed: Collection[str] = ("exit_state",)) -> Json:
+    """Read how results of a kind came about.
+
+    Raises:
+        ResultsError: There are none, or others, or those of another version, or something is missing.
+    """
+    if not folder.is_dir():
+        raise ResultsError(f"'{folder}' is no folder; give the one that `edgesim` named at its end")
+    if not is_run(folder):
+        below = sorted(entry.parent.name for entry in folder.glob(f"*/{MANIFEST}"))
+        hint = f"; give a folder inside it: {', '.join(below[-3:])}" if below else ""
+        raise ResultsError(f"'{folder}' holds no {name_of(kind)}: {MANIFEST} is missing{hint}")
+    found = read_json(folder / MANIFEST)
+    if (there := kind_of(found)) != kind:
+        raise ResultsError(
+            f"'{folder}' holds a {name_of(there)}, not a {name_of(kind)}{_INSIDE.get(there, '')}"
+        )
+    if found.get("format") != FORMAT:
+        raise ResultsError(
+            f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
+        )
+    if missing := [name for name in needed if found.get(name) is None]:
+        raise DamagedError(f"'{folder / MANIFEST}' is damaged: it lacks '{missing[0]}'; run it again")
+    return found
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

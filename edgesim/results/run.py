@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
-from edgesim.results.folder import FORMAT, MANIFEST, SCENARIO, SUMMARY, is_run, read_json
+from edgesim.results.folder import (
+    MANIFEST,
+    SCENARIO,
+    SUMMARY,
+    DamagedError,
+    is_run,
+    kind_of,
+    manifest_of,
+    read_json,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo, Totals
+    from edgesim.results.capacity import Capacity
     from edgesim.results.comparison import Comparison
     from edgesim.results.sweep import Sweep
     from edgesim.results.writer import MemorySink
@@ -36,10 +46,6 @@ _SUMMARISED: Final = (
     "notes",
 )
 """Parts of a summary that every reader relies on."""
-
-
-class DamagedError(ResultsError):
-    """A file of a run is damaged: nothing that rests on it can be shown."""
 
 
 class Result:
@@ -241,14 +247,14 @@ class RunSet(Result):
         return self._combined()
 
 
-def load(folder: str | Path) -> Run | RunSet | Sweep | Comparison:
-    """Open the folder of a run, a sweep or a comparison; its tables are read when they are first asked for.
+def load(folder: str | Path) -> Run | RunSet | Sweep | Comparison | Capacity:
+    """Open the folder of a run, a sweep, a comparison or a capacity search; tables are read when first asked for.
 
     Raises:
-        ResultsError: There is none of them, or one of another version, or an unfinished sweep.
+        ResultsError: There is none of them, or one of another version, or an unfinished one.
     """
     path = Path(folder)
-    kind = _kind(path) if is_run(path) else "run"
+    kind = kind_of(read_json(path / MANIFEST)) if is_run(path) else "run"
     if kind == "comparison":
         from edgesim.results.comparison import Comparison as Compared  # noqa: PLC0415 - most folders are runs
 
@@ -257,6 +263,10 @@ def load(folder: str | Path) -> Run | RunSet | Sweep | Comparison:
         from edgesim.results.sweep import Sweep as Swept  # noqa: PLC0415 - most folders are runs
 
         return Swept(path)
+    if kind == "capacity":
+        from edgesim.results.capacity import Capacity as Searched  # noqa: PLC0415 - most folders are runs
+
+        return Searched.load(path)
     return load_run(path)
 
 
@@ -267,48 +277,29 @@ def load_run(folder: str | Path) -> Run | RunSet:
         ResultsError: There is no run there, one of another version, or one that never ended.
     """
     path = Path(folder)
-    if not path.is_dir():
-        raise ResultsError(f"'{path}' is no folder; give the one that `edgesim run` named at its end")
-    repetitions = sorted(path.glob("rep-*"))
-    if not is_run(path) and not (path.name.startswith("rep-") and is_run(path.parent)):
-        below = sorted(entry.parent.name for entry in path.glob(f"*/{MANIFEST}"))
-        hint = f"; it holds the runs {', '.join(below[-3:])}" if below else ""
-        raise ResultsError(f"'{path}' holds no run: {MANIFEST} is missing{hint}")
-    if is_run(path) and (kind := _kind(path)) != "run":
-        what = f"{kind} search" if kind == "capacity" else kind
-        raise ResultsError(f"'{path}' holds a {what}, not a run; give the folder of one run")
-    if _manifest(path if is_run(path) else path.parent)["exit_state"] == "running":
+    repetition = path.name.startswith("rep-") and not is_run(path) and is_run(path.parent)
+    manifest = _manifest(path.parent if repetition else path, path)
+    if manifest["exit_state"] == "running":
         raise ResultsError(
             f"the run in '{path}' has not ended: wait for it, or run it again with --force if it was killed"
         )
-    if not repetitions:
+    repetitions = sorted(path.glob("rep-*"))
+    if repetition or not repetitions:
         return StoredRun(path)
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
     return RunSet(
         [run for run in runs if run.finished] or runs,
         lambda: _summary(path),
         lambda: _load_scenario(path),
-        _manifest(path),
+        manifest,
         path,
     )
 
 
-def _kind(folder: Path) -> str:
-    """Answer what a folder holds: a run, a sweep ..."""
-    return str(read_json(folder / MANIFEST).get("kind", "run"))
-
-
-def _manifest(folder: Path, replication: Path | None = None) -> Json:
+def _manifest(folder: Path, replication: Path) -> Json:
     """Read how a run came about; of a replication, with how that one ended."""
-    found = read_json(folder / MANIFEST)
-    if found.get("format") != FORMAT:
-        raise ResultsError(
-            f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
-        )
-    _lacks_nothing(folder / MANIFEST, found, ("seed", "exit_state"))
-    if replication not in (None, folder) and int(replication.name[4:]) < found.get(
-        "finished_replications", 0
-    ):
+    found = manifest_of(folder, "run", ("seed", "exit_state"))
+    if replication != folder and int(replication.name[4:]) < found.get("finished_replications", 0):
         found["exit_state"] = "finished"
     return found
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from edgesim.errors import ResultsError
+from edgesim.results import folder as folders
 from edgesim.results import points as tables
-from edgesim.results.folder import FORMAT, MANIFEST, read_json
+from edgesim.results.folder import MANIFEST, read_json
 from edgesim.results.points import POINTS
 
 if TYPE_CHECKING:
@@ -201,18 +202,8 @@ def manifest_of(folder: Path) -> Json:
     Raises:
         ResultsError: There is none, or one of another version.
     """
-    if not folder.is_dir():
-        raise ResultsError(f"'{folder}' is no folder; give the one that `edgesim sweep` named at its end")
-    found = read_json(folder / MANIFEST)
-    if found.get("kind") != KIND:
-        raise ResultsError(f"'{folder}' holds a {found.get('kind', 'run')}, not a sweep")
-    if found.get("format") != FORMAT:
-        raise ResultsError(
-            f"'{folder}' was written in format {found.get('format')}; this version reads {FORMAT}"
-        )
-    if missing := [name for name in ("keys", "labels", "values", "columns", "units") if name not in found]:
-        raise ResultsError(f"'{folder / MANIFEST}' is damaged: it lacks '{missing[0]}'")
-    return found
+    needed = ("keys", "labels", "values", "columns", "units", "exit_state", "versions", "sweep_sha256")
+    return folders.manifest_of(folder, KIND, needed)
 
 
 def _checked(folder: Path, keys: list[str]) -> Path:

@@ -45,7 +45,7 @@ class CapacitySection(Section):
         description="Share of requests that must keep all limits of 'slo'; by default each bound as it is written.",
     )
     confidence: Share = Field(default=0.95, description="With which confidence the objectives must be met.")
-    precision: Share = Field(default=0.01, description="Relative width at which the search for a rate ends.")
+    tolerance: Share = Field(default=0.01, description="Relative width at which the search for a rate ends.")
 
     @model_validator(mode="after")
     def _one_question(self) -> Self:
@@ -57,7 +57,7 @@ class CapacitySection(Section):
 
     def settings(self) -> dict[str, Any]:
         """The question as settings of a search."""
-        names = ("objective", "attainment", "confidence", "precision")
+        names = ("objective", "attainment", "confidence", "tolerance")
         found: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.replicas is not None:
             found |= {"search": "replicas", "of": self.replicas}

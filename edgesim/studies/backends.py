@@ -1,7 +1,7 @@
-"""Where the points of a sweep run: in this process, in processes beside it, or on a Dask cluster.
+"""Where the runs of a study are made: in this process, in processes beside it, or on a Dask cluster.
 
-A worker runs points and hands back finished folders; only the process that leads the sweep puts them among the
-sweep's points. So a worker that dies, or one whose leader died, can lose work but never spoil any.
+A worker runs points and hands back finished folders (or numbers); only the process that leads the study puts them among
+its results. So a worker that dies, or one whose leader died, can lose work but never spoil any.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from edgesim import __version__
 from edgesim.errors import (
     EdgesimError,
     MissingExtraError,
@@ -31,14 +32,14 @@ from edgesim.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from edgesim.scenario import Scenario
 
 TASK_S: Final = 0.5
 """Points that are shorter than this travel together, about so much work at a time [s]."""
 MOST_LOSSES: Final = 3
-"""So often may the worker of one point die before the sweep stops."""
+"""So often may the worker of one point die before the study stops."""
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -48,29 +49,118 @@ _ONE_AT_A_TIME: Final = threading.Lock()
 _WARM: Final = threading.Event()
 
 
-@dataclass(frozen=True)
-class Job:
-    """A point to run.
+Policies = tuple[tuple[str, str, type[Any]], ...]
+"""Classes of policies by role and name."""
+
+
+class Ran(Protocol):
+    """What a task gives back."""
+
+    @property
+    def wall_s(self) -> float:
+        """Wall time that it took [s]."""
+
+
+T = TypeVar("T", bound=Ran)
+T_co = TypeVar("T_co", bound=Ran, covariant=True)
+
+
+class Task(Protocol[T_co]):
+    """Work that travels to a worker."""
+
+    @property
+    def point(self) -> int:
+        """Number of the point that it belongs to."""
+
+    def run(self) -> T_co:
+        """Do it; there or here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every task carries.
 
     Attributes:
-        point: Its number.
+        point: Number of its point.
         scenario: The scenario, pickled.
-        fault: Why it cannot run; "" if it can.
-        keep_tables: Whether its tables are kept, not its summary only.
-        command: How the sweep was asked for.
-        version: Version of edgesim that leads the sweep.
-        policies: Classes of policies that a worker cannot import, by role and name.
-        scratch: Folder for what is unfinished, which the leader sees, too; "" where it does not.
+        version: Version of edgesim that leads the study.
+        policies: Classes of policies that a worker cannot import.
     """
 
     point: int
     scenario: bytes
-    fault: str
-    keep_tables: bool
+    version: str = __version__
+    policies: Policies = ()
+
+    def opened(self) -> Scenario:
+        """Make the scenario ready to run in this process."""
+        from edgesim import registry  # noqa: PLC0415 - a worker imports it when it has work
+
+        if self.version != __version__:
+            text = f"a worker runs edgesim {__version__}, the study {self.version}"
+            raise ResultsError(f"{text}; install the same version on both")
+        scenario: Scenario = pickle.loads(self.scenario)  # noqa: S301 - from the process that leads the study
+        for plugin in scenario.plugins:
+            registry.load_plugin(plugin)
+        if self.policies:
+            from edgesim import policies  # noqa: F401, PLC0415 - fills the registries
+
+            for role, name, policy in self.policies:
+                registry.registries[role].add(name, policy)
+        return scenario
+
+
+def local_policies(scenarios: Iterable[Scenario]) -> Policies:
+    """Find the policies that a notebook or the running script defines: they travel with the tasks."""
+    from edgesim.registry import registries  # noqa: PLC0415 - filled by the validation, where a policy is named
+    from edgesim.scenario.schema import ROLES  # noqa: PLC0415
+
+    found = {}
+    for scenario in scenarios:
+        for role, registry in registries.items():
+            name = getattr(scenario.policies, role)["kind"] if role in ROLES else ""
+            if name in registry and not registry[name].__module__.startswith("edgesim"):
+                found[role, name] = (role, name, registry[name])
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Work):
+    """A run folder to make.
+
+    Attributes:
+        fault: Why it cannot run; "" if it can.
+        keep_tables: Whether its tables are kept, not its summary only.
+        command: How the study was asked for.
+        scratch: Folder for what is unfinished, which the leader sees, too; "" where it does not.
+    """
+
+    fault: str = ""
+    keep_tables: bool = True
     command: str
-    version: str
-    policies: tuple[tuple[str, str, type[Any]], ...] = ()
     scratch: str = ""
+
+    def run(self) -> Done:
+        """Run into a folder."""
+        started = time.perf_counter()
+        scenario = self.opened()
+        if self.scratch:
+            Path(self.scratch).mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix=f"{self.point:04d}-", dir=self.scratch or None))
+        try:
+            error = _written(self, scenario, place / "point")
+            if self.scratch:
+                return Done(self.point, str(place / "point"), (), error, time.perf_counter() - started)
+            files = tuple(
+                (path.relative_to(place / "point").as_posix(), path.read_bytes())
+                for path in sorted((place / "point").rglob("*"))
+                if path.is_file()
+            )
+        except BaseException:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
+        shutil.rmtree(place, ignore_errors=True)
+        return Done(self.point, "", files, error, time.perf_counter() - started)
 
 
 @dataclass(frozen=True)
@@ -92,10 +182,10 @@ class Done:
     wall_s: float
 
 
-def compute(jobs: Sequence[Job]) -> list[Done]:
-    """Run points, one after the other; threads of one process take turns, as policies share their modules."""
+def compute(tasks: Sequence[Task[T]]) -> list[T]:
+    """Do some tasks, one after the other; threads of one process take turns, as policies share their modules."""
     with _ONE_AT_A_TIME, _one_compiler():
-        found = [_compute(job) for job in jobs]
+        found = [task.run() for task in tasks]
         if sum(each.wall_s for each in found) > TASK_S / 2:
             gc.collect()  # a run's records hang in cycles; a worker that seems to leak is started anew
         return found
@@ -117,48 +207,6 @@ def _one_compiler() -> Iterator[None]:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX)
         yield
         _WARM.set()
-
-
-def _compute(job: Job) -> Done:
-    from edgesim import __version__, registry  # noqa: PLC0415 - a worker imports it when it has work
-
-    if job.version != __version__:
-        text = (
-            f"a worker runs edgesim {__version__}, the sweep {job.version}; install the same version on both"
-        )
-        raise ResultsError(text)
-    started = time.perf_counter()
-    scenario: Scenario = pickle.loads(job.scenario)  # noqa: S301 - from the process that leads the sweep
-    for plugin in scenario.plugins:
-        registry.load_plugin(plugin)
-    _register(job)
-    if job.scratch:
-        Path(job.scratch).mkdir(parents=True, exist_ok=True)
-    place = Path(tempfile.mkdtemp(prefix=f"{job.point:04d}-", dir=job.scratch or None))
-    try:
-        error = _written(job, scenario, place / "point")
-        if job.scratch:
-            return Done(job.point, str(place / "point"), (), error, time.perf_counter() - started)
-        files = tuple(
-            (path.relative_to(place / "point").as_posix(), path.read_bytes())
-            for path in sorted((place / "point").rglob("*"))
-            if path.is_file()
-        )
-    except BaseException:
-        shutil.rmtree(place, ignore_errors=True)
-        raise
-    shutil.rmtree(place, ignore_errors=True)
-    return Done(job.point, "", files, error, time.perf_counter() - started)
-
-
-def _register(job: Job) -> None:
-    """Make policies known that came with the point."""
-    if job.policies:
-        from edgesim import policies  # noqa: F401, PLC0415 - fills the registries
-        from edgesim.registry import registries  # noqa: PLC0415
-
-        for role, name, policy in job.policies:
-            registries[role].add(name, policy)
 
 
 def _written(job: Job, scenario: Scenario, folder: Path) -> str:
@@ -202,7 +250,7 @@ def processors() -> int:
 
 
 class Pool(Protocol):
-    """Workers that take batches of points."""
+    """Workers that take batches of tasks."""
 
     lost: tuple[type[Exception], ...]
     """What a batch raises whose worker died."""
@@ -211,8 +259,8 @@ class Pool(Protocol):
     def workers(self) -> int:
         """How many there are."""
 
-    def submit(self, batch: list[Job]) -> Any:
-        """Hand out a batch; answers a future."""
+    def submit(self, batch: list[Any]) -> Any:
+        """Hand out a batch of tasks; answers a future."""
 
     def first(self, futures: Iterable[Any]) -> Iterable[Any]:
         """Wait until some of the futures are done, and answer them."""
@@ -221,40 +269,67 @@ class Pool(Protocol):
         """End the workers; in a hurry, whatever they are doing."""
 
 
-def serial(jobs: Iterable[Job]) -> Generator[Done]:
-    """Run points in this process."""
-    for job in jobs:
-        yield from compute([job])
+P = TypeVar("P", bound=Pool)
 
 
-def pooled(pool: Pool, jobs: Iterable[Job]) -> Generator[Done]:
-    """Run points on workers, short ones several at a time; those of a worker that died run again elsewhere."""
-    waiting, running, losses = deque(jobs), dict[Any, list[Job]](), Counter[int]()
-    spent, done, hurry = 0.0, 0, True
+@contextmanager
+def at_work(pool: P) -> Iterator[P]:
+    """End workers when they are no longer needed: what they are still doing, if something went wrong."""
     try:
-        while waiting or running:
-            while waiting and len(running) < 2 * pool.workers:
-                fair = len(waiting) // (2 * pool.workers)  # towards the end all workers have something
-                size = min(int(TASK_S * done / spent), fair) if done else 1
-                batch = [waiting.popleft() for _ in range(min(max(size, 1), len(waiting)))]
-                running[pool.submit(batch)] = batch
-            for future in list(pool.first(running)):
-                batch = running.pop(future)
-                try:
-                    found: list[Done] = future.result()
-                except pool.lost as error:
-                    losses.update(job.point for job in batch)
-                    _check_losses(losses, error)
-                    waiting.extendleft(reversed(batch))
-                    continue
-                except ImportError as error:
-                    text = f"a worker cannot import {error.name}; install the same edgesim on all of them"
-                    raise SimulationError(text) from error
-                spent, done = spent + sum(each.wall_s for each in found), done + len(found)
-                yield from found
-        hurry = False
-    finally:
-        pool.close(hurry=hurry)
+        yield pool
+    except BaseException:
+        pool.close(hurry=True)
+        raise
+    pool.close(hurry=False)
+
+
+@contextmanager
+def processes(jobs: int, tasks: int) -> Iterator[Processes | None]:
+    """Processes for so many tasks at most; None for this one alone.
+
+    Args:
+        jobs: How many are asked for; 0 for one a processor.
+        tasks: How many tasks there may be at a time.
+    """
+    count = min(jobs or processors(), tasks)
+    if count < 2:
+        yield None
+        return
+    with at_work(Processes(count)) as pool:
+        yield pool
+
+
+def results(pool: Pool | None, tasks: Iterable[Task[T]]) -> Iterator[T]:
+    """Do tasks on workers, or in this process; yields each as it ends.
+
+    Short ones travel several at a time; those of a worker that died are done again elsewhere.
+    """
+    if pool is None:
+        for task in tasks:
+            yield from compute([task])
+        return
+    waiting, running, losses = deque(tasks), dict[Any, list[Task[T]]](), Counter[int]()
+    spent, ended = 0.0, 0
+    while waiting or running:
+        while waiting and len(running) < 2 * pool.workers:
+            fair = len(waiting) // (2 * pool.workers)  # towards the end all workers have something
+            size = min(int(TASK_S * ended / spent), fair) if ended else 1
+            batch = [waiting.popleft() for _ in range(min(max(size, 1), len(waiting)))]
+            running[pool.submit(batch)] = batch
+        for future in list(pool.first(running)):
+            batch = running.pop(future)
+            try:
+                found: list[T] = future.result()
+            except pool.lost as error:
+                losses.update(task.point for task in batch)
+                _check_losses(losses, error)
+                waiting.extendleft(reversed(batch))
+                continue
+            except ImportError as error:
+                text = f"a worker cannot import {error.name}; install the same edgesim on all of them"
+                raise SimulationError(text) from error
+            spent, ended = spent + sum(each.wall_s for each in found), ended + len(found)
+            yield from found
 
 
 def _check_losses(losses: Counter[int], error: Exception) -> None:
@@ -284,7 +359,7 @@ class Processes:
         """How many there are."""
         return self._count
 
-    def submit(self, batch: list[Job]) -> Any:
+    def submit(self, batch: list[Any]) -> Any:
         """Hand out a batch, to new workers if one of the old ones has died."""
         from joblib.externals.loky.process_executor import (  # noqa: PLC0415
             BrokenProcessPool,
@@ -371,7 +446,7 @@ class Dask:
             self._seen = time.monotonic()
         return self._workers
 
-    def submit(self, batch: list[Job]) -> Any:
+    def submit(self, batch: list[Any]) -> Any:
         """Hand out a batch."""
         return self._client.submit(compute, batch, pure=False)
 
@@ -388,6 +463,6 @@ class Dask:
         return found
 
     def close(self, *, hurry: bool) -> None:
-        """Leave the scheduler; what it still runs of this sweep it forgets."""
+        """Leave the scheduler; what it still runs of this study it forgets."""
         with suppress(OSError, TimeoutError):
             self._client.close(timeout=2 if hurry else 10)

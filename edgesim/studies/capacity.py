@@ -2,188 +2,29 @@
 
 from __future__ import annotations
 
-import html
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from edgesim.errors import Problem, ResultsError, ScenarioError
+from edgesim.errors import ScenarioError
+from edgesim.results import folder as folders
+from edgesim.results.capacity import KIND, PRICE, Asked, Capacity
+from edgesim.scenario import given as settings_given
 from edgesim.studies import capacity_search as searches
-from edgesim.studies.capacity_goal import SKEWED, Criterion, Goal, criteria, looks_at
+from edgesim.studies.backends import processes
+from edgesim.studies.capacity_goal import SKEWED, Goal, criteria, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
-from edgesim.studies.capacity_mix import MOST, PRICE, MixSearch
-from edgesim.studies.capacity_points import MEASURED, Point, Points
+from edgesim.studies.capacity_mix import MOST, MixSearch
+from edgesim.studies.capacity_points import Point, Points
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
 
-    import pandas as pd
-
     from edgesim.scenario import Scenario
     from edgesim.studies.capacity_points import Tell
 
 Json = dict[str, Any]
-
-KIND: Final = "capacity"
-ANSWER: Final = "capacity.json"
-TABLE: Final = "points.parquet"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question.
-
-    Attributes:
-        search: "rate", "replicas" or "mix".
-        of: Whose replicas, or which mixes, as text.
-        confidence: With which confidence everything must be met.
-        attainment: Share of requests that must keep all limits; None demands the objectives as they are written.
-        precision: Relative width at which the search for a rate ends.
-        objective: What a mix should cost least of: "cost" or "energy".
-        lowest: Lowest factor of the load to try.
-        highest: Highest factor of the load to try.
-        most: Most replicas to try.
-        looks: Numbers of replications after which a verdict is tried; of percentiles, not before the eighth.
-            The answer is confirmed by the largest number.
-        trials: Mixes that Optuna tries, if there are too many to try all.
-    """
-
-    search: str = "rate"
-    of: str = ""
-    confidence: float = 0.95
-    attainment: float | None = None
-    precision: float = 0.01
-    objective: str = "cost"
-    lowest: float = 2.0**-10
-    highest: float = 2.0**10
-    most: int = 1024
-    looks: tuple[int, ...] = (4, 8, 16, 32)
-    trials: int = 60
-
-    def checked(self) -> Asked:
-        """Raise an error that says everything that is wrong with the question."""
-        wrong = {
-            "confidence": (0.5 <= self.confidence < 1, "must lie between 50 % and 100 %"),
-            "attainment": (
-                self.attainment is None or 0 < self.attainment < 1,
-                "must lie between 0 % and 100 %",
-            ),
-            "precision": (0 < self.precision < 1, "must lie between 0 % and 100 %"),
-            "objective": (self.objective in ("cost", "energy"), "must be 'cost' or 'energy'"),
-            "lowest": (0 < self.lowest <= self.highest < math.inf, "must be positive and at most 'highest'"),
-            "most": (self.most >= 1, "must be at least 1"),
-            "looks": (
-                bool(self.looks) and self.looks[0] >= 2 and list(self.looks) == sorted(set(self.looks)),
-                "must begin with at least 2 replications and ascend",
-            ),
-            "trials": (self.trials >= 1, "must be at least 1"),
-        }
-        problems = [
-            Problem((), f"'{name}' is {getattr(self, name)!r}, but {rule}")
-            for name, (fine, rule) in wrong.items()
-            if not fine
-        ]
-        if problems:
-            raise ScenarioError(problems)
-        return self
-
-
-@dataclass
-class Capacity:
-    """An answer, and the points that show why.
-
-    Attributes:
-        asked: The question.
-        scenario: Name of the scenario.
-        answer: The answer: requests/s, a number, or a mix; None if there is none.
-        sentence: The answer in words.
-        outcome: "found", "missed" (nowhere met), "met" (met even at the highest load tried).
-        estimate: Where the worst mean crosses its bound: a best guess, where `answer` is on the safe side [1/s].
-        limit: The nearest rate or number tried at which something is surely missed.
-        points: Everything that was evaluated, in the order of `table`.
-        criteria: What was demanded.
-        notes: What the reader must know.
-        folder: Where it is stored; None if it is not.
-    """
-
-    asked: Asked
-    scenario: str
-    answer: float | int | Json | None
-    sentence: str
-    outcome: str
-    points: list[Json]
-    criteria: tuple[Criterion, ...]
-    estimate: float | None = None
-    limit: float | None = None
-    notes: list[str] = field(default_factory=list)
-    folder: Path | None = None
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """A row a point: what was varied, every number with the ends of its interval (`_low`, `_high`), verdict.
-
-        Units are those of `units`. Intervals are one-sided limits at the error of a single look, on both sides.
-        """
-        import pandas as pd  # noqa: PLC0415 - takes a second to import
-
-        return pd.DataFrame(self.points)
-
-    @property
-    def units(self) -> dict[str, str]:
-        """Units of the columns of `table`."""
-        found = MEASURED | {one.name: one.unit for one in self.criteria} | {PRICE: "USD/h"}
-        both = {name + end: unit for name, unit in found.items() for end in ("", "_low", "_high")}
-        return {name: unit for name, unit in both.items() if any(name in point for point in self.points)}
-
-    def as_json(self) -> Json:
-        """Everything, as `--json` prints it; numbers that do not exist, or are infinite, are null."""
-        asked = {name: getattr(self.asked, name) for name in Asked.__dataclass_fields__}
-        return {
-            "kind": KIND,
-            "scenario": self.scenario,
-            "asked": asked | {"looks": list(self.asked.looks)},
-            "criteria": [vars(one) for one in self.criteria],
-            "outcome": self.outcome,
-            "answer": self.answer,
-            "estimate": self.estimate,
-            "limit": self.limit,
-            "sentence": self.sentence,
-            "notes": self.notes,
-            "units": self.units,
-            "points": [{name: _finite(value) for name, value in point.items()} for point in self.points],
-        }
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Capacity:
-        """Open a stored answer.
-
-        Raises:
-            ResultsError: There is none, or the search was not finished.
-        """
-        from edgesim.results.folder import read_json  # noqa: PLC0415
-
-        path = Path(folder)
-        if not (path / ANSWER).is_file():
-            help_ = f"'{path}' holds no finished capacity search: {ANSWER} is missing"
-            raise ResultsError(f"{help_}; `edgesim capacity ... -o {path} --resume` finishes one")
-        found = read_json(path / ANSWER)
-        asked = Asked(**found["asked"] | {"looks": tuple(found["asked"]["looks"])})
-        same = ("scenario", "answer", "sentence", "outcome", "points", "estimate", "limit", "notes")
-        demanded = tuple(Criterion(**one) for one in found["criteria"])
-        return cls(asked=asked, criteria=demanded, folder=path, **{name: found[name] for name in same})
-
-    def __repr__(self) -> str:
-        return f"<Capacity {self.sentence}>"
-
-    def _repr_html_(self) -> str:
-        """Show the answer and its points in a notebook."""
-        shown = [name for name in self.table.columns if not name.endswith(("_low", "_high"))]
-        rows = self.table[shown].to_html(index=False, float_format=lambda value: f"{value:.4g}", na_rep="")
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        return f"<p><b>{html.escape(self.sentence)}</b></p>{f'<ul>{notes}</ul>' if notes else ''}{rows}"
 
 
 def capacity(
@@ -194,6 +35,7 @@ def capacity(
     slo: Mapping[str, str] | Sequence[str] = (),
     sets: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    seed: int | None = None,
     jobs: int = 1,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
@@ -213,34 +55,37 @@ def capacity(
         slo: Objectives instead of the scenario's: {"ttft.p95": "1 s"}, or ["ttft.p95=1 s"].
         sets: Overrides of the form "key.path=value".
         plugins: Python files with policies.
-        jobs: Processes that run replications side by side; the answer does not depend on it.
+        seed: Seed, instead of the scenario's.
+        jobs: Processes that run replications side by side, 0 for one a processor; the answer does not depend on it.
         out: Folder for the table, the answer and every replication as it ends.
         resume: Go on with a search that was interrupted in `out`.
         force: Replace an earlier search in `out`.
         progress: Hears how far the search is, a line at a time.
-        **settings: Further settings of `Asked`: confidence, attainment, precision, objective, lowest, highest,
+        **settings: Further settings of `Asked`: confidence, attainment, tolerance, objective, lowest, highest,
             most, looks, trials.
 
     Raises:
         EdgesimError: Something is wrong with the scenario or the question.
         KeyboardInterrupt: As usual; replications that had ended are in `out`.
     """
-    loaded = with_slo(scenario, slo, sets, plugins)
+    loaded = with_slo(scenario, slo, sets, plugins, seed)
     asked = _asked(loaded, replicas, mix, settings)
     demanded = criteria(loaded, asked.attainment)
     goal = Goal(demanded, asked.confidence, looks_at(demanded, asked.looks))
     lever = _lever(loaded, asked)
     if out is None:
-        return _found(loaded, lever, asked, Points(goal, jobs=jobs, tell=progress))
+        with processes(jobs, goal.looks[-1]) as pool:
+            return _found(loaded, lever, asked, Points(goal, pool=pool, tell=progress))
     from edgesim.studies import capacity_store as store  # noqa: PLC0415 - only where something is written
-    from edgesim.studies.sweep_folder import locked  # noqa: PLC0415
 
     folder = Path(out)
-    with locked(folder):
+    folders.earlier(folder, KIND, store.OURS)
+    with folders.locked(folder):
         journal = store.opened(folder, loaded, asked, goal, resume=resume, force=force)
         try:
-            points = Points(goal, jobs=jobs, tell=progress, journal=journal)
-            found = _found(loaded, lever, asked, points)
+            with processes(jobs, goal.looks[-1]) as pool:
+                points = Points(goal, pool=pool, tell=progress, journal=journal)
+                found = _found(loaded, lever, asked, points)
         except BaseException as error:
             store.ended(folder, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -257,21 +102,25 @@ def _found(scenario: Scenario, lever: Load | Replicas | Mix, asked: Asked, point
 
 
 def with_slo(
-    scenario: Any, slo: Mapping[str, str] | Sequence[str], sets: Sequence[str], plugins: Sequence[str]
+    scenario: Any,
+    slo: Mapping[str, str] | Sequence[str],
+    sets: Sequence[str],
+    plugins: Sequence[str],
+    seed: int | None,
 ) -> Scenario:
-    """Load a scenario, with other objectives if some are given."""
+    """Load a scenario, with other objectives and another seed if some are given."""
     from edgesim.scenario import Scenario as Loaded  # noqa: PLC0415 - pydantic is not for --help
     from edgesim.scenario import load  # noqa: PLC0415
 
-    given = [f"{key}={value}" for key, value in slo.items()] if hasattr(slo, "items") else list(slo)
+    listed = [f"{key}={value}" for key, value in slo.items()] if hasattr(slo, "items") else list(slo)
     if isinstance(scenario, Loaded):
-        if sets or plugins or given:
+        if sets or plugins or listed:
             raise TypeError(
                 "sets, slo and plugins belong to load_scenario() when the scenario is loaded already"
             )
-        return scenario
-    instead = ["slo={}", *(f"slo.{one.strip()}" for one in given)] if given else []
-    return load(scenario, [*sets, *instead], plugins)
+        return settings_given.changed(scenario, seed=seed)
+    instead = ["slo={}", *(f"slo.{one.strip()}" for one in listed)] if listed else []
+    return load(scenario, [*sets, *instead, *settings_given.overrides(seed=seed)], plugins)
 
 
 def _asked(scenario: Scenario, replicas: str | None, mix: str | None, settings: Mapping[str, Any]) -> Asked:
@@ -308,7 +157,7 @@ def _rate(scenario: Scenario, load: Load, asked: Asked, points: Points) -> Capac
         facts = {} if rate is None else {"rate_rps": rate}
         return points.at({"load": factor}, load.at(factor), facts, whole=whole)
 
-    found = searches.largest(at, lowest=asked.lowest, highest=asked.highest, precision=asked.precision)
+    found = searches.largest(at, lowest=asked.lowest, highest=asked.highest, tolerance=asked.tolerance)
     order = [found.points[place] for place in sorted(found.points)]
 
     def rate(place: float | None) -> float | None:
@@ -484,8 +333,3 @@ def _percent(share: float) -> str:
 
 def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows no infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

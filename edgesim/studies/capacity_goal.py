@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import Problem, ScenarioError
 from edgesim.experiment import slo_of
 from edgesim.metrics import METRICS
-from edgesim.results.slo import SLACK, limits
+from edgesim.results.capacity import ATTAINMENT, Criterion
+from edgesim.results.slo import limits
 from edgesim.stats import t_interval
 
 if TYPE_CHECKING:
@@ -23,63 +24,11 @@ if TYPE_CHECKING:
 
     from edgesim.scenario import Scenario
 
-ATTAINMENT: Final = "attainment"
-"""Share of the requests after the warm-up, as far as their outcome is known, that were completed within every limit."""
-
-FEW: Final = 20
-"""Fewer measured requests in a replication than this say nothing about a load."""
-BEYOND: Final = 2
-"""Requests of a replication that must be expected beyond a percentile for it to say anything."""
-
 SKEWED: Final = 8
 """Fewer replications than this are no base for a limit of a percentile: Student's t takes their values for normal."""
 
 _NOTHING: Final = "there is nothing to meet: no objective demands anything"
 _HELP: Final = "write e.g. `slo: {ttft: {p95: 1 s}}`, or give --slo 'ttft.p95=1 s'"
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """A bound on one number of a replication.
-
-    Attributes:
-        name: Its name: metric and statistic ("ttft_p95"), or "attainment".
-        bound: The bound, in SI.
-        unit: Its unit.
-        at_least: Whether the number must not fall below the bound; otherwise it must not exceed it.
-    """
-
-    name: str
-    bound: float
-    unit: str = "s"
-    at_least: bool = False
-
-    @property
-    def worst(self) -> float:
-        """The value of a replication in which nothing can be measured, because nothing was answered."""
-        return 0.0 if self.at_least else math.inf
-
-    @property
-    def skewed(self) -> bool:
-        """Whether its values are skewed near a limit, so that few of them say little of their spread."""
-        return self.name.rpartition("_")[2][0] == "p" or self.name.endswith("_max")
-
-    @property
-    def needed(self) -> int:
-        """Requests that a replication must measure for this number to say anything."""
-        statistic = self.name.rpartition("_")[2]
-        share = self.bound if self.at_least else float(statistic[1:]) / 100 if statistic[0] == "p" else 0.0
-        return max(FEW, round(BEYOND / max(1 - share, 1e-9)))
-
-    def keeps(self, value: float) -> bool:
-        """Whether a value is within the bound, up to rounding."""
-        return value >= self.bound / SLACK if self.at_least else value <= self.bound * SLACK
-
-    def excess(self, value: float) -> float:
-        """How far a value is beyond the bound, relative to what the bound allows; negative within it."""
-        if self.at_least:
-            return (self.bound - value) / max(1 - self.bound, 1e-3)
-        return value / self.bound - 1 if self.bound else value
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from edgesim.errors import MissingExtraError, ScenarioError
+from edgesim.results.capacity import PRICE
 
 if TYPE_CHECKING:
     from edgesim.scenario import Scenario
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 64
 """More mixes than this are not all tried."""
-
-PRICE: Final = "price_usd_per_h"
 
 
 class MixSearch:

@@ -9,15 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import pickle
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from edgesim.errors import ResultsError
 from edgesim.experiment import Plan, build
+from edgesim.results.capacity import ATTAINMENT, MEASURED
 from edgesim.stats import Interval, t_interval
-from edgesim.studies.capacity_goal import ATTAINMENT, Goal, Judged
+from edgesim.studies.backends import Work, local_policies, results
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from edgesim.results.run import MemoryRun
     from edgesim.results.source import Source
     from edgesim.scenario import Scenario
+    from edgesim.studies.backends import Pool
+    from edgesim.studies.capacity_goal import Goal, Judged
 
 Row = dict[str, Any]
 Key = Mapping[str, float | int | str]
@@ -35,19 +40,6 @@ Tell = Callable[[str], None]
 
 JOURNAL: Final = "replications.jsonl"
 PS: Final = 1e12
-
-MEASURED: Final = {
-    "rate_rps": "1/s",
-    ATTAINMENT: "",
-    "ttft_p95": "s",
-    "tpot_p95": "s",
-    "throughput_rps": "1/s",
-    "goodput_rps": "1/s",
-    "output_tokens_per_s": "tokens/s",
-    "cost_usd_per_h": "USD/h",
-    "power_w": "W",
-}
-"""Numbers of every replication, whatever is demanded: name -> unit."""
 
 
 class Unrecorded(Plan):
@@ -61,23 +53,44 @@ def _numbered(scenario: Scenario, _: int, *, number: int) -> Replication:
     return build(scenario, number)
 
 
-def measure(scenario: Scenario, number: int) -> Row:
-    """Run one replication of a scenario and answer what a search wants to know of it.
+def replication(scenario: Scenario, number: int) -> MemoryRun:
+    """Run one replication of a scenario in memory; nothing but its requests is recorded.
 
     Raises:
         KeyboardInterrupt: It was interrupted.
     """
-    from edgesim import registry  # noqa: PLC0415 - worker processes start without the plugins
-
-    for plugin in scenario.plugins:
-        registry.load_plugin(plugin)
-    settings = scenario.scenario.model_copy(update={"replications": 1})
     output = scenario.output.model_copy(update={"tables": ("requests",)})
+    settings = scenario.scenario.model_copy(update={"replications": 1, "precision": None})
     alone = scenario.model_copy(update={"scenario": settings, "output": output})
     run = Unrecorded(alone, build=partial(_numbered, number=number)).run()
     if not run.finished:
         raise KeyboardInterrupt
-    return _row(run)  # type: ignore[arg-type]  # one replication in memory
+    return cast("MemoryRun", run)  # one replication without a folder
+
+
+def measure(scenario: Scenario, number: int) -> Row:
+    """Run one replication of a scenario and answer what a search wants to know of it."""
+    return _row(replication(scenario, number))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a replication measured."""
+
+    number: int
+    row: Row
+    wall_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Work):
+    """A replication to run; its number is that of the point."""
+
+    def run(self) -> Measured:
+        """Run it."""
+        started = time.perf_counter()
+        row = measure(self.opened(), self.point)
+        return Measured(self.point, row, time.perf_counter() - started)
 
 
 def _row(run: MemoryRun) -> Row:
@@ -262,16 +275,21 @@ class Points:
 
     Args:
         goal: What is demanded.
-        jobs: Processes that run replications side by side.
+        pool: Workers that run replications; None for this process.
         tell: Hears about every point.
         journal: What was run before, and where new replications go; None keeps them in memory alone.
     """
 
     def __init__(
-        self, goal: Goal, *, jobs: int = 1, tell: Tell | None = None, journal: Journal | None = None
+        self,
+        goal: Goal,
+        *,
+        pool: Pool | None = None,
+        tell: Tell | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.goal = goal
-        self._jobs = jobs
+        self._pool = pool
         self._tell = tell or (lambda _: None)
         self._journal = journal
         self.evaluated: dict[str, Point] = {}
@@ -316,33 +334,17 @@ class Points:
         known = self._journal.rows.get(name, {}) if self._journal else {}
         rows = {number: known[number] for number in numbers if number in known}
         missing = [number for number in numbers if number not in rows]
-        for number, row in _measured(scenario, missing, self._jobs):
-            rows[number] = row
+        for measured in results(self._pool, self._tasks(scenario, missing)):
+            rows[measured.number] = measured.row
             if self._journal:
-                self._journal.add(name, number, row)
+                self._journal.add(name, measured.number, measured.row)
         return [rows[number] for number in sorted(rows)]
 
-
-def _measured(scenario: Scenario, numbers: Sequence[int], jobs: int) -> Iterator[tuple[int, Row]]:
-    """Run replications, in this process or side by side; yields each as it ends."""
-    if jobs == 1 or len(numbers) < 2:
-        for number in numbers:
-            yield number, measure(scenario, number)
-        return
-    from joblib import Parallel, delayed  # noqa: PLC0415 - not for one process
-
-    from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
-
-    if is_cold():  # compile once, here, and not in every process at the same time
-        yield numbers[0], measure(scenario, numbers[0])
-        numbers = numbers[1:]
-    yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        delayed(_with_number)(scenario, number) for number in numbers
-    )
-
-
-def _with_number(scenario: Scenario, number: int) -> tuple[int, Row]:
-    return number, measure(scenario, number)
+    def _tasks(self, scenario: Scenario, numbers: Sequence[int]) -> list[Measurement]:
+        """Make the tasks of some replications."""
+        policies = () if self._pool is None else local_policies([scenario])
+        packed = pickle.dumps(scenario)
+        return [Measurement(point=number, scenario=packed, policies=policies) for number in numbers]
 
 
 class Journal:

@@ -73,19 +73,19 @@ class Line:
         return self.points[place].verdict == "empty"
 
 
-def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found:
+def largest(at: At, *, lowest: float, highest: float, tolerance: float) -> Found:
     """Find the largest load that is good, where loads get harder as they grow.
 
     Args:
         at: Evaluates a load, as a factor of the scenario's.
         lowest: Lowest factor to try.
         highest: Highest factor to try.
-        precision: Relative width of the last bracket.
+        tolerance: Relative width of the last bracket.
     """
     line = Line(at)
     good, bad = _bracket(line, min(max(1.0, lowest), highest), lowest, highest)
     if good is not None and bad is not None:
-        good = _bisected(line, good, bad, precision)
+        good = _bisected(line, good, bad, tolerance)
     if good is not None:  # what is easier must be good, too
         for share in EASIER:
             line.good(max(share * good, lowest))
@@ -104,17 +104,17 @@ def largest(at: At, *, lowest: float, highest: float, precision: float) -> Found
         line.good(place)
         good, bad = _first_change(line)
         if good is not None and bad is not None:
-            good = _bisected(line, good, bad, precision)
+            good = _bisected(line, good, bad, tolerance)
             good, _ = _first_change(line)
         if good is not None and (islands := [p for p in line.points if p > good and line.points[p].met]):
             notes.append(
                 f"good again at {', '.join(f'{place:.4g}' for place in sorted(islands))} times the load"
             )
-    good = _confirmed(line, good, precision)
+    good = _confirmed(line, good, tolerance)
     return _found(line, good, notes, harder_above=True)
 
 
-def _confirmed(line: Line, good: float | None, precision: float) -> float | None:
+def _confirmed(line: Line, good: float | None, tolerance: float) -> float | None:
     """Look at the answer with all replications; step down from one that does not stand that."""
     while good is not None and not line.confirmed(good):
         lost = good
@@ -122,7 +122,7 @@ def _confirmed(line: Line, good: float | None, precision: float) -> float | None
             (place for place, point in line.points.items() if place < lost and point.met), default=None
         )
         if good is not None:
-            good = _bisected(line, good, lost, precision)
+            good = _bisected(line, good, lost, tolerance)
     return good
 
 
@@ -147,9 +147,9 @@ def _bracket(line: Line, start: float, lowest: float, highest: float) -> tuple[f
     return None, start
 
 
-def _bisected(line: Line, good: float, bad: float, precision: float) -> float:
+def _bisected(line: Line, good: float, bad: float, tolerance: float) -> float:
     """Narrow a bracket down; answers its good end."""
-    while bad / good > 1 + precision:
+    while bad / good > 1 + tolerance:
         middle = math.sqrt(good * bad)
         if line.good(middle):
             good = middle

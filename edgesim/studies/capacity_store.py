@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
 from edgesim.results import folder as folders
+from edgesim.results.capacity import ANSWER, KIND, TABLE, Asked, Capacity
 from edgesim.results.folder import MANIFEST, SCENARIO, read_json, write_json
-from edgesim.studies.capacity import ANSWER, KIND, TABLE, Asked, Capacity
 from edgesim.studies.capacity_points import JOURNAL, Journal
-from edgesim.studies.sweep_folder import LOCK
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
     from edgesim.studies.capacity_goal import Goal
 
 CSV: Final = "points.csv"
-_OURS: Final = (ANSWER, TABLE, CSV, JOURNAL)
+OURS: Final = (ANSWER, TABLE, CSV, JOURNAL, SCENARIO)
+"""What is written beside the manifest."""
 
 
 def opened(
@@ -30,10 +30,10 @@ def opened(
     Raises:
         ResultsError: Something else is there, or the search for another question.
     """
-    earlier = _earlier(folder)
+    earlier = folders.earlier(folder, KIND, OURS)
     if earlier is not None and not (resume or force):
         raise ResultsError(
-            f"'{folder}' holds an earlier search ({earlier['exit_state']});"
+            f"'{folder}' holds an earlier search ({earlier.get('exit_state')});"
             " --resume goes on with it, --force replaces it"
         )
     # how much is tried may change when a search goes on, what is measured may not
@@ -54,16 +54,6 @@ def opened(
     (folder / SCENARIO).write_text(scenario.resolved_yaml(), encoding="utf-8")
     write_json(folder / MANIFEST, {**manifest, "kind": KIND})
     return journal
-
-
-def _earlier(folder: Path) -> dict[str, Any] | None:
-    """The manifest of an earlier search in a folder; None if there is nothing."""
-    if not any(entry.name != LOCK for entry in folder.iterdir()):
-        return None
-    found = read_json(folder / MANIFEST) if (folder / MANIFEST).is_file() else {}
-    if found.get("kind") != KIND:
-        raise ResultsError(f"'{folder}' is not empty and holds no capacity search; choose another folder")
-    return found
 
 
 def stored(found: Capacity, folder: Path) -> None:

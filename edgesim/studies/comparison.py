@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import shutil
 import tempfile
@@ -13,13 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.errors import EdgesimError, ResultsError
+from edgesim.errors import ResultsError
 from edgesim.results import folder as folders
-from edgesim.results import load as load_results
 from edgesim.results.comparison import COMPARISON, KIND, Comparison
-from edgesim.results.folder import MANIFEST
+from edgesim.results.folder import MANIFEST, SUMMARY
 from edgesim.results.quantity import DEFAULT, quantity
-from edgesim.results.run import Run, RunSet
+from edgesim.results.run import Run, RunSet, load_run
+from edgesim.studies import design
+from edgesim.studies.backends import Job, local_policies, processes, results
 from edgesim.studies.differences import Subject, differences, is_total, shared_replications
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 RUNS: Final = "runs"
 """Folder of the runs that were made for a comparison, inside its own."""
+SCRATCH: Final = "scratch"
+"""What is unfinished, among them."""
 REPLICATIONS: Final = 10
 """How often a scenario is run for a comparison unless it, or the user, says otherwise."""
 
@@ -43,11 +47,15 @@ def compare(
     metrics: Sequence[str] | None = None,
     confidence: float = 0.95,
     *,
+    seed: int | None = None,
     replications: int | None = None,
+    precision: str | None = None,
     jobs: int = 1,
     out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
     force: bool = False,
     watch: Watch = lambda _, __: nullcontext(),
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Compare runs, or scenarios after running them.
 
@@ -60,11 +68,15 @@ def compare(
         candidates: Name -> a run, a run folder, or a scenario (file, packaged name, mapping) that is run.
         metrics: Quantities such as "ttft_p95", "throughput_rps" or "cost_usd"; by default, the usual ones.
         confidence: Of the intervals, and of all verdicts together (Holm).
+        seed: Seed of scenarios, instead of their own.
         replications: How often scenarios are run, instead of what they say (10 where they say nothing).
-        jobs: Processes that run scenarios; one candidate each.
+        precision: Add replications until intervals are so narrow, e.g. "2 %", instead.
+        jobs: Processes that run scenarios, one candidate each; 0 for one a processor.
         out: Folder that keeps the comparison, with the runs that were made for it.
+        resume: Go on with a comparison that was interrupted in `out`; candidates that were run are not run again.
         force: Replace an earlier comparison in that folder.
         watch: Watches each replication that is run in this process.
+        progress: Hears the name of each candidate when it has been run elsewhere.
 
     Raises:
         EdgesimError: There is nothing to compare, or a scenario is wrong or fails.
@@ -74,19 +86,18 @@ def compare(
     named = metrics is not None
     quantities = list(dict.fromkeys(quantity(name) for name in metrics or DEFAULT))
     folder = Path(out) if out is not None else None
-    contenders = {name: _opened(name, each, replications) for name, each in candidates.items()}
+    settings = {"seed": seed, "replications": replications, "precision": precision}
+    contenders = {name: _opened(name, each, settings) for name, each in candidates.items()}
     todo = {name: each for name, each in contenders.items() if not isinstance(each, Run | RunSet)}
     if folder is not None:
-        _check(folder, force=force)
-        _clear(folder, list(contenders))
+        _begin(folder, list(contenders), resume=resume, force=force)
     place = folder or (Path(tempfile.mkdtemp(prefix="edgesim-compare-")) if todo else Path())
     places = {name: place / RUNS / _slug(number, name) for number, name in enumerate(todo)}
     try:
-        _run_all(todo, places, jobs, watch)
+        left = {name: each for name, each in todo.items() if not _has(places[name], each)}
+        _run_all(left, places, jobs, watch, progress)
         subjects = [
-            Subject(
-                name, each if isinstance(each, Run | RunSet) else _finished(name, load_results(places[name]))
-            )
+            Subject(name, each if isinstance(each, Run | RunSet) else _finished(name, load_run(places[name])))
             for name, each in contenders.items()
         ]
         found = _compared(subjects, quantities, confidence, named=named)
@@ -100,6 +111,36 @@ def compare(
         _store(found, folder)
     elif todo:
         weakref.finalize(found, shutil.rmtree, place, ignore_errors=True)
+    return found
+
+
+def variants(
+    scenario: str | Path, over: Sequence[str], sets: Sequence[str] = (), plugins: Sequence[str] = ()
+) -> dict[str, Scenario]:
+    """Make the candidates out of one scenario: every combination of the values of some keys, named after them.
+
+    Args:
+        scenario: A file, or the name of a packaged scenario.
+        over: Keys with their values, "KEY=V1,V2,..." each.
+        sets: Overrides of the form "key.path=value", for all of them.
+        plugins: Python files with policies.
+
+    Raises:
+        EdgesimError: A key or a value is wrong, or there are not two candidates.
+    """
+    from edgesim.studies.sweep_points import prepare  # noqa: PLC0415 - runs need no scenario
+
+    prepared = prepare(scenario, over=over, sets=sets, plugins=plugins)
+    found: dict[str, Scenario] = {}
+    for values, setting in zip(prepared.values, prepared.settings, strict=True):
+        name = design.name(dict(zip(prepared.keys, values, strict=True)))
+        if name in found:
+            raise ResultsError(f"--over says {name} twice")
+        if setting.fault:
+            raise ResultsError(f"{name} cannot be run: {setting.fault}")
+        found[name] = setting.loaded
+    if len(found) < 2:
+        raise ResultsError("--over names one value; a comparison needs at least two: KEY=VALUE,VALUE")
     return found
 
 
@@ -140,28 +181,29 @@ def _compared(
     )
 
 
-def _opened(name: str, given: Any, replications: int | None) -> Run | RunSet | Scenario:
+def _opened(name: str, candidate: Any, settings: Mapping[str, Any]) -> Run | RunSet | Scenario:
     """Open a run, or load a scenario; a string may be either."""
     from edgesim.scenario import Scenario as Loaded  # noqa: PLC0415 - runs need no scenario
+    from edgesim.scenario import given  # noqa: PLC0415
     from edgesim.scenario import load as load_scenario  # noqa: PLC0415
 
-    if isinstance(given, Run | RunSet):
-        return _finished(name, given)
-    if isinstance(given, str | os.PathLike) and Path(given).is_dir():
-        return _finished(name, load_results(Path(given)))
-    scenario = given if isinstance(given, Loaded) else load_scenario(given)
-    settings = scenario.scenario
-    if replications is None and (settings.replications > 1 or settings.precision is not None):
-        return scenario
-    changed = settings.model_copy(update={"replications": replications or REPLICATIONS, "precision": None})
-    return scenario.model_copy(update={"scenario": changed})
+    if isinstance(candidate, Run | RunSet):
+        return _finished(name, candidate)
+    if isinstance(candidate, str | os.PathLike) and Path(candidate).is_dir():
+        return _finished(name, load_run(Path(candidate)))
+    scenario = candidate if isinstance(candidate, Loaded) else load_scenario(candidate)
+    own = scenario.scenario
+    if (
+        settings["replications"] is settings["precision"] is None
+        and own.replications == 1
+        and not own.precision
+    ):
+        settings = {**settings, "replications": REPLICATIONS}
+    return given.changed(scenario, **settings)
 
 
-def _finished(name: str, found: Any) -> Run | RunSet:
+def _finished(name: str, found: Run | RunSet) -> Run | RunSet:
     """Make sure that a run can be compared."""
-    if not isinstance(found, Run | RunSet):
-        kind = found.manifest.get("kind", "comparison") if hasattr(found, "manifest") else "comparison"
-        raise ResultsError(f"{name} is a {kind}, not a run; give the folders of runs inside it")
     if found.finished or (isinstance(found, RunSet) and any(run.finished for run in found)):
         return found
     state = found.manifest.get("exit_state", "not finished")
@@ -173,77 +215,79 @@ def _slug(number: int, name: str) -> str:
     return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._=+-]+', '-', name).strip('-')[:60]}"
 
 
-def _run_all(todo: Mapping[str, Any], places: Mapping[str, Path], jobs: int, watch: Watch) -> None:
+def _has(place: Path, scenario: Scenario) -> bool:
+    """Whether a candidate was run already, by a comparison that is resumed."""
+    if not folders.is_run(place):
+        return False
+    found = folders.read_json(place / MANIFEST)
+    done = found.get("exit_state") == "finished" and (place / SUMMARY).is_file()
+    ours = (scenario.digest(), folders.provenance()["versions"]["edgesim"])
+    return done and (found.get("scenario_sha256"), found.get("versions", {}).get("edgesim")) == ours
+
+
+def _run_all(
+    todo: Mapping[str, Scenario],
+    places: Mapping[str, Path],
+    jobs: int,
+    watch: Watch,
+    progress: Callable[[str], None],
+) -> None:
     """Run scenarios into folders; with several jobs, each one in a process of its own."""
-    if jobs == 1 or len(todo) == 1:
-        for name, scenario in todo.items():
-            _run(scenario, places[name], lambda number, name=name: watch(name, number))  # type: ignore[misc]
-        return
-    from joblib import Parallel, delayed  # noqa: PLC0415 - only parallel runs need it
+    with processes(jobs, len(todo)) as pool:
+        if pool is None:
+            for name, scenario in todo.items():
+                _run(scenario, places[name], lambda number, name=name: watch(name, number))  # type: ignore[misc]
+            return
+        names = list(todo)
+        scratch = str((places[names[0]].parent / SCRATCH).absolute())
+        command, policies = folders.command_line(), local_policies(todo.values())
+        work = [
+            Job(
+                point=number, scenario=pickle.dumps(each), command=command, policies=policies, scratch=scratch
+            )
+            for number, each in enumerate(todo.values())
+        ]
+        for made in results(pool, work):
+            name = names[made.point]
+            if made.error:
+                raise ResultsError(f"{name} failed: {made.error}")
+            shutil.rmtree(places[name], ignore_errors=True)
+            Path(made.folder).rename(places[name])
+            progress(name)
+    shutil.rmtree(scratch, ignore_errors=True)
 
-    command = folders.command_line()
-    work = [
-        delayed(_run_elsewhere)(each.resolved_yaml(), str(places[name]), command)
-        for name, each in todo.items()
-    ]
-    for error in Parallel(n_jobs=min(jobs, len(todo)))(work):
-        if error is not None:
-            raise error
 
-
-def _run(scenario: Scenario, place: Path, watch: Callable[[int], Any], command: str = "") -> None:
+def _run(scenario: Scenario, place: Path, watch: Callable[[int], Any]) -> None:
     from edgesim.experiment import Plan  # noqa: PLC0415 - brings pyarrow; comparing runs does without
 
-    found = Plan(scenario, place, command=command).run(watch)
+    found = Plan(scenario, place, force=True).run(watch)
     if found.manifest["exit_state"] == "interrupted":
         raise KeyboardInterrupt
 
 
-def _run_elsewhere(text: str, place: str, command: str) -> EdgesimError | None:
-    """Run a resolved scenario in a process of its own; errors of the user's making come back as they are."""
-    from edgesim.scenario import load as load_scenario  # noqa: PLC0415 - a worker imports it when it has work
-    from edgesim.scenario.text import read  # noqa: PLC0415
-
-    try:
-        scenario = load_scenario(read(text, "scenario.yaml", Path.cwd()).plain())
-        _run(scenario, Path(place), lambda _: nullcontext(), command)
-    except EdgesimError as error:
-        return error
-    return None
-
-
-def _check(folder: Path, *, force: bool) -> None:
-    """Make sure that a comparison can be written, without touching anything."""
-    if folders.is_run(folder):
-        earlier = folders.read_json(folder / MANIFEST)
-        if earlier.get("kind") != KIND:
-            raise ResultsError(f"'{folder}' holds a run, not a comparison; choose another folder")
-        if not force and (state := earlier.get("exit_state")) != "finished":
-            raise ResultsError(
-                f"'{folder}' holds a comparison that did not finish ({state}); --force replaces it"
-            )
-    folders.check(folder, force=force)
-
-
-def _clear(folder: Path, names: list[str]) -> None:
-    """Make an empty folder; the files of an earlier comparison go, and nothing else.
+def _begin(folder: Path, names: list[str], *, resume: bool, force: bool) -> None:
+    """Make a folder ready; the files of an earlier comparison go, if they may, and nothing else.
 
     Its manifest says that a comparison is under way, so that what an interrupted one leaves is known as ours.
     """
-    if folders.is_run(folder):
-        for name in (MANIFEST, COMPARISON):
-            (folder / name).unlink(missing_ok=True)
-        shutil.rmtree(folder / RUNS, ignore_errors=True)
+    earlier = folders.earlier(folder, KIND)
+    if earlier is not None and not (resume or force):
+        state = earlier.get("exit_state")
+        told = "" if state == "finished" else f" that did not finish ({state}); --resume goes on with it, or"
+        raise ResultsError(f"'{folder}' holds an earlier comparison{told or ';'} --force replaces it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"format": folders.FORMAT, "kind": KIND, "exit_state": "running", "candidates": names}
-        folders.write_json(folder / MANIFEST, told)
+        content = {"format": folders.FORMAT, "kind": KIND, "exit_state": "running", "candidates": names}
+        folders.write_json(folder / MANIFEST, content)
+        (folder / COMPARISON).unlink(missing_ok=True)
+        shutil.rmtree(folder / RUNS / SCRATCH if resume else folder / RUNS, ignore_errors=True)
     except OSError as error:
         raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
 
 
 def _give_up(folder: Path, state: str) -> None:
     """Write down how a comparison ended early; where it left no runs, the folder is free again."""
+    shutil.rmtree(folder / RUNS / SCRATCH, ignore_errors=True)
     if (folder / RUNS).is_dir():
         told = folders.read_json(folder / MANIFEST)
         folders.write_json(folder / MANIFEST, told | {"exit_state": state})

@@ -48,6 +48,16 @@ def label(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{names[key]}={written(value)}" for key, value in values.items() if value is not None)
 
 
+def name(values: Mapping[str, Any]) -> str:
+    """Name what a point sets as the candidate of a comparison: policies by what they are, all else by key and value."""
+    names = short_names(list(values))
+    return ", ".join(
+        text(value) if key.startswith("policies.") and not isinstance(value, int | float) and key.count(".") == 1
+        else f"{names[key]} {written(value)}"
+        for key, value in values.items()
+    )  # fmt: skip
+
+
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Shorten keys to their last parts, as long as they differ."""
     found = {}

@@ -17,11 +17,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import Problem, ScenarioError
-from edgesim.experiment import build, slo_of
+from edgesim.experiment import slo_of
 from edgesim.metrics import METRICS
 from edgesim.stats import t_interval
-from edgesim.studies.capacity import Capacity, capacity, with_slo
-from edgesim.studies.capacity_points import Unrecorded
+from edgesim.studies.capacity import capacity, with_slo
+from edgesim.studies.capacity_points import replication
 
 if TYPE_CHECKING:
     import os
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.results import Run
+    from edgesim.results.capacity import Capacity
     from edgesim.scenario import Scenario
     from edgesim.scenario.workload import Workload
     from edgesim.studies.capacity_points import Tell
@@ -145,6 +146,7 @@ def report_card(
     slo: Mapping[str, str] | Sequence[str] = (),
     sets: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    seed: int | None = None,
     duration: float | None = None,
     samples: int | None = None,
     jobs: int = 1,
@@ -160,16 +162,17 @@ def report_card(
         slo: Latency constraints of the server preset, instead of those of the rules.
         sets: Overrides of the form "key.path=value".
         plugins: Python files with policies.
+        seed: Seed, instead of the scenario's.
         duration: Length of the runs of single stream and server [s]; by default 600.
         samples: Requests of the offline run; by default 24,576.
-        jobs: Processes that run replications side by side.
+        jobs: Processes that run the replications of a search side by side, 0 for one a processor.
         progress: Hears how far it is, a line at a time.
         **settings: Settings of the server's search, as for `capacity`.
 
     Raises:
         EdgesimError: Something is wrong with the scenario.
     """
-    loaded = with_slo(scenario, slo, sets, plugins)
+    loaded = with_slo(scenario, slo, sets, plugins, seed)
     name = _chosen(loaded, workload)
     alone = _alone(loaded, name)
     card = ReportCard(loaded.scenario.name, name)
@@ -208,7 +211,7 @@ def _alone(scenario: Scenario, name: str) -> Scenario:
     """The scenario with one workload of single requests, and nothing that cuts them short."""
     single = {"session": None, "patience": None, "deadline": None}
     workload = scenario.workloads[name].model_copy(update=single)
-    settings = scenario.scenario.model_copy(update={"replications": 1, "warmup": 0.0})
+    settings = scenario.scenario.model_copy(update={"replications": 1, "precision": None, "warmup": 0.0})
     return scenario.model_copy(update={"scenario": settings, "workloads": {name: workload}, "capacity": None})
 
 
@@ -238,7 +241,7 @@ def _single_stream(scenario: Scenario, name: str, duration: float) -> Grade:
     if grade := _no_trace(scenario.workloads[name], preset):
         return grade
     user = ClosedLoop.model_validate({"kind": "closed-loop", "users": 1, "think_time": "0 s"})
-    run = _run(_asking(scenario, name, {"arrivals": user}, duration=duration, requests=None))
+    run = replication(_asking(scenario, name, {"arrivals": user}, duration=duration, requests=None), 0)
     latencies = _sorted_latencies(run)
     if not len(latencies):
         return Grade(
@@ -284,7 +287,7 @@ def _offline(scenario: Scenario, name: str, samples: int) -> Grade:
     asked = _asking(scenario, name, changed, duration=None, requests=samples)
     rates, tokens, notes = [], [], list[str]()
     for number in range(3):
-        run = _run(asked, number)
+        run = replication(asked, number)
         seconds = run.summary["engine"]["simulated_s"]
         done = run.summary["requests"]["completed"]
         rates.append(done / seconds)
@@ -344,14 +347,6 @@ def constraints(scenario: Scenario, name: str) -> tuple[tuple[float, float], lis
     what = llm if len(llms) == 1 else "a system of several LLMs"
     note = f"{what} is no benchmark of the rules: the constraints are those of {OTHERWISE}"
     return CONSTRAINTS[OTHERWISE], [note]
-
-
-def _run(scenario: Scenario, number: int = 0) -> Run:
-    """One replication, in memory."""
-    found = Unrecorded(scenario, build=lambda it, _: build(it, number)).run()
-    if not found.finished:
-        raise KeyboardInterrupt
-    return found  # type: ignore[return-value]  # there is one
 
 
 def _sorted_latencies(run: Any) -> NDArray[np.float64]:

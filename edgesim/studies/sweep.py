@@ -6,25 +6,23 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim import __version__
 from edgesim.errors import EdgesimError
 from edgesim.results import folder as folders
-from edgesim.results.sweep import Point, Sweep
-from edgesim.scenario import Scenario
-from edgesim.studies.backends import Dask, Job, Processes, pooled, processors, serial
-from edgesim.studies.sweep_folder import SweepFolder, default_folder, locked
+from edgesim.results.sweep import KIND, Point, Sweep
+from edgesim.scenario import given
+from edgesim.studies.backends import Dask, Job, Processes, at_work, processors, results
+from edgesim.studies.sweep_folder import LEFTOVERS, SweepFolder, default_folder
 from edgesim.studies.sweep_points import Prepared, prepare
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Generator
 
-    from edgesim.studies.backends import Done
+    from edgesim.studies.backends import Pool
     from edgesim.studies.sweep_points import Source
 
 BACKENDS: Final = ("serial", "processes", "dask")
@@ -87,7 +85,9 @@ def sweep(
     *,
     sets: Sequence[str] = (),
     plugins: Sequence[str] = (),
+    seed: int | None = None,
     replications: int | None = None,
+    precision: str | None = None,
     jobs: int = 1,
     backend: str | None = None,
     scheduler: str | None = None,
@@ -111,7 +111,9 @@ def sweep(
             scenario's section `sweep` says.
         sets: Overrides of the form "key.path=value", for all points.
         plugins: Python files with policies.
+        seed: Seed, instead of the scenario's.
         replications: Repetitions of each point with other random numbers, instead of the scenario's.
+        precision: Add replications to each point until intervals are so narrow, e.g. "2 %", instead of the scenario's.
         jobs: How many processes; 0 for as many as there are processors.
         backend: "serial", "processes" or "dask"; by default the first for one job, and the second for more.
         scheduler: Address of the Dask scheduler, such as "tcp://host:8786".
@@ -128,11 +130,8 @@ def sweep(
         EdgesimError: Something is wrong; points that were finished until then are kept in `out`.
         KeyboardInterrupt: As usual; the same holds.
     """
-    counted = [] if replications is None else [f"scenario.replications={replications}"]
-    if counted and isinstance(scenario, Scenario):
-        changed = scenario.scenario.model_copy(update={"replications": replications})
-        scenario, counted = scenario.model_copy(update={"scenario": changed}), []
-    prepared = prepare(scenario, over=over, sets=[*sets, *counted], plugins=plugins, keep=keep)
+    more = given.overrides(seed=seed, replications=replications, precision=precision)
+    prepared = prepare(scenario, over=over, sets=[*sets, *more], plugins=plugins, keep=keep)
     plan = SweepPlan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     if out is not None:
         return plan.run(Path(out), resume=resume, force=force, progress=progress)
@@ -192,9 +191,9 @@ class SweepPlan:
         """Run the points that are not finished yet."""
         with ExitStack() as stack:
             if self.backend == "dask":  # before anything is made or replaced: there may be no scheduler
-                self._dask = Dask(str(self.scheduler))
-                stack.callback(self._dask.close, hurry=True)
-            stack.enter_context(locked(folder))
+                self._dask = stack.enter_context(at_work(Dask(str(self.scheduler))))
+            folders.earlier(folder, KIND, LEFTOVERS)
+            stack.enter_context(folders.locked(folder))
             store = SweepFolder(folder, self.sweep)
             todo = store.begin(self.command or folders.command_line(), resume=resume, force=force)
             self.kept = len(self.sweep.settings) - len(todo)
@@ -217,8 +216,11 @@ class SweepPlan:
         if progress is not None:
             progress(Step(-1, "", "", 0.0, self.kept, total, None))
         shared = "" if self.backend == "dask" else str(store.scratch.absolute())
-        with closing(self._results([self._job(number, shared) for number in todo])) as results:
-            for found in results:
+        with ExitStack() as stack:
+            pool: Pool | None = self._dask
+            if self.backend == "processes" and todo:
+                pool = stack.enter_context(at_work(Processes(self._workers(len(todo)))))
+            for found in results(pool, [self._job(number, shared) for number in todo]):
                 store.take(found)
                 self.kept += 1
                 left_s = left.after_another(time.perf_counter())
@@ -243,18 +245,9 @@ class SweepPlan:
             fault=setting.fault,
             keep_tables=self.sweep.keep == "requests",
             command=self.command or folders.command_line(),
-            version=__version__,
             policies=() if self.backend == "serial" else self.sweep.policies,
             scratch=scratch,
         )
-
-    def _results(self, jobs: Sequence[Job]) -> Generator[Done]:
-        """Run jobs where they are to run."""
-        if not jobs or self.backend == "serial":
-            return serial(jobs)
-        if self._dask is not None:
-            return pooled(self._dask, jobs)
-        return pooled(Processes(self._workers(len(jobs))), jobs)
 
 
 __all__ = ["BACKENDS", "Point", "Prepared", "Step", "Sweep", "SweepPlan", "prepare", "sweep"]

@@ -12,9 +12,7 @@ Inside `sweep-<digest>/`:
 
 from __future__ import annotations
 
-import os
 import shutil
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,66 +20,24 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 from edgesim.results import folder as folders
 from edgesim.results import points as tables
-from edgesim.results.folder import FORMAT, MANIFEST, SUMMARY
+from edgesim.results.folder import FORMAT, MANIFEST
 from edgesim.results.points import POINTS
 from edgesim.results.sweep import FOLDERS, KIND, SWEEP, folder_name, manifest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from edgesim.studies.backends import Done
     from edgesim.studies.sweep_points import Prepared
 
 Json = dict[str, Any]
 
-LOCK: Final = ".lock"
 SCRATCH: Final = "scratch"
-_OURS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH, "manifest.tmp", "points.tmp")
+LEFTOVERS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH, "manifest.tmp", "points.tmp")
 
 
 def default_folder(sweep: Prepared) -> Path:
     """Answer where a sweep is stored unless another folder is named: the same for the same sweep."""
     settings = sweep.scenario
     return Path(settings.output.dir) / settings.scenario.name / f"sweep-{sweep.digest[:8]}"
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes away from a folder; the system lets go when this process ends, however it ends.
-
-    Raises:
-        ResultsError: Another process holds it, or it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+", encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"cannot write results to '{folder}': {error.strerror}") from error
-    with file:
-        try:
-            _hold(file.fileno())
-        except OSError:
-            file.seek(0)
-            owner = file.read().strip() or "another process"
-            raise ResultsError(
-                f"'{folder}' is being written by {owner}; wait until it has ended, or choose another folder"
-            ) from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}\n")
-        file.flush()
-        yield
-
-
-def _hold(descriptor: int) -> None:
-    """Lock an open file without waiting."""
-    try:
-        import fcntl  # noqa: PLC0415 - POSIX only
-    except ImportError:
-        import msvcrt  # noqa: PLC0415 - Windows only
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]  # POSIX stubs lack it
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class SweepFolder:
@@ -104,7 +60,9 @@ class SweepFolder:
         Raises:
             ResultsError: It holds something else, or a sweep that may not be continued or replaced.
         """
-        found = self._existing()
+        found = folders.earlier(self.folder, KIND, LEFTOVERS)
+        if found is not None and not force:
+            found = manifest_of(self.folder)
         if found is not None and not (resume or force):
             state = "this sweep" if found.get("sweep_sha256") == self.sweep.digest else "another sweep"
             done = " already" if found.get("exit_state") == "finished" else ", unfinished"
@@ -129,21 +87,6 @@ class SweepFolder:
         known = set(done_before)
         return [number for number in range(len(self.sweep.settings)) if number not in known]
 
-    def _existing(self) -> Json | None:
-        """Read the manifest of what is there, if something is.
-
-        Raises:
-            ResultsError: What is there is no sweep.
-        """
-        if folders.is_run(self.folder):
-            return manifest_of(self.folder)
-        if others := sorted(e.name for e in self.folder.iterdir() if e.name not in (*_OURS, LOCK)):
-            raise ResultsError(
-                f"cannot write results to '{self.folder}': it is not empty and holds no sweep ('{others[0]}');"
-                " choose another folder"
-            )
-        return None
-
     def _check_same(self, found: Json) -> None:
         """Refuse to continue another sweep, or one of another version."""
         ours, theirs = folders.provenance()["versions"]["edgesim"], found["versions"]["edgesim"]
@@ -164,7 +107,7 @@ class SweepFolder:
 
     def _clear(self) -> None:
         """Delete an earlier sweep, and nothing else."""
-        for name in _OURS:
+        for name in LEFTOVERS:
             path = self.folder / name
             if path.is_dir():
                 shutil.rmtree(path)
@@ -172,14 +115,13 @@ class SweepFolder:
                 path.unlink(missing_ok=True)
 
     def _finished(self) -> list[int]:
-        """Answer the points that are there as a whole; what is left of others goes."""
+        """Answer the points that are there as a whole; what is left of others, or damaged, goes."""
         found = []
         for number in range(len(self.sweep.settings)):
             place = self.place(number)
             if not place.is_dir():
                 continue
-            state = folders.read_json(place / MANIFEST).get("exit_state") if folders.is_run(place) else None
-            if state == "failed" or (state == "finished" and (place / SUMMARY).is_file()):
+            if _is_whole(place):
                 found.append(number)
             else:
                 shutil.rmtree(place)
@@ -232,3 +174,12 @@ class SweepFolder:
             "values": sweep.values,
             "columns": sweep.columns,
         }
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether all that the table needs of a point is there, and can be read."""
+    try:
+        state = folders.read_json(place / MANIFEST).get("exit_state")
+        return state in ("finished", "failed") and bool(tables.rows(place))
+    except ResultsError:
+        return False

@@ -13,17 +13,18 @@ from edgesim.errors import Problem, ScenarioError
 from edgesim.scenario.base import Section
 from edgesim.scenario.load import entry_of, in_order, opened, validated, with_absolute_paths
 from edgesim.scenario.merge import assigned, lookup
-from edgesim.scenario.schema import ROLES, Scenario
+from edgesim.scenario.schema import Scenario
 from edgesim.scenario.sweep import SECTION, Assigned, asked, overs
 from edgesim.scenario.text import Entry, Place, Text, dump, walk
 from edgesim.studies import design
-from edgesim.studies.backends import sentence
+from edgesim.studies.backends import local_policies, sentence
 
 if TYPE_CHECKING:
     import os
 
     from edgesim.scenario.load import Opened
     from edgesim.scenario.sweep import Asked
+    from edgesim.studies.backends import Policies
 
 Source = Scenario | str | Path | Mapping[str, Any]
 
@@ -46,6 +47,12 @@ class Setting:
     label: str
     scenario: bytes
     fault: str
+
+    @property
+    def loaded(self) -> Scenario:
+        """Its scenario."""
+        found: Scenario = pickle.loads(self.scenario)  # noqa: S301 - made here
+        return found
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Prepared:
     keep: str
     text: str
     files: dict[str, str]
-    policies: tuple[tuple[str, str, type[Any]], ...]
+    policies: Policies
 
     @property
     def digest(self) -> str:
@@ -227,7 +234,7 @@ def _prepared(
         keep=found.keep,
         text=dump({**read.entry.plain(), SECTION: section}),
         files=_files(read, points),
-        policies=_local_policies(settings),
+        policies=local_policies(setting.loaded for setting in settings),
     )
 
 
@@ -265,17 +272,3 @@ def _files(read: Opened, points: Sequence[Sequence[Assigned]]) -> dict[str, str]
 def _digest(path: str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _local_policies(settings: Sequence[Setting]) -> tuple[tuple[str, str, type[Any]], ...]:
-    """Find the policies that a notebook or the running script defines: they travel with the points."""
-    from edgesim.registry import registries  # noqa: PLC0415 - filled by the validation, where a policy is named
-
-    found = {}
-    for setting in settings:
-        policies = pickle.loads(setting.scenario).policies  # noqa: S301 - made above
-        for role, registry in registries.items():
-            name = getattr(policies, role)["kind"] if role in ROLES else ""
-            if name in registry and not registry[name].__module__.startswith("edgesim"):
-                found[role, name] = (role, name, registry[name])
-    return tuple(found.values())

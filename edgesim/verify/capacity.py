@@ -13,12 +13,14 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.studies.capacity import Capacity, capacity
+from edgesim.studies.capacity import capacity
 from edgesim.verify.check import Check, close, exact, print_checks
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from edgesim.results.capacity import Capacity
 
 SERVICE: Final = TOKENS * STEP
 """Time of a request [s]."""

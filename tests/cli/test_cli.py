@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -374,3 +375,48 @@ def test_precision_decides_how_many_replications(engine: SimpleNamespace) -> Non
     wrong = run("run", "tiny.yaml", "--precision", "5 s")
     assert wrong.exit_code == 2
     assert "'5 s' is not a share" in wrong.stderr
+
+
+def test_an_option_means_the_same_in_every_command() -> None:
+    """One spelling, one kind of value, and one way to say its default."""
+    seen: dict[str, tuple[Any, ...]] = {}
+    shared = {"run", "sweep", "compare", "capacity", "explain", "report", "plot", "trace"}
+    for name in sorted(shared):
+        command = main.commands[name]
+        for each in command.params:
+            if isinstance(each, click.Option):
+                kind = (each.opts, each.metavar, type(each.type), each.is_flag)
+                assert seen.setdefault(each.opts[-1], kind) == kind, f"{name} {each.opts}"
+        text = run(name, "--help").stdout
+        assert "[default: (" not in text
+    for option in ("--seed", "-n", "-s", "--plugin", "-q", "--json", "-o", "--force"):
+        assert all(option in run(name, "-h").stdout for name in ("run", "sweep", "compare", "capacity")), (
+            option
+        )
+    for option in ("-j", "--resume"):
+        assert all(option in run(name, "-h").stdout for name in ("sweep", "compare", "capacity")), option
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["run", "tiny.yaml", "--precision", "banana"], "problem in --precision"),
+        (
+            ["sweep", "tiny.yaml", "--over", "scenario.seed=1,2", "--precision", "5%", "-n", "2"],
+            "leave -n out",
+        ),
+        (["compare", "tiny.yaml", "tiny.yaml", "--confidence", "much"], "problem in --confidence"),
+        (["compare", "tiny.yaml", "tiny.yaml", "--resume"], "belong to -o FOLDER"),
+        (["capacity", "tiny.yaml", "--tolerance", "x"], "problem in --tolerance"),
+        (["capacity", "tiny.yaml", "--preset", "offline", "--duration", "10"], "problem in --duration"),
+        (["trace", "out", "--from", "soon"], "problem in --from"),
+        (["trace", "out", "--to", "10"], "problem in --to"),
+    ],
+)
+def test_wrong_values_are_blamed_on_their_option(
+    engine: SimpleNamespace, arguments: list[str], text: str
+) -> None:
+    """With exit code 2."""
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert text in found.stderr

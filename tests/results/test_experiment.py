@@ -277,7 +277,7 @@ def test_no_run_is_loaded_from_anywhere_else(tmp_path: Path, fakes: ModuleType) 
         edgesim.load(tmp_path / "nowhere")
     plan(fakes, tmp_path / "run-a").run()
     with pytest.raises(
-        ResultsError, match=r"holds no run: manifest\.json is missing; it holds the runs run-a"
+        ResultsError, match=r"holds no run: manifest\.json is missing; give a folder inside it: run-a"
     ):
         edgesim.load(tmp_path)
     with pytest.raises(ResultsError, match="has no table 'resources'"):

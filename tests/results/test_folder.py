@@ -40,7 +40,9 @@ def test_foreign_files_are_never_touched(tmp_path: Path) -> None:
     """A folder that holds no run is refused, with --force, too."""
     (tmp_path / "thesis.tex").write_text("")
     for force in (False, True):
-        with pytest.raises(ResultsError, match="it is not empty and holds no run; choose another folder"):
+        with pytest.raises(
+            ResultsError, match=r"it is not empty and holds no run (.+); choose another folder"
+        ):
             folders.prepare(tmp_path, force=force)
     assert (tmp_path / "thesis.tex").exists()
 
@@ -84,3 +86,16 @@ def test_the_manifest_says_how_a_run_came_about() -> None:
 def test_peak_memory_is_plausible() -> None:
     """A Python with numpy takes between 20 MiB and 20 GiB."""
     assert 20 < folders.peak_rss_mib() < 20_000
+
+
+@pytest.mark.parametrize("kind", ["sweep", "comparison", "capacity"])
+def test_no_run_replaces_results_of_another_kind(tmp_path: Path, kind: str) -> None:
+    """Not even by force: nothing of them is touched."""
+    folders.write_json(tmp_path / folders.MANIFEST, {"format": 1, "kind": kind, "exit_state": "finished"})
+    (tmp_path / "points.parquet").write_text("mine", encoding="utf-8")
+    for force in (False, True):
+        with pytest.raises(
+            ResultsError, match=f"holds a {folders.name_of(kind)}, not a run; choose another folder"
+        ):
+            folders.prepare(tmp_path, force=force)
+    assert (tmp_path / "points.parquet").read_text(encoding="utf-8") == "mine"

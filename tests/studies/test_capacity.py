@@ -16,16 +16,16 @@ from click.testing import CliRunner
 import edgesim
 from edgesim.cli import main
 from edgesim.errors import ResultsError, ScenarioError
+from edgesim.results.capacity import Asked, Criterion
+from edgesim.results.folder import locked
 from edgesim.scenario import load
 from edgesim.streams import Streams
 from edgesim.studies import capacity_points
-from edgesim.studies.capacity import Asked
-from edgesim.studies.capacity_goal import Criterion, Goal, criteria, judged, looks_at
+from edgesim.studies.capacity_goal import Goal, criteria, judged, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MixSearch
 from edgesim.studies.capacity_points import Point, measure
 from edgesim.studies.capacity_search import Found, crossing, largest, smallest
-from edgesim.studies.sweep_folder import locked
 from edgesim.verify.capacity import SERVICE, checks, rate_of_mean, rate_of_quantile, scenario, wait_below
 from edgesim.workload.source import build
 
@@ -133,7 +133,7 @@ def test_traces_are_replayed_faster(tmp_path: Path) -> None:
     trace.write_text("arrived_at,prompt_tokens,output_tokens\n" + "\n".join(rows) + "\n")
     made = small({"queue_time": {"p95": "0.05 s"}}, workloads={"load": {"from": "box", "path": str(trace)}})
     made["scenario"] = {"name": "trace", "seed": 1}
-    found = edgesim.capacity(made, looks=LOOKS, precision=0.02)
+    found = edgesim.capacity(made, looks=LOOKS, tolerance=0.02)
     assert found.answer == pytest.approx(
         1 / (SERVICE - 0.05 / 300), rel=0.04
     )  # every 0.4 s one, and nobody waits
@@ -172,7 +172,7 @@ def ramp(limit: float) -> Any:
 
 @pytest.mark.parametrize("limit", [0.013, 0.7, 1.3, 97.0])
 def test_bisection_finds_the_limit_from_any_side(limit: float) -> None:
-    found = largest(ramp(limit), lowest=2**-10, highest=2**10, precision=0.01)
+    found = largest(ramp(limit), lowest=2**-10, highest=2**10, tolerance=0.01)
     assert found.outcome == "found"
     assert found.place is not None
     assert found.beyond is not None
@@ -181,8 +181,8 @@ def test_bisection_finds_the_limit_from_any_side(limit: float) -> None:
 
 
 def test_the_ends_of_the_line_are_told_apart() -> None:
-    assert largest(ramp(1e-9), lowest=0.25, highest=4, precision=0.01).outcome == "missed"
-    met = largest(ramp(1e9), lowest=0.25, highest=4, precision=0.01)
+    assert largest(ramp(1e-9), lowest=0.25, highest=4, tolerance=0.01).outcome == "missed"
+    met = largest(ramp(1e9), lowest=0.25, highest=4, tolerance=0.01)
     assert (met.outcome, met.place, met.beyond) == ("met", 4, None)
 
 
@@ -209,7 +209,7 @@ def dent(x: float) -> Point:
 
 
 def test_a_line_that_is_not_monotone_is_said_and_scanned() -> None:
-    found: Found = largest(lambda x, whole=False: dent(4 * x), lowest=2**-10, highest=2**10, precision=0.01)
+    found: Found = largest(lambda x, whole=False: dent(4 * x), lowest=2**-10, highest=2**10, tolerance=0.01)
     assert any("not monotone" in note for note in found.notes)
     assert any("missed at" in note for note in found.notes)
     assert any("good again" in note for note in found.notes)
@@ -222,7 +222,7 @@ def test_numbers_within_their_bounds_may_do_what_they_like() -> None:
         wobble = 0.3 if 0.3 < x < 0.8 else 0.5
         return place({"ttft_p95": wobble if x < 1.3 else 2.0}, "met" if x < 1.3 else "missed")
 
-    assert not largest(at, lowest=0.1, highest=8, precision=0.01).notes
+    assert not largest(at, lowest=0.1, highest=8, tolerance=0.01).notes
 
 
 # --- the answer is confirmed
@@ -236,7 +236,7 @@ def test_an_answer_that_does_not_stand_all_looks_is_stepped_down_from(lucky: flo
         good = x < (lucky if whole else 1.3)
         return place({"ttft_p95": 0.5 if good else 2.0}, "met" if good else "missed")
 
-    found = largest(at, lowest=2**-10, highest=2**10, precision=0.01)
+    found = largest(at, lowest=2**-10, highest=2**10, tolerance=0.01)
     assert found.place is not None
     assert lucky / 1.012 <= found.place < lucky
     assert found.points[found.place].met
@@ -252,7 +252,7 @@ def test_a_number_that_does_not_stand_all_looks_is_stepped_up_from() -> None:
 
 
 def test_an_answer_rests_on_all_replications() -> None:
-    found = edgesim.capacity(small(requests=800), looks=(4, 8), precision=0.2)
+    found = edgesim.capacity(small(requests=800), looks=(4, 8), tolerance=0.2)
     answer = found.table[found.table.rate_rps == found.answer]
     assert list(answer.replications) == [8]
     assert found.table.replications.min() == 4  # others need not
@@ -322,7 +322,7 @@ def test_a_system_may_meet_everything_that_is_tried() -> None:
 
 
 def test_a_growing_backlog_is_no_capacity_however_lenient_the_objective() -> None:
-    found = edgesim.capacity(small({"e2e": {"mean": "1 d"}}, 3000), looks=LOOKS, precision=0.05)
+    found = edgesim.capacity(small({"e2e": {"mean": "1 d"}}, 3000), looks=LOOKS, tolerance=0.05)
     assert found.answer == pytest.approx(1 / SERVICE, rel=0.1)
     assert "unstable" in set(found.table["verdict"])
     assert any("unstable" in note for note in found.notes)
@@ -462,7 +462,7 @@ def table_of(folder: Path) -> bytes:
 def test_a_search_that_is_interrupted_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings: dict[str, Any] = {"looks": LOOKS, "precision": 0.1}
+    settings: dict[str, Any] = {"looks": LOOKS, "tolerance": 0.1}
     edgesim.capacity(small(), out=tmp_path / "whole", **settings)
     done: list[int] = []
 
@@ -477,7 +477,7 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(
         edgesim.capacity(small(), out=tmp_path / "broken", **settings)
     manifest = json.loads((tmp_path / "broken" / "manifest.json").read_text())
     assert (manifest["kind"], manifest["exit_state"]) == ("capacity", "interrupted")
-    with pytest.raises(ResultsError, match="--resume` finishes one"):
+    with pytest.raises(ResultsError, match="run the same `edgesim capacity` with --resume"):
         edgesim.Capacity.load(tmp_path / "broken")
     journal = tmp_path / "broken" / "replications.jsonl"
     lines = journal.read_text().splitlines()
@@ -495,7 +495,7 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(
 
 
 def test_a_folder_answers_one_question(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"looks": LOOKS, "precision": 0.5, "out": tmp_path}
+    settings: dict[str, Any] = {"looks": LOOKS, "tolerance": 0.5, "out": tmp_path}
     edgesim.capacity(small(), **settings)
     with pytest.raises(ResultsError, match="--force replaces it"):
         edgesim.capacity(small(), **settings)
@@ -503,7 +503,7 @@ def test_a_folder_answers_one_question(tmp_path: Path) -> None:
         edgesim.capacity(small({"queue_time": {"mean": "0.5 s"}}), resume=True, **settings)
     edgesim.capacity(small({"queue_time": {"mean": "0.5 s"}}), force=True, **settings)
     (tmp_path / "manifest.json").write_text('{"format": 1}')
-    with pytest.raises(ResultsError, match="holds no capacity search"):
+    with pytest.raises(ResultsError, match="holds a run, not a capacity search"):
         edgesim.capacity(small(), force=True, **settings)
 
 
@@ -515,14 +515,25 @@ def test_a_folder_is_written_by_one_search_at_a_time(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_processes_change_nothing() -> None:
-    settings: dict[str, Any] = {"looks": (4, 8), "precision": 0.5}
+    settings: dict[str, Any] = {"looks": (4, 8), "tolerance": 0.5}
     alone = edgesim.capacity(small(requests=500), **settings)
     assert edgesim.capacity(small(requests=500), jobs=2, **settings).as_json() == alone.as_json()
 
 
+def test_how_often_a_scenario_is_run_is_the_search_to_say() -> None:
+    """Replications and precision of the scenario change nothing."""
+    settings: dict[str, Any] = {"looks": (4, 8), "tolerance": 0.5, "seed": 4}
+    plain = edgesim.capacity(small(requests=500), **settings)
+    assert plain.as_json() != edgesim.capacity(small(requests=500), **settings | {"seed": 5}).as_json()
+    for more in ({"precision": "5 %"}, {"replications": 3}):
+        made = small(requests=500)
+        found = edgesim.capacity(made | {"scenario": made["scenario"] | more}, **settings)
+        assert found.as_json() == plain.as_json()
+
+
 def test_wrong_settings_are_told_all_at_once() -> None:
     with pytest.raises(ScenarioError) as caught:
-        edgesim.capacity(small(), confidence=1.2, precision=0.0, looks=(1,), lowest=3, highest=2)
+        edgesim.capacity(small(), confidence=1.2, tolerance=0.0, looks=(1,), lowest=3, highest=2)
     assert len(caught.value.problems) == 4
 
 
@@ -532,7 +543,7 @@ def test_the_section_of_the_scenario_asks_unless_something_else_is_asked() -> No
     found = edgesim.capacity(made, looks=(4,))
     assert (found.asked.search, found.asked.of, found.asked.confidence) == ("replicas", "box", 0.8)
     assert found.answer == 1
-    assert edgesim.capacity(made, looks=(4,), search="rate", precision=0.9).asked.search == "rate"
+    assert edgesim.capacity(made, looks=(4,), search="rate", tolerance=0.9).asked.search == "rate"
     mixed = {"mix": {"box": {"accelerators": ["nvidia-l4", "nvidia-a10"], "least": 1, "most": 2}}}
     assert load(small(capacity=mixed)).capacity.settings()["of"] == "box: nvidia-l4|nvidia-a10 x 1..2"  # type: ignore[union-attr]
     with pytest.raises(ScenarioError, match="not both"):
@@ -546,7 +557,7 @@ def test_the_command_prints_stores_and_draws(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     made = load(small())
     Path("md1.yaml").write_text(made.resolved_yaml())
-    options = ["capacity", "md1.yaml", "-n", "8", "--precision", "20%", "-s", "scenario.requests=800"]
+    options = ["capacity", "md1.yaml", "-n", "8", "--tolerance", "20%", "-s", "scenario.requests=800"]
     shown = CliRunner().invoke(main, [*options, "-o", "found"], catch_exceptions=False)
     assert shown.exit_code == 0
     said = " ".join(shown.stdout.split())
@@ -591,7 +602,7 @@ def test_the_picture_shows_bound_answer_and_every_verdict() -> None:
     plt = pytest.importorskip("matplotlib.pyplot")
     from edgesim.report.capacity import binding, capacity_curve
 
-    found = edgesim.capacity(small(requests=800), looks=(4, 8), precision=0.1)
+    found = edgesim.capacity(small(requests=800), looks=(4, 8), tolerance=0.1)
     figure, ax = plt.subplots()
     try:
         assert capacity_curve(found, ax) is ax

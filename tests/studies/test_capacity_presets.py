@@ -94,7 +94,7 @@ def test_traces_are_not_asked_one_by_one(tmp_path: Path) -> None:
 def test_the_report_card_is_printed_and_stored(tmp_path: Path) -> None:
     file = tmp_path / "md1.yaml"
     file.write_text(load(box()).resolved_yaml())
-    options = ["--preset", "all", "--duration", "400 s", "--samples", "100", "-n", "4", "--precision", "30%"]
+    options = ["--preset", "all", "--duration", "400 s", "--samples", "100", "-n", "4", "--tolerance", "30%"]
     shown = CliRunner().invoke(
         main, ["capacity", str(file), *options, "-o", str(tmp_path / "card")], catch_exceptions=False
     )

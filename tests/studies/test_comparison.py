@@ -24,6 +24,7 @@ from edgesim.results.quantity import QUANTITIES, quantity
 from edgesim.scenario.text import dump
 from edgesim.stats import holm, paired
 from edgesim.studies import comparison, differences
+from edgesim.studies.backends import processors
 from edgesim.studies.comparison import compare
 from edgesim.verify.queues import queue
 
@@ -279,12 +280,57 @@ def test_a_stored_comparison_is_loaded_again(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "second" / "runs").iterdir()) == ["00-a", "01-b"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_processes_give_the_same(tmp_path: Path) -> None:
-    """Two processes instead of one change nothing."""
+    """Two processes instead of one change nothing; what fails there is told by name."""
     candidates = {"a": scenario(), "b": scenario(0.0011)}
+    told: list[str] = []
     one = compare(candidates, replications=3)
-    two = compare(candidates, replications=3, jobs=2)
+    two = compare(
+        candidates,
+        replications=3,
+        jobs=0 if processors() > 1 else 2,
+        progress=told.append,
+        out=tmp_path / "c",
+    )
     assert one.rows == two.rows
+    assert sorted(told) == ["a", "b"]
+    assert sorted(path.name for path in (tmp_path / "c" / "runs").iterdir()) == ["00-a", "01-b"]
+
+
+def test_replications_are_added_until_a_precision_is_reached() -> None:
+    """To each candidate; the numbers that both have are compared."""
+    found = compare({"a": scenario(), "b": scenario(0.0011)}, precision="20 %", seed=3)
+    assert all(10 <= each.replications < 100 for each in found.candidates)
+    assert {each.seed for each in found.candidates} == {3}
+    own = compare({name: scenario(precision="20 %", seed=3) for name in "ab"})
+    assert own.candidates[0].replications == found.candidates[0].replications
+
+
+def test_a_comparison_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was run is not run again, unless it says something else now."""
+    candidates: dict[str, Any] = {"a": scenario(), "b": scenario(0.0011), "c": scenario(0.0012)}
+    whole = compare(candidates, replications=2)
+    run_one, ran = comparison._run, list[str]()
+
+    def counted(made: Any, place: Path, *more: Any) -> None:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(place.name)
+        run_one(made, place, *more)
+
+    monkeypatch.setattr(comparison, "_run", counted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(candidates, replications=2, out=tmp_path / "out")
+    ran.clear()
+    resumed = compare(
+        candidates | {"b": scenario(0.00111)}, replications=2, out=tmp_path / "out", resume=True
+    )
+    assert ran == ["01-b", "02-c"]
+    ran.clear()
+    resumed = compare(candidates, replications=2, out=tmp_path / "out", resume=True)
+    assert ran == ["01-b"]
+    assert resumed.rows == whole.rows
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
@@ -358,16 +404,21 @@ def test_the_command_runs_scenarios_and_says_what_is_real(here: Path) -> None:
 def test_the_command_varies_a_key(here: Path) -> None:
     """Values are YAML, and combinations of several keys are candidates."""
     found = command(
-        "fast.yaml", "--vary", "policies.scheduler=fcfs,{kind: fcfs}", "-n", "2", "-m", "ttft", "--json"
+        "fast.yaml", "--over", "policies.scheduler=fcfs,{kind: fcfs}", "-n", "2", "-m", "ttft", "--json"
     )
     assert found.exit_code == 2
-    assert "--vary says fcfs twice" in found.stderr
+    assert "--over says fcfs twice" in found.stderr
     found = command(
-        "fast.yaml", "--vary", "scenario.seed=1,2", "--vary", "workloads.load.prompt_tokens=1,3", "-n", "2",
+        "fast.yaml", "--over", "scenario.seed=1,2", "--over", "workloads.load.prompt_tokens=1,3", "-n", "2",
         "-m", "ttft", "--json", "-q",
     )  # fmt: skip
     content = json.loads(found.stdout)
-    assert [each["name"] for each in content["candidates"]] == ["1, 1", "1, 3", "2, 1", "2, 3"]
+    assert [each["name"] for each in content["candidates"]] == [
+        "seed 1, prompt_tokens 1",
+        "seed 1, prompt_tokens 3",
+        "seed 2, prompt_tokens 1",
+        "seed 2, prompt_tokens 3",
+    ]
     assert len(content["differences"]) == 6
 
 
@@ -400,8 +451,11 @@ def test_an_interrupted_comparison_can_be_replaced(here: Path, monkeypatch: pyte
     assert json.loads(Path("out/manifest.json").read_text())["exit_state"] == "interrupted"
     again = command(*arguments)
     assert again.exit_code == 2
-    assert "a comparison that did not finish (interrupted); --force replaces it" in again.stderr
-    with pytest.raises(ResultsError, match="run it again with --force"):
+    assert (
+        "comparison that did not finish (interrupted); --resume goes on with it, or --force replaces it"
+        in again.stderr
+    )
+    with pytest.raises(ResultsError, match="with --resume"):
         edgesim.load("out")
     assert command(*arguments, "--force").exit_code == 0
     assert isinstance(edgesim.load("out"), Comparison)
@@ -416,9 +470,9 @@ def test_an_interrupted_comparison_can_be_replaced(here: Path, monkeypatch: pyte
         (["fast.yaml"], "at least two candidates"),
         (["fast.yaml", "nowhere.yaml"], "no such file"),
         (["fast.yaml", "fast.yaml"], "two candidates are called 'fast.yaml'"),
-        (["fast.yaml", "--vary", "scenario.seed=1"], "--vary names one value"),
-        (["fast.yaml", "--vary", "scenario.seed"], "cannot read '--vary scenario.seed'"),
-        (["fast.yaml", "slow.yaml", "--vary", "scenario.seed=1,2"], "give a single one"),
+        (["fast.yaml", "--over", "scenario.seed=1"], "--over names one value"),
+        (["fast.yaml", "--over", "scenario.seed"], "this is not of the form key.path=value,value"),
+        (["fast.yaml", "slow.yaml", "--over", "scenario.seed=1,2"], "give a single one"),
         (["fast.yaml", "slow.yaml", "--pareto", "ttft"], "two or three quantities"),
         (["fast.yaml", "slow.yaml", "--confidence", "10 %"], "makes no interval"),
         (["fast.yaml", "slow.yaml", "-m", "ttft_p42"], "no quantity named 'ttft_p42'"),

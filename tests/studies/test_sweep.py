@@ -20,9 +20,9 @@ from edgesim.cli import main
 from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
 from edgesim.report.sweep import SweepProgress, doubts
 from edgesim.results import load_run
+from edgesim.results.folder import locked
 from edgesim.studies.backends import Job, compute
 from edgesim.studies.sweep import Left, Step
-from edgesim.studies.sweep_folder import locked
 
 RATE = "workloads.chat.arrivals.rate"
 SCENARIO = """\
@@ -91,6 +91,18 @@ def test_the_table_has_a_row_per_point_and_replication() -> None:
         assert row.energy_j == each.summary["energy_j"]["total"]
     assert found._repr_html_().count("<tr>") == 5
     assert repr(found).startswith("<Sweep of 4 points over policies.router")
+
+
+def test_replications_are_added_to_each_point_until_a_precision_is_reached() -> None:
+    """As few as are needed, and as many as may be."""
+    precision = "scenario.precision={within: 20 %, at_least: 3, at_most: 40}"
+    found = run("tiny.yaml", "--over", f"{RATE}=4/s,8/s", "-s", precision, "-o", "out", "--seed", "5", "-q")
+    assert found.exit_code == 0, found.output
+    counts = edgesim.load("out").table.groupby("point")["replication"].count()  # type: ignore[union-attr]
+    assert all(3 <= count < 40 for count in counts)
+    short = edgesim.sweep("tiny.yaml", {RATE: ["4/s"]}, precision="20 %", seed=5)
+    assert short.run(0).scenario.scenario.seed == 5
+    assert len(short.table) >= 10
 
 
 def test_points_share_their_random_numbers() -> None:
@@ -350,8 +362,8 @@ if __name__ == "__main__":
 
 def test_a_worker_of_another_version_is_refused() -> None:
     """Before it runs anything."""
-    with pytest.raises(ResultsError, match=f"a worker runs edgesim {edgesim.__version__}, the sweep 99.0"):
-        compute([Job(0, b"", "", keep_tables=False, command="", version="99.0")])
+    with pytest.raises(ResultsError, match=f"a worker runs edgesim {edgesim.__version__}, the study 99.0"):
+        compute([Job(point=0, scenario=b"", command="", version="99.0")])
 
 
 def test_a_terminal_has_a_bar_with_the_time_left() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.report import style
 from edgesim.report.axis import measure
 from edgesim.report.plots.base import CAPACITY, metric_words, picture, written
-from edgesim.studies.capacity_mix import PRICE
+from edgesim.results.capacity import PRICE
 from edgesim.units import format_percent
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from edgesim.studies.capacity import Capacity
-    from edgesim.studies.capacity_goal import Criterion
+    from edgesim.results.capacity import Capacity, Criterion
 
 MARKS: Final = {
     "met": ("o", style.BLUE),
