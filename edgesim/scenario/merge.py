@@ -18,8 +18,11 @@ def merged(base: Entry, over: Entry) -> Entry:
     """Lay a scenario over the one it extends.
 
     Mappings merge key by key; anything else replaces. A mapping of another `kind` replaces as a whole, as the
-    parameters of the old kind mean nothing to the new one. An empty value (null) removes what the base says.
+    parameters of the old kind mean nothing to the new one; the name of the same kind keeps them. An empty value (null)
+    removes what the base says.
     """
+    if _is_named(base, over):
+        return base
     if not isinstance(base.value, dict) or not isinstance(over.value, dict) or _other_kind(base, over):
         return over
     entries = dict(base.value)
@@ -34,6 +37,12 @@ def merged(base: Entry, over: Entry) -> Entry:
 def _other_kind(base: Entry, over: Entry) -> bool:
     before, after = base.child("kind"), over.child("kind")
     return after is not None and (before is None or before.value != after.value)
+
+
+def _is_named(base: Entry, over: Entry) -> bool:
+    """Whether a plain name is the `kind` of what stands there already, with parameters."""
+    kind = base.child("kind")
+    return kind is not None and isinstance(over.value, str) and kind.value == over.value
 
 
 def overridden(entry: Entry, sets: Sequence[str]) -> Entry:
@@ -65,6 +74,9 @@ def _set(entry: Entry, argument: str) -> Entry:
 
 def assigned(entry: Entry, path: str, value: Entry, place: Place) -> Entry:
     """Copy a scenario with what lies at a path (`key.path`, `list[0].key`) replaced.
+
+    The name of the kind that stands there already keeps its parameters: `policies.router=threshold-offload` means
+    the one of the scenario. A parameter may be set of what is named without any.
 
     Args:
         entry: The scenario.
@@ -114,7 +126,9 @@ def _replaced(
 ) -> Entry:
     """Copy an entry with what lies at a path replaced; shared parts are never changed in place."""
     if not parts:
-        return new
+        return entry if _is_named(entry, new) else new
+    if isinstance(entry.value, str) and _holds_kind(path):
+        entry = Entry({"kind": Entry(entry.value, entry.place)}, entry.place, entry.key)
     match entry.value:
         case list() as items:
             index = _index(parts[0][0], len(items), place, path)
@@ -131,6 +145,11 @@ def _replaced(
     raise ScenarioError(
         [place.problem(path, text, f"set {path_text(path)} as a whole, e.g. to a mapping {{...}}")]
     )
+
+
+def _holds_kind(path: tuple[str | int, ...]) -> bool:
+    """Whether a plain name at a path is short for a mapping with that `kind`."""
+    return path[-1:] == ("costs",) or (path[:1] == ("policies",) and len(path) == 2)
 
 
 def _key(entries: dict[str, Entry], parts: Sequence[tuple[str, bool]]) -> tuple[str, int]:

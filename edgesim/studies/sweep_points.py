@@ -156,7 +156,7 @@ def _made(read: Opened, point: Sequence[Assigned]) -> tuple[Entry, list[Problem]
     """Set what a point sets, as far as that leads somewhere."""
     entry = read.entry
     problems: list[Problem] = []
-    for each in point:
+    for each in sorted(point, key=lambda one: len(one.key)):  # a policy before its parameters
         value = Entry(each.value.value, each.value.place, each.place)
         try:
             entry = assigned(entry, each.key, value, each.place)

@@ -47,6 +47,27 @@ def test_another_kind_starts_afresh(changed):
     assert (workload.output_tokens.median, workload.output_tokens.p95) == (150.0, 999.0)
 
 
+def test_the_name_of_the_kind_that_is_there_keeps_its_parameters(changed):
+    """In --set and `extends:`; another name starts afresh, as a mapping in full does."""
+    changed(("max_queue: 4", "max_queue: 7"))
+    stated = {"kind": "threshold-offload", "max_queue": 7}
+    assert load("s.yaml", ["policies.router=threshold-offload"]).policies.router == stated
+    assert load(extend("policies: {router: threshold-offload}\n")).policies.router == stated
+    assert load("s.yaml", ["policies.router=random"]).policies.router == {"kind": "random"}
+    full = load("s.yaml", ["policies.router={kind: threshold-offload}"]).policies.router
+    assert full == {"kind": "threshold-offload"}
+
+
+def test_a_parameter_is_set_of_a_policy_that_is_named_without_any(changed, complaint):
+    """And of one that takes none such, told as one."""
+    changed(("{kind: threshold-offload, max_queue: 4}", "threshold-offload"))
+    found = load("s.yaml", ["policies.router.max_queue=3"]).policies.router
+    assert found == {"kind": "threshold-offload", "max_queue": 3}
+    assert "router 'random' has no parameter 'max_queue'" in complaint(
+        "s.yaml", ["policies.router=random", "policies.router.max_queue=3"]
+    )
+
+
 def test_problems_point_at_the_file_that_holds_them(changed, complaint):
     """A wrong value is shown where it is written, be it in the base or in the scenario itself."""
     changed(("seed: 1", "seed: -1"))
@@ -156,8 +177,10 @@ policies.router=ranom
         ("topology.links[2].latency=1 ms", "  topology.links\n  topology.links is a list of 2; there is no [2]"),
         ("topology.links.x=1 ms", "  topology.links\n"
          "  topology.links is a list of 2; give a position from 0, not 'x'"),
-        ("policies.scheduler.x=1", "  policies.scheduler\n  policies.scheduler is 'fcfs', which has no 'x' inside\n"
-         "  help: set policies.scheduler as a whole, e.g. to a mapping {...}"),
+        ("policies.scheduler.x=1", "  policies.scheduler.x\n  scheduler 'fcfs' has no parameter 'x'\n"
+         "  help: it takes no parameters"),
+        ("scenario.name.x=1", "  scenario.name\n  scenario.name is 'example', which has no 'x' inside\n"
+         "  help: set scenario.name as a whole, e.g. to a mapping {...}"),
         ("scenario.seed=[", "\n  not valid YAML: while parsing a flow node, "
          "expected the node content, but found '<stream end>'"),
         ("a]b=1", "\n  'a]b' is not a path of keys"),

@@ -174,6 +174,20 @@ def test_a_point_that_makes_no_sense_is_kept_unless_none_does() -> None:
         of({"grid": {"deployments.0.llm": ["llama-3.1-70b"], "scenario.seed": [1, 2]}})
 
 
+def test_policies_keep_their_parameters_and_parameters_are_swept() -> None:
+    """The order of the keys does not matter."""
+    source = {**BASE, "policies": {"router": {"kind": "threshold-offload", "max_queue": 7}}}
+    made = prepare(source, over=["policies.router=threshold-offload,random"])
+    assert [one.loaded.policies.router for one in made.settings] == [
+        {"kind": "threshold-offload", "max_queue": 7}, {"kind": "random"},
+    ]  # fmt: skip
+    overs = ("policies.router=threshold-offload", "policies.router.max_queue=2,3")
+    for over in (overs, overs[::-1]):
+        source["policies"] = {"router": "random"}
+        made = prepare(source, over=over)
+        assert {one.loaded.policies.router["max_queue"] for one in made.settings} == {2, 3}
+
+
 def test_a_scenario_with_a_sweep_runs_without_it() -> None:
     """`load` gives the base scenario; a wrong section is told there, too, wrong points only by `validate`."""
     plain = load({**BASE, "sweep": {"grid": {RATE: ["1/s", "2 m"]}}})
