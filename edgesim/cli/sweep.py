@@ -109,6 +109,8 @@ def sweep(
         from edgesim.report.sweep import show  # noqa: PLC0415
 
         show(found, console.console())
+    for note in found.notes:
+        click.echo(f"note: {note}", err=True)
     if not quiet:
         click.echo(f"results in {folder}", err=True)
     if found.failed:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
 Json = dict[str, Any]
 
@@ -277,6 +277,27 @@ def provenance() -> Json:
         "platform": f"{platform.system()} {platform.machine()}",
         "git_commit": git_commit(),
     }
+
+
+def mixed(made_by: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say that results were made by different code; nothing where they were not, or where nobody knows.
+
+    Args:
+        made_by: Manifests of the results, or what `provenance` says.
+    """
+    versions, commits = set(), set()
+    for each in made_by:
+        versions.add((each.get("versions") or {}).get("edgesim"))
+        commits.add(each.get("git_commit"))
+    if len(versions) > 1:
+        named = ", ".join(sorted(map(str, versions)))
+        return [f"made by different versions of edgesim: {named}; what differs may be theirs"]
+    if len(commits := commits - {None}) > 1:
+        named = ", ".join(sorted(commit[:8] + commit[40:] for commit in map(str, commits)))
+        return [
+            f"made by different commits of edgesim: {named} (+: with changes); what differs may be theirs"
+        ]
+    return []
 
 
 @cache

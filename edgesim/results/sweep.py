@@ -102,6 +102,13 @@ class Sweep:
             found.append(Point(number, dict(zip(self.keys, given, strict=True)), label, status, error))
         return found
 
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know: which points were made by other code than the rest."""
+        there = [folder for folder in map(self.folder_of, range(len(self))) if folder.is_dir()]
+        found = folders.mixed(read_json(folder / MANIFEST) for folder in there)
+        return [f"the points were {text}" for text in found]
+
     @property
     def failed(self) -> list[Point]:
         """The points that failed."""

@@ -86,6 +86,7 @@ def capacity(
             with processes(jobs, goal.looks[-1]) as pool:
                 points = Points(goal, pool=pool, tell=progress, journal=journal)
                 found = _found(loaded, lever, asked, points)
+            found.notes += journal.notes
         except BaseException as error:
             store.ended(folder, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
             raise

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from edgesim.errors import ResultsError
 from edgesim.experiment import Plan, build
 from edgesim.results.capacity import ATTAINMENT, MEASURED
+from edgesim.results.folder import mixed, provenance
 from edgesim.stats import Interval, t_interval
 from edgesim.studies.backends import Work, local_policies, results
 
@@ -355,8 +356,12 @@ class Journal:
         question: What was asked, as text: a journal answers one question only.
         resume: Keep what an earlier search has left there.
 
+    Attributes:
+        rows: Point -> number of the replication -> what it measured.
+        notes: What a reader of the answer must know.
+
     Raises:
-        ResultsError: There is a journal of another question, or one that was not to be kept.
+        ResultsError: There is a journal of another question or version.
     """
 
     def __init__(self, folder: Path, question: str, *, resume: bool = False) -> None:
@@ -368,9 +373,15 @@ class Journal:
             raise ResultsError(
                 f"'{folder}' holds the search for another question; choose another folder, or ask the same again"
             )
+        here = {name: provenance()[name] for name in ("versions", "git_commit")}
+        made_by = lines[0].get("made_by", []) if lines else []
+        made_by = [*made_by, *([] if here in made_by else [here])]
+        self.notes = [f"the replications were {text}" for text in mixed(made_by)]
+        if len({each["versions"]["edgesim"] for each in made_by}) > 1:
+            raise ResultsError(f"cannot resume '{folder}': {self.notes[0]}; --force starts anew")
         for line in lines[1:]:
             self.rows.setdefault(line["point"], {})[line["replication"]] = line["row"]
-        self._write([{"question": digest}, *lines[1:]])
+        self._write([{"question": digest, "made_by": made_by}, *lines[1:]])
 
     def _lines(self) -> list[Row]:
         """Read what is whole; the last line of a search that was killed may not be."""
@@ -380,6 +391,8 @@ class Journal:
                 found.append(json.loads(line))
             except ValueError:
                 break
+        if not found:
+            raise ResultsError(f"cannot read '{self.path}': its beginning is damaged; --force starts anew")
         return found
 
     def _write(self, lines: Sequence[Row]) -> None:

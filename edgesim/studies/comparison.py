@@ -169,9 +169,7 @@ def _compared(
         summary = one.result.summary
         doubts = [] if summary["stable"] else [summary["stability"]]
         notes += [f"{one.name}: {text}" for text in (*doubts, *summary["notes"])]
-    versions = {str(one.result.manifest.get("versions", {}).get("edgesim")) for one in subjects}
-    if len(versions) > 1:
-        notes.append(f"the runs were made by different versions of edgesim: {', '.join(sorted(versions))}")
+    notes += [f"the runs were {text}" for text in folders.mixed(one.result.manifest for one in subjects)]
     return Comparison(
         [one.candidate(asked, shared) for one in subjects],
         rows,

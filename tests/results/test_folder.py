@@ -99,3 +99,13 @@ def test_no_run_replaces_results_of_another_kind(tmp_path: Path, kind: str) -> N
         ):
             folders.prepare(tmp_path, force=force)
     assert (tmp_path / "points.parquet").read_text(encoding="utf-8") == "mine"
+
+
+def test_other_code_is_told_where_it_is_known() -> None:
+    """Versions before commits; "+" stands for changes that are in no commit."""
+    one = {"versions": {"edgesim": "0.1.0"}, "git_commit": 40 * "a"}
+    assert folders.mixed([one, one, one | {"git_commit": None}]) == []
+    (text,) = folders.mixed([one, one | {"git_commit": 40 * "b" + "+"}])
+    assert "different commits of edgesim: aaaaaaaa, bbbbbbbb+ " in text
+    (text,) = folders.mixed([one, {"versions": {"edgesim": "0.2.0"}, "git_commit": 40 * "b"}])
+    assert "different versions of edgesim: 0.1.0, 0.2.0" in text

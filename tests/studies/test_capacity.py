@@ -507,6 +507,31 @@ def test_a_folder_answers_one_question(tmp_path: Path) -> None:
         edgesim.capacity(small(), force=True, **settings)
 
 
+def test_a_search_goes_on_with_a_note_if_the_code_has_changed(tmp_path: Path) -> None:
+    """Not at all, if its version has; a damaged journal is told."""
+    settings: dict[str, Any] = {"looks": (4, 8), "tolerance": 0.5, "out": tmp_path}
+    edgesim.capacity(small(requests=500), **settings)
+    journal = tmp_path / "replications.jsonl"
+    first, *rest = journal.read_text(encoding="utf-8").splitlines()
+    head = json.loads(first)
+
+    def pretend(**changes: Any) -> None:
+        made_by = [head["made_by"][0] | changes]
+        lines = [json.dumps(head | {"made_by": made_by}), *rest]
+        journal.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    pretend(git_commit=40 * "a")
+    notes = edgesim.capacity(small(requests=500), resume=True, **settings).notes
+    if head["made_by"][0]["git_commit"] is not None:
+        assert any("different commits of edgesim" in note for note in notes)
+    pretend(versions={"edgesim": "0.0.1"})
+    with pytest.raises(ResultsError, match=r"different versions of edgesim: 0\.0\.1"):
+        edgesim.capacity(small(requests=500), resume=True, **settings)
+    journal.write_text("{" + first, encoding="utf-8")
+    with pytest.raises(ResultsError, match="its beginning is damaged; --force starts anew"):
+        edgesim.capacity(small(requests=500), resume=True, **settings)
+
+
 def test_a_folder_is_written_by_one_search_at_a_time(tmp_path: Path) -> None:
     with locked(tmp_path), pytest.raises(ResultsError, match="is being written by"):
         edgesim.capacity(small(), looks=(4,), out=tmp_path)

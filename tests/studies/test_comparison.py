@@ -307,6 +307,16 @@ def test_replications_are_added_until_a_precision_is_reached() -> None:
     assert own.candidates[0].replications == found.candidates[0].replications
 
 
+def test_runs_of_two_commits_are_compared_with_a_note(tmp_path: Path) -> None:
+    """Of one version, too."""
+    found = {name: edgesim.simulate(scenario(), replications=2, out=tmp_path / name) for name in "ab"}
+    for name, run in found.items():
+        run.manifest["git_commit"] = 40 * name
+    assert any("different commits of edgesim: aaaaaaaa, bbbbbbbb" in note for note in compare(found).notes)
+    found["b"].manifest["git_commit"] = None
+    assert not any("commits" in note for note in compare(found).notes)
+
+
 def test_a_comparison_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was run is not run again, unless it says something else now."""
     candidates: dict[str, Any] = {"a": scenario(), "b": scenario(0.0011), "c": scenario(0.0012)}

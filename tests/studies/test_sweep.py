@@ -198,6 +198,21 @@ def test_another_sweep_is_not_resumed() -> None:
     assert "was begun by edgesim 0.0.1" in older.stderr
 
 
+def test_points_of_two_commits_are_told() -> None:
+    """By the command that resumes the sweep; it goes on all the same."""
+    assert run("tiny.yaml", "-o", "out", "-q").exit_code == 0
+    path = Path("out/points/0001/manifest.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"git_commit": 40 * "b"}), encoding="utf-8")
+    for number in (0, 2, 3):
+        other = Path(f"out/points/000{number}/manifest.json")
+        other.write_text(
+            json.dumps(json.loads(other.read_text()) | {"git_commit": 40 * "a"}), encoding="utf-8"
+        )
+    found = run("tiny.yaml", "-o", "out", "-q", "--resume")
+    assert found.exit_code == 0
+    assert "note: the points were made by different commits of edgesim: aaaaaaaa, bbbbbbbb" in found.stderr
+
+
 def test_other_folders_are_left_alone() -> None:
     """One with somebody's files, one with a run."""
     Path("mine").mkdir()
