@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ EXIT_INTERNAL: Final = 3
 EXIT_INTERRUPTED: Final = 130
 
 _DEBUG: Final = "edgesim.debug"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What a file system says that takes no more: nothing that edgesim could do about it."""
 FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -46,6 +49,10 @@ class Commands(click.Group):
             ctx.exit(EXIT_INPUT)
         except Exception as error:  # noqa: BLE001 - the last resort: no traceback in a user's face
             _trace(ctx)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                place = f" to '{error.filename}'" if error.filename else ""
+                click.echo(f"error: cannot write{place}: {os.strerror(error.errno)}", err=True)
+                ctx.exit(EXIT_INPUT)
             advice = "" if _debugging(ctx) else "; --debug shows where"
             click.echo(f"internal error: {type(error).__name__}: {error}{advice}", err=True)
             ctx.exit(EXIT_INTERNAL)

@@ -206,6 +206,8 @@ def _card(given: dict[str, Any], shown: _Shown) -> bool:
 
     presets = _PRESETS if given["preset"] == "all" else (given["preset"],)
     out: Path | None = given["out"]
+    if out is not None:
+        _free_for_card(out, again=given["resume"] or given["force"])
     card = report_card(
         given["scenario"],
         presets,
@@ -219,7 +221,6 @@ def _card(given: dict[str, Any], shown: _Shown) -> bool:
     shown.close()
     text = json.dumps(card.as_json(), indent=1, allow_nan=False)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / f"{_CARD}.json").write_text(text + "\n", encoding="utf-8")
         card.table.to_csv(out / f"{_CARD}.csv", index=False)
         if card.server is not None:
@@ -231,6 +232,21 @@ def _card(given: dict[str, Any], shown: _Shown) -> bool:
 
         show_card(card)
     return True
+
+
+def _free_for_card(out: Path, *, again: bool) -> None:
+    """Make the folder of a report card, unless something else, or an earlier one, is in the way."""
+    from edgesim.errors import ResultsError  # noqa: PLC0415 - see above
+    from edgesim.results.folder import earlier  # noqa: PLC0415
+
+    files = [f"{_CARD}.json", f"{_CARD}.csv"]
+    earlier(out, "report card", [*files, "server"])
+    if not again and any((out / name).exists() for name in files):
+        raise ResultsError(f"'{out}' holds an earlier report card; --force replaces it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"cannot write results to '{out}': {error.strerror}") from error
 
 
 def _picture(found: Capacity, folder: Path) -> None:

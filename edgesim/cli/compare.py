@@ -113,7 +113,7 @@ def compare(
             watch=lambda name, number: _progress(chosen[name], name, number, quiet=quiet),
             progress=lambda name: None if quiet else click.echo(f"{name} has been run", err=True),
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         if out is not None:
             click.echo(f"candidates that were run are kept in {out}; --resume goes on", err=True)
         raise

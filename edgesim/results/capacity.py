@@ -222,7 +222,7 @@ class Capacity:
         """
         path = Path(folder)
         state = manifest_of(path, KIND)["exit_state"]
-        if state != "finished" or not (path / ANSWER).is_file():
+        if state != "finished":
             raise ResultsError(
                 f"the capacity search in '{path}' did not finish ({state}); run the same `edgesim capacity` with"
                 " --resume"

@@ -191,7 +191,10 @@ def kind_of(manifest: Mapping[str, Any]) -> str:
 
 def name_of(kind: str) -> str:
     """The same in words."""
-    return "capacity search" if kind == "capacity" else kind
+    known = {name: name for name in ("run", "sweep", "comparison", "report card")} | {
+        "capacity": "capacity search"
+    }
+    return known.get(kind, f"result of a kind that this version does not know ({kind})")
 
 
 def manifest_of(folder: Path, kind: str, needed: Collection[str] = ("exit_state",)) -> Json:
@@ -245,11 +248,11 @@ def read_json(path: Path) -> Json:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ResultsError(f"'{path}' is missing; is '{path.parent}' the folder of a finished run?") from None
+        raise DamagedError(f"'{path}' is missing; is '{path.parent}' the folder of a finished run?") from None
     except (OSError, ValueError) as error:
-        raise ResultsError(f"cannot read '{path}': {error}") from error
+        raise DamagedError(f"cannot read '{path}': {error}") from error
     if not isinstance(content, dict):
-        raise ResultsError(f"cannot read '{path}': it holds no JSON object")
+        raise DamagedError(f"cannot read '{path}': it holds no JSON object")
     return content
 
 

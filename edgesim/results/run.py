@@ -128,6 +128,8 @@ class Run(Result):
 
 def _unrecorded(where: str, table: str) -> str:
     """Say what is missing and how to get it."""
+    if table == "requests":
+        return f"{where} has no table 'requests': it kept its summary only, or has lost it; run it again"
     return (
         f"{where} has no table {table!r}; a run records what `output.tables` names:"
         f" run again with --set 'output.tables=[requests, {table}]'"
@@ -289,7 +291,7 @@ def load_run(folder: str | Path) -> Run | RunSet:
     runs = [StoredRun(each) for each in repetitions if (each / SUMMARY).is_file()]
     return RunSet(
         [run for run in runs if run.finished] or runs,
-        lambda: _summary(path),
+        lambda: _combined(path, manifest),
         lambda: _load_scenario(path),
         manifest,
         path,
@@ -308,6 +310,18 @@ def _summary(folder: Path) -> Json:
     """Read a summary, with the parts that every reader relies on."""
     found = read_json(folder / SUMMARY)
     _lacks_nothing(folder / SUMMARY, found, _SUMMARISED)
+    return found
+
+
+def _combined(folder: Path, manifest: Json) -> Json:
+    """Read the summary of several replications; of those that are no longer there it says so."""
+    found = _summary(folder)
+    done = range(int(manifest.get("finished_replications") or 0))
+    if lost := [str(number) for number in done if not (folder / f"rep-{number:03d}" / SUMMARY).is_file()]:
+        text = (
+            f"replication {', '.join(lost)} of {len(done)} is missing: these numbers count it, tables lack it"
+        )
+        found["notes"] = [*found["notes"], text]
     return found
 
 

@@ -90,7 +90,7 @@ class Subject:
         from edgesim.scenario.text import read  # noqa: PLC0415 - loading it would need its plugins and traces
 
         folder = self.result.folder
-        path = folder / SCENARIO if (folder / SCENARIO).is_file() else folder.parent / SCENARIO
+        path = (folder if is_run(folder) else folder.parent) / SCENARIO
         try:
             found = dict(read(path.read_text(encoding="utf-8"), str(path), folder).plain())
             return found | {"workloads": dict(found["workloads"])}

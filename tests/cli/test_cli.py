@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -155,6 +156,17 @@ def test_an_internal_error_exits_with_3_and_one_line(engine: SimpleNamespace) ->
     assert found.exit_code == 3
     assert "Traceback" in found.stderr
     assert found.stderr.splitlines()[-1] == "internal error: ZeroDivisionError: oops"
+
+
+def test_a_full_disk_is_no_fault_of_edgesim(engine: SimpleNamespace) -> None:
+    """It is told in a sentence, with what is kept."""
+    engine.breaks = OSError(errno.ENOSPC, "No space left on device", "out/requests.parquet")
+    found = run("run", "tiny.yaml", "-o", "out")
+    assert found.exit_code == 2
+    assert found.stderr.splitlines() == [
+        "what was finished until then is in out",
+        "error: cannot write to 'out/requests.parquet': No space left on device",
+    ]
 
 
 def test_ctrl_c_exits_with_130_and_keeps_results(engine: SimpleNamespace) -> None:

@@ -90,3 +90,50 @@ def test_a_run_that_never_ended_is_refused(here: Path, name: str) -> None:
     assert "the run in 'run' has not ended" in refused(name)
     change(here / "run" / "manifest.json", "exit_state", "interrupted")
     assert not edgesim.load(here / "run").finished  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_kind_of_results_that_is_not_known_is_told(here: Path, name: str) -> None:
+    """And which one it is."""
+    change(here / "run" / "manifest.json", "kind", "banana")
+    assert "of a kind that this version does not know (banana)" in refused(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("sweep", "one of its points"), ("comparison", "one of the runs"), ("capacity", "keeps no runs")],
+)
+def test_runs_of_other_results_are_pointed_at(here: Path, kind: str, text: str) -> None:
+    """By the commands that want a run."""
+    change(here / "run" / "manifest.json", "kind", kind)
+    for name in ("explain", "trace", "compare"):
+        assert text in refused(name)
+
+
+def test_a_search_that_did_not_finish_or_is_damaged_is_told(here: Path) -> None:
+    """By the commands that show one."""
+    manifest = here / "run" / "manifest.json"
+    change(manifest, "kind", "capacity")
+    assert "'run/capacity.json' is missing" in refused("plot")
+    (here / "run" / "capacity.json").write_text("{}", encoding="utf-8")
+    assert "'run/capacity.json' is damaged, or of another version: 'asked'" in refused("report")
+    change(manifest, "exit_state", "interrupted")
+    assert "did not finish (interrupted); run the same `edgesim capacity` with --resume" in refused("plot")
+
+
+def test_a_replication_that_is_gone_is_told(tmp_path: Path) -> None:
+    """The summary counts it, the tables do not have it."""
+    spec = queue(
+        "mm1", 1.25, 300, slots=1, lengths={"kind": "geometric", "mean": 400}, decode={"base": "0.001 s"}
+    )
+    edgesim.simulate(spec, replications=3, out=tmp_path / "set")
+    shutil.rmtree(tmp_path / "set" / "rep-001")
+    assert "replication 1 of 3 is missing" in edgesim.load(tmp_path / "set").summary["notes"][-1]  # type: ignore[union-attr]
+
+
+def test_the_working_folder_is_a_candidate(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Called by its name."""
+    monkeypatch.chdir(here / "run")
+    found = CliRunner().invoke(main, ["compare", ".", "../other", "-m", "ttft", "--json"])
+    assert found.exit_code == 0, found.output
+    assert [each["name"] for each in json.loads(found.stdout)["candidates"]] == ["run", "other"]

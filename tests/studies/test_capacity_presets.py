@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from edgesim.cli import main
 from edgesim.errors import ScenarioError
+from edgesim.results.folder import write_json
 from edgesim.scenario import load
 from edgesim.studies.presets import CONSTRAINTS, constraints, rank_above, report_card
 from edgesim.verify.capacity import SERVICE, rate_of_quantile, scenario
@@ -104,3 +105,21 @@ def test_the_report_card_is_printed_and_stored(tmp_path: Path) -> None:
     card = json.loads((tmp_path / "card" / "report-card.json").read_text())
     assert [grade["preset"] for grade in card["grades"]] == ["single-stream", "server", "offline"]
     assert (tmp_path / "card" / "server" / "curve.png").stat().st_size > 5000
+
+
+def test_a_report_card_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does it measure before it knows where to."""
+    monkeypatch.chdir(tmp_path)
+    Path("md1.yaml").write_text(load(box()).resolved_yaml())
+    Path("file").touch()
+    write_json(Path("manifest.json"), {"format": 1, "kind": "run"})
+    command = ["capacity", "md1.yaml", "--preset", "offline", "--samples", "20", "-q", "-o"]
+    for out, text in (
+        ("file", "'file' is a file"),
+        (".", "holds a run, not a report card"),
+        ("card", ""),
+        ("card", "holds an earlier report card; --force replaces it"),
+    ):
+        found = CliRunner().invoke(main, [*command, out])
+        assert (found.exit_code, text in found.stderr) == (2 if text else 0, True), found.output
+    assert CliRunner().invoke(main, [*command, "card", "--force"]).exit_code == 0

@@ -283,11 +283,12 @@ def test_the_command_line_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_half_a_point_is_run_again() -> None:
-    """Whatever is missing of it."""
+    """Whatever is missing of it, or damaged."""
     edgesim.sweep("tiny.yaml", out="out")
     whole = Path("out/points.parquet").read_bytes()
     Path("out/points/0001/summary.json").unlink()
     Path("out/points/0002/manifest.json").unlink()
+    Path("out/points/0003/summary.json").write_text("{", encoding="utf-8")
     edgesim.sweep("tiny.yaml", out="out", resume=True)
     assert Path("out/points.parquet").read_bytes() == whole
     assert Path("out/points/0001/summary.json").exists()
