@@ -372,7 +372,8 @@ class Processes:
                     self._count, initializer=prepare_worker, initargs=(os.getpid(),), env=ONE_THREAD
                 )
             try:
-                return self._pool.submit(compute, batch)
+                with _deaf():
+                    return self._pool.submit(compute, batch)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=True, kill_workers=True)
                 self._pool = None
@@ -388,6 +389,21 @@ class Processes:
         """End the workers."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=hurry)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let processes that start here never hear Ctrl-C, even before `prepare_worker`; nor does this one meanwhile."""
+    import signal  # noqa: PLC0415
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which is inherited
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def prepare_worker(leader: int) -> None:

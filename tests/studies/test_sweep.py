@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from io import StringIO
@@ -21,6 +22,7 @@ from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
 from edgesim.report.sweep import SweepProgress, doubts
 from edgesim.results import load_run
 from edgesim.results.folder import locked
+from edgesim.studies import backends
 from edgesim.studies.backends import Job, compute
 from edgesim.studies.sweep import Left, Step
 
@@ -380,6 +382,16 @@ def test_a_worker_of_another_version_is_refused() -> None:
     """Before it runs anything."""
     with pytest.raises(ResultsError, match=f"a worker runs edgesim {edgesim.__version__}, the study 99.0"):
         compute([Job(point=0, scenario=b"", command="", version="99.0")])
+
+
+def test_workers_never_hear_ctrl_c_not_even_while_they_start() -> None:
+    """Their leader does; half a worker would print a traceback."""
+    code = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    before = signal.getsignal(signal.SIGINT)
+    with backends._deaf():
+        ignores = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ignores.stdout == "True\n"
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_terminal_has_a_bar_with_the_time_left() -> None:
