@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 import edgesim
+from edgesim.registry import UnknownNameError
 from edgesim.report import plots, style
 from edgesim.report.page import render
+from edgesim.results.capacity import Asked, Criterion
 from edgesim.results.folder import MANIFEST, SCENARIO, write_json
-from edgesim.studies.capacity import Asked
-from edgesim.studies.capacity_goal import Criterion
 
 TTFT, SHARE = Criterion("ttft_p95", 0.5), Criterion("attainment", 0.9, "", at_least=True)
 
@@ -83,5 +83,7 @@ def test_the_picture_is_one_of_all(found: Any) -> None:
     assert (
         style.described(axes) == "Up to 5 requests/s. What limits: time to first token, p95 at most 500 ms."
     )
-    share = plots.capacity_curve(found, criterion="attainment")
+    share = plots.capacity_curve(found, metric="attainment")
+    with pytest.raises(UnknownNameError, match="did you mean 'attainment'"):
+        plots.capacity_curve(found, metric="atainment")
     assert share.get_ylabel() == "requests that keep all limits [%]"

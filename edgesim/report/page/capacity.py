@@ -15,7 +15,7 @@ from edgesim.results.folder import MANIFEST, SCENARIO, read_json
 from edgesim.units import format_percent
 
 if TYPE_CHECKING:
-    from edgesim.studies.capacity import Capacity
+    from edgesim.results.capacity import Capacity
 
 Section = tuple[str, str, str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.registry import UnknownNameError
 from edgesim.report import style
 from edgesim.report.axis import measure
 from edgesim.report.plots.base import CAPACITY, metric_words, picture, written
@@ -93,17 +94,23 @@ def _distance(found: Capacity, point: Mapping[str, Any]) -> float:
     fits=(CAPACITY,),
     tables=(),
     size=(6.4, 4.0),
-    options=("criterion",),
+    options=("metric",),
 )
-def capacity_curve(found: Capacity, ax: Axes, criterion: str | None = None) -> str:
+def capacity_curve(found: Capacity, ax: Axes, metric: str | None = None) -> str:
     """Draw what an objective does as the load, or what serves it, grows; with its bound and the answer.
 
     Args:
         found: The answer of a search.
         ax: Where to draw; by default a new figure.
-        criterion: Name of the objective; by default the one that limits.
+        metric: Name of the objective; by default the one that limits.
+
+    Raises:
+        UnknownNameError: The search had no such objective.
     """
-    one = next((each for each in found.criteria if each.name == criterion), None) or binding(found)
+    named = {each.name: each for each in found.criteria}
+    if metric is not None and metric not in named:
+        raise UnknownNameError("objective", metric, named)
+    one = binding(found) if metric is None else named[metric]
     column, label, per = _axis(found)
     top = math.inf if one.at_least else ROOM * one.bound
     points = [point for point in found.points if known(point.get(column)) and point["verdict"] in MARKS]
