@@ -7,6 +7,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+READABLE: dict[str, str] = {
+    "request": "Number of the request.",
+    "workload": "Number of its workload.",
+    "session": "Number of its session.",
+    "origin": "Number of the node where it was asked.",
+    "prompt": "Length of its input [tokens].",
+    "predicted": "Length of the reply that the workload's predictor expects [tokens].",
+    "images": "How many images come with the prompt.",
+    "priority": "Urgency; smaller is more urgent.",
+    "deadline": "How long after it was asked the reply must be complete [ps]; 0 if any time will do.",
+    "arrived": "When it was asked [ps].",
+    "attempts": "How many times it was sent to a replica before.",
+    "output": "True length of the reply [tokens]. Only with `oracle = True`.",
+    "replica": "Number of the replica in the fleet.",
+    "up_latency": "One-way propagation delay from the request's origin [ps].",
+    "up_hops": "How many links lie between; 0 on the node where it was asked.",
+}
+"""What a compiled form may read of the rows of requests and candidates -> what it says."""
+
+ARGUMENTS = ("view", "request", "candidates", "parameters", "key")
+"""What a compiled form is given; all but routers are given one `candidate`."""
+
 
 class CompiledFunction:
     """A decision written in the part of Python that numba compiles; still callable as it stands.

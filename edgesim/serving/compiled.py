@@ -16,6 +16,7 @@ Python tier, and so is everything where compilation is switched off.
 from __future__ import annotations
 
 import re
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import numpy as np
 from edgesim.arena.compile import JIT, kernel
 from edgesim.arena.tables import unpack
 from edgesim.errors import PolicyError
-from edgesim.policies.compiled import CompiledFunction
+from edgesim.policies.compiled import ARGUMENTS, READABLE, CompiledFunction
 from edgesim.policies.router import (
     JoinShortestQueue,
     LeastOutstandingTokens,
@@ -210,15 +211,36 @@ def address_of(policy: Policy) -> int:
         from numba.core.errors import NumbaError
 
         try:
+            _check_form(policy, form.function)
             known = _door(form.function, ROLES.index(policy.role), checked=type(policy) not in BUILT_IN)
         except NumbaError as error:
             raise PolicyError(
                 f"{_who(policy)} does not compile: {_told(error)} ({place_of(form.function)})"
             ) from None
+        except KeyError as error:
+            what = f"does not compile: rows of requests and candidates have no {error}; they have {', '.join(READABLE)}"
+            raise PolicyError(f"{_who(policy)} {what} ({place_of(form.function)})") from None
         except TypeError as error:
             raise PolicyError(f"{_who(policy)} {error} ({place_of(form.function)})") from None
         _doors[form.function] = known
     return int(known.address)
+
+
+def _check_form(policy: Policy, function: Any) -> None:
+    """Refuse a compiled form that cannot be called, or whose policy has more numbers than it can be given.
+
+    Raises:
+        TypeError: What is wrong with it.
+    """
+    wanted = [*ARGUMENTS] if policy.role == "router" else [*ARGUMENTS[:2], "candidate", *ARGUMENTS[3:]]
+    taken = list(signature(function).parameters)
+    if len(taken) != len(wanted):
+        raise TypeError(f"takes ({', '.join(taken)}); it must be ({', '.join(wanted)})")
+    names = _parameters(policy)
+    if len(names) > PARAMETERS:
+        raise TypeError(
+            f"is given {PARAMETERS} parameters at most; the policy has {len(names)}: {', '.join(names)}"
+        )
 
 
 def blame_compiled(policies: Sequence[Policy], faults: NDArray[np.int64], now: float) -> PolicyError:
@@ -242,8 +264,9 @@ def _who(policy: Policy) -> str:
 
 def _told(error: Exception) -> str:
     """The line of a compiler's message that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    words = r"unknown attribute|not defined|unsupported|missing|too many|positional|cannot|invalid"
+    text = re.sub(r"(unaligned )?array\(Record\([^()]*\)[^()]*\)", "an array of rows", str(error))
+    lines = [line.strip() for line in re.sub(r"Record\([^()]*\)", "a row", text).splitlines() if line.strip()]
+    words = r"unify|no conversion|unknown attribute|not defined|unsupported|missing|too many|positional|cannot|invalid"
     telling = re.compile(words, re.IGNORECASE)
     return next((line for line in lines if telling.search(line)), lines[0])
 
@@ -318,10 +341,14 @@ def numbers_of(policy: Policy) -> list[float]:
 
     What a decision costs is not among them.
     """
+    values = [getattr(policy, name) for name in _parameters(policy)]
+    numbers = [float(value) if isinstance(value, int | float) else 0.0 for value in values]
+    return (numbers + [0.0] * PARAMETERS)[:PARAMETERS]
+
+
+def _parameters(policy: Policy) -> list[str]:
+    """Names of a policy's own parameters, in the order of their declaration."""
     from dataclasses import fields
 
     common = {field.name for field in fields(Router)}
-    names = [field.name for field in fields(policy) if field.name not in common]  # type: ignore[arg-type]
-    values = [getattr(policy, name) for name in names]
-    numbers = [float(value) if isinstance(value, int | float) else 0.0 for value in values]
-    return (numbers + [0.0] * PARAMETERS)[:PARAMETERS]
+    return [field.name for field in fields(policy) if field.name not in common]  # type: ignore[arg-type]

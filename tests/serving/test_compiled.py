@@ -154,9 +154,35 @@ def _does_not_compile(view, request, candidates, parameters, key):
     return candidates.nosuch
 
 
+@compiled
+def _misreads(view, request, candidates, parameters, key):
+    return request.prompt_tokens
+
+
+@compiled
+def _answers_words(view, request, candidates, parameters, key):
+    return 0 if request.prompt else "none"
+
+
+@compiled
+def _takes_all(view, request, candidates, parameters, key):
+    return 0
+
+
+@compiled
+def _takes_too_little(view, request, candidates):
+    return 0
+
+
 @pytest.mark.parametrize(
     ("function", "told"),
     [
+        (_misreads, "rows of requests and candidates have no 'prompt_tokens'; they have request, workload, "),
+        (_answers_words, "does not compile: Cannot unify"),
+        (
+            _takes_too_little,
+            "takes (view, request, candidates); it must be (view, request, candidates, parameters",
+        ),
         (_raises, "raised an exception for request r21 at t="),
         (_points_outside, "returned 10 for request r0 at t="),
         (_reads_outside, "raised an exception for request r0 at t="),
@@ -180,4 +206,23 @@ def test_compiled_policies_are_held_to_the_contract(function, told, monkeypatch,
     with pytest.raises(PolicyError, match="compiled-mischief") as caught:
         records("compiled-mischief", 0, monkeypatch)
     assert told in str(caught.value)
+    assert len(str(caught.value)) < 500
     assert "test_compiled.py:" in str(caught.value)
+
+
+def test_a_compiled_policy_has_so_many_parameters_and_no_more(monkeypatch, forget) -> None:
+    """Those beyond would be lost without a word."""
+
+    @register("compiled-mischief")
+    class Mischief(Router):
+        """Has nine parameters."""
+
+        __annotations__ = dict.fromkeys("abcdefghi", int)
+        a = b = c = d = e = f = g = h = i = 1
+        compiled_route = _takes_all
+
+        def route(self, request, candidates, view):
+            return candidates[0]
+
+    with pytest.raises(PolicyError, match="is given 8 parameters at most; the policy has 9: a, b, c"):
+        records("compiled-mischief", 0, monkeypatch)
