@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,11 +133,12 @@ def check_policies(
 
     if is_cold():
         click.echo("compiling the engine for this machine: about a minute, once", err=True)
-    reports = check.report_on(
-        [registry.lookup(role, each) for role, each in wanted],
-        processes=not quick,
-        parameters=_parameters(sets),
-    )
+    with redirect_stdout(sys.stderr):  # what policies print is no part of the answer
+        reports = check.report_on(
+            [registry.lookup(role, each) for role, each in wanted],
+            processes=not quick,
+            parameters=_parameters(sets),
+        )
     if as_json:
         click.echo(json.dumps([report.as_json() for report in reports], indent=1))
     else:

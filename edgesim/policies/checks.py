@@ -92,7 +92,7 @@ def check_admit(policy: Policy, answer: object, request: RequestView, now: float
     if isinstance(answer, Reject | Defer):
         _check_words(policy, answer, request, now)
         return
-    rule = "admit() must return True, Accept, Reject or Defer"
+    rule = 'admit() must return True or Accept, Reject("why") or Defer(until_s)'
     _refuse(policy, f"returned {_shown(answer)}", rule, request, now)
 
 

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
+from inspect import isfunction
 from typing import TYPE_CHECKING, Any
 
 from edgesim import registry
 from edgesim.arena.compile import JIT
-from edgesim.errors import EdgesimError, PolicyError
+from edgesim.errors import PolicyError
 from edgesim.registry import Place, place_of
 from edgesim.testing.finding import Finding, Report
 from edgesim.testing.repeat import ORDERS, Spec, elsewhere, repeated
 from edgesim.testing.scenarios import STORIES
-from edgesim.testing.trial import Compiled, InPython, run, watch
+from edgesim.testing.tiers import form_of, tiers
+from edgesim.testing.trial import HOOKS, SLOW, parting, watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from edgesim.policies import Policy
-    from edgesim.testing.trial import Records
 
 Json = dict[str, Any]
 
-SLOW = 200e-6
-"""Mean processor time of a decision from which on a warning is due [s]; built-in routers take 1 to 10 us."""
 REPEATED = ("overloaded", "failing", "sessions", "little-memory")
 """Stories that are run again and again: those in which decisions differ most."""
 UNSEEDED = ("random", "clock")
@@ -158,10 +158,24 @@ def _watched(spec: Spec) -> tuple[Report, list[str]]:
             calm += [story.name] if story.name in REPEATED else []
         if any(finding.code == "endless" for finding in seen.found.values()):
             break
-    report.findings = list(found.values())
+    report.findings = [*found.values(), *_never_called(spec)]
     if any(finding.code in UNSEEDED for finding in report.findings):
         calm = []  # that explains whatever would differ
     return report, calm
+
+
+def _never_called(spec: Spec) -> Iterator[Finding]:
+    """Find methods whose names are almost those of hooks, and that the policy does not call itself."""
+    policy_class = registry.registries[spec.role][spec.name]
+    hooks = [*HOOKS.get(spec.role, (policy_class.hook,)), "setup", "on_outcome"]
+    methods = {name: item for name, item in vars(policy_class).items() if isfunction(item)}
+    called = {name for method in methods.values() for name in method.__code__.co_names}
+    for name, method in methods.items():
+        meant = get_close_matches(name, hooks, n=1, cutoff=0.85)
+        if meant and name not in {*hooks, *called}:
+            text = f"defines {name}(), which nobody calls"
+            help_ = f"call it {meant[0]}, if that is what it is; another name, if not"
+            yield Finding("never-called", text, help_, place_of(method), severity="warning")
 
 
 def _answers(
@@ -232,7 +246,7 @@ def _elsewhere(first: Json, other: Json, place: Place) -> Finding | None:
             continue
         if first["changed"]:
             return _leak(first["changed"], (0, alone, here), name, place)
-        text = f"decides otherwise in another process: {_parting(here, alone)}"
+        text = f"decides otherwise in another process: {parting(here, alone)}"
         help_ = "sets of strings, hash() and id() put things in another order in every process: sort them"
         return Finding("not-deterministic", text, help_, place, name)
     return None
@@ -241,37 +255,17 @@ def _elsewhere(first: Json, other: Json, place: Place) -> Finding | None:
 def _leak(changed: Sequence[str], runs: tuple[int, Json, Json], story: str, place: Place) -> Finding:
     """Say why a replication is another one after others have run."""
     number, before, after = runs
-    parting = _parting(before, after)
+    where = parting(before, after)
     if changed:
-        text = (
-            f"replication {number} is another one after others: {parting}; runs change {', '.join(changed)}"
-        )
+        text = f"replication {number} is another one after others: {where}; runs change {', '.join(changed)}"
         help_ = "make what changes during a run in setup(), as an attribute of self; nothing else starts anew"
         return Finding("leaks", text, help_, place, story)
-    text = f"the same replication differs the second time: {parting}"
+    text = f"the same replication differs the second time: {where}"
     help_ = (
         "it keeps hidden state (a closure, a generator, a default argument, another module) or draws unseeded numbers: "
         "make state in setup(), draw with self.random(request)"
     )
     return Finding("not-deterministic", text, help_, place, story)
-
-
-def _parting(one: Json, other: Json) -> str:
-    """Name the first request with which two runs part."""
-    for run_ in (one, other):
-        if run_["digest"].startswith("failed"):
-            return f"one run ends early, as it {run_['digest']}"
-    for mine, theirs in zip(one["rows"], other["rows"], strict=False):
-        if list(mine) != list(theirs):
-            here, there = (
-                run_["replicas"][row[1]] if row[1] >= 0 else "nowhere"
-                for run_, row in ((one, mine), (other, theirs))
-            )
-            if here != there:
-                return f"request r{mine[0]} goes to {here} in one run, to {there} in the other"
-            ends = [f"{row[2] / 1e12:.6g} s" for row in (mine, theirs)]
-            return f"request r{mine[0]} ends at {ends[0]} in one run, at {ends[1]} in the other"
-    return "their attempts differ"
 
 
 def _time(report: Report, place: Place) -> None:
@@ -287,39 +281,11 @@ def _time(report: Report, place: Place) -> None:
 
 def _tiers(spec: Spec, report: Report) -> list[Finding]:
     """Compare a policy's Python form with its compiled form, if it has one."""
-    from edgesim.serving.compiled import BUILT_IN, HOOKS  # noqa: PLC0415 - brings numba
-
-    policy_class = registry.registries[spec.role][spec.name]
-    form = getattr(policy_class, HOOKS.get(spec.role, ""), None) or BUILT_IN.get(policy_class)
-    if form is None:
+    if form_of(spec) is None:
         return []
     if not JIT:
         report.notes.append("its compiled form was not run: compilation is switched off")
         return []
-    place = place_of(getattr(form, "function", policy_class))
-    for story in STORIES:
-        router = None if spec.role == "router" else registry.build("router", "power-of-two")
-        beside = None if spec.role == "router" else registry.build("router", "power-of-two")
-        try:
-            compiled = run(_built(spec), story, kind=Compiled, router=router)
-        except EdgesimError as error:
-            help_ = "see edgesim.serving.compiled for what compiled forms may read and answer"
-            return [Finding("compiled-form", str(error), help_, place, story.name)]
-        python = run(_built(spec), story, kind=InPython, router=beside)
-        if not _agree(compiled, python):
-            parting = _parting(_as_json(python), _as_json(compiled))
-            text = f"the Python form (first) and the compiled form decide differently: {parting}"
-            help_ = "both must answer the same for every request, for ties as well: the first of equals"
-            return [Finding("tiers-disagree", text, help_, place, story.name)]
-    return []
-
-
-def _agree(one: Records, other: Records) -> bool:
-    """Do two runs agree in all but the reasons, which a compiled form cannot choose?"""
-    mine, theirs = one.requests.copy(), other.requests.copy()
-    mine["reason"] = theirs["reason"] = 0
-    return mine.tobytes() == theirs.tobytes()
-
-
-def _as_json(records: Records) -> Json:
-    return {"digest": records.digest(), "rows": records.rows(), "replicas": list(records.replicas)}
+    found, note = tiers(spec, apart=not _tied(spec))
+    report.notes += [note] if note else []
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from edgesim.policies import Hedge, Plan
@@ -31,6 +32,16 @@ KINDS: tuple[tuple[type[Any], str], ...] = (
 ALLOWED = {kind: names(VIEWS[kind]) for _, kind in KINDS}
 INSTEAD = {"output_tokens": "predicted_output_tokens", "next_use": "last_used_at"}
 """What no real controller knows -> what it may read."""
+LASTING = {
+    "replica": ALLOWED["replica"]
+    - {"queue_length", "running", "outstanding_requests", "outstanding_tokens", "free_kv_tokens"},
+    "batch": frozenset(
+        {"index", "name", "token_budget", "max_num_seqs", "total_blocks", "watermark", "whole_prompts"}
+    ),
+    "view": ALLOWED["view"],
+    "prefix": ALLOWED["prefix"],
+}
+"""What a view still answers rightly after the call that was given it."""
 
 
 class Guard:
@@ -42,16 +53,19 @@ class Guard:
         post: Who makes guards, and takes note.
     """
 
-    __slots__ = ("_guarded", "_kind", "_post")
+    __slots__ = ("_call", "_guarded", "_kind", "_post")
 
     def __init__(self, target: Any, kind: str, post: Post) -> None:
         object.__setattr__(self, "_guarded", target)
         object.__setattr__(self, "_kind", kind)
         object.__setattr__(self, "_post", post)
+        object.__setattr__(self, "_call", post.call)
 
     def __getattr__(self, name: str) -> Any:
         """Let the view answer, if it may be asked that."""
         post, target, kind = self._post, self._guarded, self._kind
+        if name not in LASTING.get(kind, ()):
+            self._fresh(name)
         if name in ORACLE_ONLY and not post.oracle:
             post.tell(
                 "future",
@@ -66,9 +80,25 @@ class Guard:
         found = getattr(target, name)
         if callable(found):
             return lambda *arguments, **named: found(
-                *map(unguarded, arguments), **{key: unguarded(value) for key, value in named.items()}
+                *map(_handed, arguments), **{key: _handed(value) for key, value in named.items()}
             )
         return post.guarded(found)
+
+    def _lasts(self) -> bool:
+        """Whether it may stand for its view in the present call: the engine points one view at all requests."""
+        return bool(self._kind != "request" or self._call == self._post.call)
+
+    def _fresh(self, name: str) -> None:
+        """Take note if this was given to an earlier call, and not to the present one."""
+        post, kind = self._post, self._kind
+        if self._lasts() and post.shown.get(id(self._guarded)) == post.call:
+            return
+        what = f"reads {kind}.{name}" if name else f"hands on a {kind}"
+        post.tell(
+            "kept-view",
+            f"{what} that an earlier call was given; by now it may show something else",
+            "keep numbers, such as request.id and replica.index, and read the views of the present call",
+        )
 
     def _stray(self, name: str) -> None:
         """Take note of a look behind the contract."""
@@ -92,8 +122,23 @@ class Guard:
             "keep notes of your own, in attributes made by setup()",
         )
 
+    def __delattr__(self, name: str) -> None:
+        self.__setattr__(name, None)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Guard) and other._guarded is self._guarded
+
+    def __hash__(self) -> int:
+        return hash(self._guarded)
+
+    def __copy__(self) -> Guard:
+        return Guard(copy(self._guarded), self._kind, self._post)
+
+    def __deepcopy__(self, _: object) -> Guard:
+        return self.__copy__()
+
     def __repr__(self) -> str:
-        return repr(self._guarded)
+        return f"<{self._kind}>"
 
 
 class GuardedList(list[Any]):
@@ -130,6 +175,19 @@ class Post:
     def __init__(self, files: Iterable[str], tell: Tell, *, oracle: bool) -> None:
         self.files, self.tell, self.oracle = frozenset(files), tell, oracle
         self._guards: dict[int, tuple[Any, Guard]] = {}
+        self.call = 0
+        """Number of the present call."""
+        self.shown: dict[int, int] = {}
+        """Identity of a view -> the last call that was given it."""
+
+    def begin(self, arguments: Iterable[Any]) -> list[Any]:
+        """Put guards before what a new call is given."""
+        self.call += 1
+        for argument in arguments:
+            if isinstance(argument, BatchLook):
+                for queue in (argument.waiting, argument.swapped, argument.running):
+                    self.shown |= dict.fromkeys(map(id, queue), self.call)
+        return [self.guarded(argument) for argument in arguments]
 
     def guarded(self, value: Any) -> Any:
         """Put a guard before a view, or before each of a list of views; other things stay as they are."""
@@ -139,13 +197,15 @@ class Post:
             listed = GuardedList(self.guarded(item) for item in value)
             listed._post, listed._real = self, value  # noqa: SLF001 - the list is made here
             return listed
-        known = self._guards.get(id(value))
-        if known is not None and known[0] is value:
-            return known[1]
+        target, guard = self._guards.get(id(value), (None, None))
+        if guard is not None and target is value and guard._lasts():  # noqa: SLF001 - guards are of this module
+            self.shown[id(value)] = self.call
+            return guard
         for kind, name in KINDS:
             if isinstance(value, kind):
                 guard = Guard(value, name, self)
                 self._guards[id(value)] = (value, guard)
+                self.shown[id(value)] = self.call
                 return guard
         return value
 
@@ -159,13 +219,24 @@ class Post:
         return None
 
 
-def meant(error: Exception) -> str:
+def meant(error: BaseException) -> str:
     """What a policy may read in place of what a view has not; nothing if an error is of another kind."""
-    if not isinstance(error, AttributeError) or not isinstance(error.obj, Guard):
+    if not isinstance(error, AttributeError):
+        return ""
+    if getattr(error.obj, "__qualname__", "") == "Policy.random":
+        return "it is a function: random(number, index) answers a number in [0, 1)"
+    if not isinstance(error.obj, Guard):
         return ""
     kind = error.obj._kind  # noqa: SLF001 - guards are of this module
     near = difflib.get_close_matches(error.name or "", sorted(ALLOWED[kind]), n=1)
     return f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(ALLOWED[kind]))}"
+
+
+def _handed(value: Any) -> Any:
+    """What is handed to a method of a view; a view must be one of the present call."""
+    if isinstance(value, Guard) and value._kind in {"request", "replica", "leg"}:  # noqa: SLF001 - guards are of this module
+        value._fresh("")  # noqa: SLF001
+    return unguarded(value)
 
 
 def unguarded(value: Any) -> Any:

@@ -75,11 +75,7 @@ def repeated(policy_class: type[Any], spec: Spec, stories: Sequence[Story], orde
             try:
                 with seeded():
                     records = run(policy, story, replication)
-                ended: Json = {
-                    "digest": records.digest(),
-                    "rows": records.rows(),
-                    "replicas": list(records.replicas),
-                }
+                ended: Json = records.told()
             except EdgesimError as error:
                 ended = {"digest": f"failed: {error}", "rows": [], "replicas": []}
             found[story.name].append(ended)
@@ -116,14 +112,7 @@ def elsewhere(specs: Sequence[Spec], stories: Mapping[str, Sequence[str]]) -> li
     started = []
     for seed, order in zip(HASH_SEEDS, ORDERS, strict=True):
         asked = {"specs": [[*spec] for spec in specs], "stories": stories, "order": order}
-        child = subprocess.Popen(
-            [sys.executable, "-c", "from edgesim.testing.repeat import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": _path()},
-        )
+        child = another("from edgesim.testing.repeat import main; main()", seed)
         assert child.stdin is not None
         child.stdin.write(json.dumps(asked))
         child.stdin.close()
@@ -144,6 +133,18 @@ def elsewhere(specs: Sequence[Spec], stories: Mapping[str, Sequence[str]]) -> li
         else:
             answers.append(json.loads(out.splitlines()[-1]))
     return answers
+
+
+def another(code: str, hash_seed: str = "0") -> subprocess.Popen[str]:
+    """Start another Python process that finds what this one finds."""
+    return subprocess.Popen(  # noqa: S603 - our own code
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": _path()},
+    )
 
 
 def _path() -> str:

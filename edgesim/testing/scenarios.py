@@ -99,6 +99,19 @@ def _outages(sim: Simulation) -> Generator[Any, Any, None]:
         sim.start_replica(replica)
 
 
+def _flicker(sim: Simulation) -> Generator[Any, Any, None]:
+    """Let all replicas fail together, again and again and then for longer than anybody tries; then each in turn."""
+    yield sim.after("2 s")
+    for pause in ("50 ms",) * 6 + ("1 s",):
+        for replica in range(len(sim.fleet.names)):
+            sim.fail_replica(replica)
+        yield sim.after(pause)
+        for replica in range(len(sim.fleet.names)):
+            sim.start_replica(replica)
+        yield sim.after("250 ms")
+    yield from _outages(sim)
+
+
 def _jam(sim: Simulation) -> Generator[Any, Any, None]:
     """Fill every link for some seconds, twice."""
     for _ in range(2):
@@ -118,10 +131,10 @@ STORIES = (
     Story("one-candidate", "a single replica", {"boxes": 1, "cloud": 0, "rate": "3/s"}),
     Story(
         "failing",
-        "replicas fail and come back; what is lost is tried again",
+        "replicas fail and come back, alone and together; what is lost is tried again, or lost for good",
         {"rate": "15/s", "policies": {"retry": {"attempts": 3, "backoff": "100 ms"}}},
-        (_outages,),
-        requests=120,
+        (_flicker,),
+        requests=180,
     ),
     Story(
         "sessions",

@@ -1,9 +1,10 @@
-"""Forbidden sources: notices when a policy asks the clock of the wall or draws from randomness that nobody seeds."""
+"""The world outside: notices when a policy asks the wall's clock, draws unseeded numbers, or leaves its process."""
 
 from __future__ import annotations
 
 import datetime as dt
 import gc
+import linecache
 import os
 import random  # noqa: TID251 - to see whether somebody else uses it
 import re
@@ -11,6 +12,7 @@ import secrets
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import numpy as np
 from edgesim.registry import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from edgesim.testing.guards import Post
@@ -37,7 +39,27 @@ RANDOM_HELP = (
     "draw with self.random(request, index), or random(number, index) in setup(): the same in every run, and "
     "different in every replication"
 )
-CLOCK_HELP = "read view.now, the simulated time [s]"
+CLOCK_HELP = "read view.now, the simulated time [s], or what the hook is given as `now`"
+WAIT_HELP = "answer Defer(view.now + seconds), or say what deciding takes: `decision_time`, decision_cost()"
+OUTSIDE_HELP = (
+    "replications run at the same time, perhaps on other machines: keep notes in attributes made by setup(); a run "
+    "keeps every decision with `output.tables: [requests, decisions]`"
+)
+STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.fork", "os.posix_spawn", "os.spawn", "os.startfile"}
+CACHES = ("__pycache__", ".nbi", ".nbc")
+"""Parts of the names of files that Python and numba write by themselves."""
+SEEDED = re.compile(r"RandomState\(\s*[^)\s]")
+"""A generator that asks the operating system and then takes its seed all the same."""
+
+
+_hearers: list[Callable[[str, tuple[Any, ...]], None]] = []
+"""Who hears now of what the interpreter audits."""
+
+
+@cache
+def _listen() -> None:
+    """Have the interpreter tell of files, programs and connections; it cannot be asked to stop."""
+    sys.addaudithook(lambda event, told: _hearers[-1](event, told) if _hearers else None)
 
 
 class Spy:
@@ -49,18 +71,33 @@ class Spy:
 
     def __init__(self, post: Post) -> None:
         self._post = post
+        _listen()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch; the policy is called within."""
         before, drawn = sys.getprofile(), _numpy_state()
+        _hearers.append(self._hear)
         sys.setprofile(self._see)
         try:
             yield
         finally:
             sys.setprofile(before)
+            _hearers.pop()
         if _numpy_state() != drawn:
             self._post.tell("random", "draws from numpy's global random numbers", RANDOM_HELP)
+
+    def _hear(self, event: str, told: tuple[Any, ...]) -> None:
+        """Take note of what leaves the process."""
+        if event == "open":
+            name, mode, flags = told
+            writes = set(mode or "") & set("wax+") or (mode is None and flags & (os.O_WRONLY | os.O_RDWR))
+            if writes and not any(part in str(name) for part in CACHES):
+                self._post.tell("outside", f"writes the file {str(name)!r}", OUTSIDE_HELP)
+        elif event in STARTS:
+            self._post.tell("outside", "starts a program", OUTSIDE_HELP)
+        elif event == "socket.connect":
+            self._post.tell("outside", f"opens a connection to {told[1]!r}", OUTSIDE_HELP)
 
     def _see(self, frame: FrameType, event: str, what: Any) -> None:
         if event == "c_call":
@@ -73,6 +110,10 @@ class Spy:
         owner = getattr(what, "__self__", None)
         if what in CLOCKS:
             self._post.tell("clock", f"asks time.{what.__name__}(), the clock of the wall", CLOCK_HELP)
+        elif what is time.sleep:
+            self._post.tell(
+                "clock", "sleeps, which makes the run wait and takes no simulated time", WAIT_HELP
+            )
         elif isinstance(owner, type) and owner in DATES and what.__name__ in TODAY:
             self._post.tell(
                 "clock", f"asks {owner.__name__}.{what.__name__}(), the clock of the wall", CLOCK_HELP
@@ -80,14 +121,20 @@ class Spy:
         elif owner is SHARED:
             self._post.tell("random", f"draws from random.{what.__name__}(), which all share", RANDOM_HELP)
         elif what is os.urandom:
-            self._post.tell("random", "draws random bytes from the operating system", RANDOM_HELP)
+            self._unseeded("draws random bytes from the operating system")
+
+    def _unseeded(self, text: str) -> None:
+        """Take note of numbers from the operating system, but for those that a seed replaces at once."""
+        place = self._post.place()
+        if place is None or not SEEDED.search(linecache.getline(place.file, place.line)):
+            self._post.tell("random", text, RANDOM_HELP)
 
     def _see_random(self, frame: FrameType) -> None:
         owner, name = frame.f_locals.get("self"), frame.f_code.co_name
         if owner is SHARED:
             self._post.tell("random", f"draws from random.{name}(), which all share", RANDOM_HELP)
         elif isinstance(owner, secrets.SystemRandom):
-            self._post.tell("random", "draws random numbers from the operating system", RANDOM_HELP)
+            self._unseeded("draws random numbers from the operating system")
         elif name == "__init__" and frame.f_locals.get("x") is None:
             self._post.tell("random", "makes a random.Random() without a seed", RANDOM_HELP)
 

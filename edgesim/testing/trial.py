@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from edgesim.policies import Policy
     from edgesim.testing.scenarios import Story
 
+SLOW = 200e-6
+"""Mean processor time of a decision from which on a warning is due [s]; built-in routers take 1 to 10 us."""
 ENDLESS = 20_000
 """Decisions in a tiny scenario that must be enough for every policy."""
 HOOKS = {
@@ -36,7 +38,7 @@ HOOKS = {
     "cache": ("rank",),
 }
 """Role -> hooks that are asked for decisions."""
-WARNINGS = ("beyond-contract",)
+WARNINGS = ("beyond-contract", "outside")
 
 
 class Records(NamedTuple):
@@ -55,6 +57,28 @@ class Records(NamedTuple):
         order = self.requests["request"].argsort(kind="stable")
         columns = (self.requests[name][order].tolist() for name in ("request", "replica", "finished"))
         return list(zip(*columns, strict=True))
+
+    def told(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {"digest": self.digest(), "rows": self.rows(), "replicas": list(self.replicas)}
+
+
+def parting(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """Name the first request with which two runs part."""
+    for run_ in (one, other):
+        if run_["digest"].startswith("failed"):
+            return f"one run ends early, as it {run_['digest']}"
+    for mine, theirs in zip(one["rows"], other["rows"], strict=False):
+        if list(mine) != list(theirs):
+            here, there = (
+                run_["replicas"][row[1]] if row[1] >= 0 else "nowhere"
+                for run_, row in ((one, mine), (other, theirs))
+            )
+            if here != there:
+                return f"request r{mine[0]} goes to {here} in one run, to {there} in the other"
+            ends = [f"{row[2] / 1e12:.6g} s" for row in (mine, theirs)]
+            return f"request r{mine[0]} ends at {ends[0]} in one run, at {ends[1]} in the other"
+    return "their attempts differ"
 
 
 class InPython(Simulation):
@@ -161,13 +185,13 @@ class Watch:
             self.calls += decides
             if self.calls > ENDLESS:
                 self._endless()
-            guarded = [self._post.guarded(argument) for argument in arguments]
+            guarded = self._post.begin(arguments)
             try:
                 with patient(self._stuck), self._spy.watching():
                     answer = unguarded(asked(*guarded))
             except OutOfPatience:
                 raise PolicyError(self._waited()) from None
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._raised(hook, error)
                 raise
             if decides:
@@ -202,7 +226,7 @@ class Watch:
             "endless", self._waited(), "it was stopped at this line: let every loop around it come to an end"
         )
 
-    def _raised(self, hook: str, error: Exception) -> None:
+    def _raised(self, hook: str, error: BaseException) -> None:
         place = raised_at(error, place_of(getattr(type(self.policy), hook)))
         if any(known == place for _, known in self.found):
             return  # a consequence of what is known

@@ -46,6 +46,22 @@ PLANTED = {
     "module-state": ("leaks", "runs change TURN"),
     "hidden-state": ("not-deterministic", "the same replication differs the second time"),
     "numpy-unseeded": ("random", "random numbers from the operating system"),
+    "keeps-requests": ("kept-view", "reads request.prompt_tokens that an earlier call was given"),
+    "keeps-replicas": ("kept-view", "reads replica.running that an earlier call was given"),
+    "estimates-late": ("kept-view", "hands on a request that an earlier call was given"),
+    "thinks-of-success": ("raises", "on_outcome() raises ValueError: nobody told me"),
+    "exits": ("raises", "route() raises SystemExit: 3"),
+    "unmakes-a-price": ("changes-views", "sets replica.price"),
+    "copies": ("no-candidate", "which is not among the candidates"),
+    "generator-in-setup": ("raises", "'function' object has no attribute 'choice'"),
+    "sleeps": ("clock", "sleeps, which makes the run wait"),
+    "writes": ("outside", "writes the file '/dev/null'"),
+    "runs-a-program": ("outside", "starts a program"),
+    "misnamed": ("never-called", "defines on_outcomes(), which nobody calls"),
+    "knows-lengths": ("future", "reads request.output in its compiled form"),
+    "misreads": ("compiled-form", "have no 'prompt_token'; they have request, workload"),
+    "short-of-arguments": ("compiled-form", "it must be (view, request, candidates, parameters, key)"),
+    "dawdles": ("slow", "a compiled decision takes"),
     "endless": ("endless", "was asked more than 20,000 times"),
     "slow": ("slow", "us on average, more than 200 us"),
     "two-minds": ("tiers-disagree", "decide differently: request r"),
@@ -59,8 +75,17 @@ PLANTED = {
     "forgets-nothing": ("wrong-answer", "returned None"),
     "belady-in-secret": ("future", "reads prefix.next_use"),
 }
-WARNED = {"beyond-the-contract", "slow"}
-COMPILED = {"two-minds", "points-outside", "two-doors", "two-orders"}
+WARNED = {"beyond-the-contract", "slow", "writes", "runs-a-program", "misnamed", "dawdles"}
+COMPILED = {
+    "two-minds",
+    "points-outside",
+    "two-doors",
+    "two-orders",
+    "knows-lengths",
+    "misreads",
+    "short-of-arguments",
+    "dawdles",
+}
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +233,90 @@ def test_a_loop_in_a_repeated_run_ends_too(plugin, monkeypatch) -> None:
         run(policy, STORIES[0])
 
 
+HANGS = """
+from edgesim.policies import Router, compiled, register
+
+@compiled
+def choose(view, request, candidates, parameters, key):
+    i = 0
+    while request.prompt > 300:
+        i += 1
+    return 0
+
+@register("hangs")
+class Hangs(Router):
+    compiled_route = choose
+
+    def route(self, request, candidates, view):
+        return candidates[0]
+"""
+
+
+@pytest.mark.skipif(not JIT, reason="the compiled tier needs the compiler")
+def test_a_compiled_loop_without_end_is_ended_and_told(plugin, monkeypatch) -> None:
+    """No signal reaches machine code: another process runs it, and is ended."""
+    monkeypatch.setattr(patience, "LONGEST", 2.0)
+    registry.load_plugin(plugin(HANGS, "hangs.py"))
+    (report,) = report_on(["hangs"], processes=False)
+    (finding,) = report.findings
+    assert (finding.code, finding.severity) == ("endless", "error")
+    assert finding.text == "its compiled form has not answered after 2 s"
+    assert finding.place is not None
+    assert finding.place.line == 4
+
+
+RIGHT = """
+import random
+import numpy as np
+from edgesim.policies import Router, register
+
+@register("right")
+class Right(Router):
+    def setup(self, system, random_):
+        self._system = system
+        self._names, self._last, self._chosen = {}, None, {}
+        self._draws = np.random.RandomState(seed=self.replication), random.Random(7), np.random.default_rng(1)
+
+    def route(self, request, candidates, view):
+        for replica in candidates:
+            self._names[replica.index] = replica
+        again = [replica for replica in candidates if replica == self._last and self._last.queue_length < 2]
+        best = min(candidates, key=lambda replica: self._system.estimate(request, replica).ttft_s)
+        self._last = again[0] if again else best
+        self._chosen[self._last] = self._chosen.get(self._last, 0) + self.random(request)
+        return self._last if self._draws[0].rand() < 0.5 else candidates[self._draws[1].randrange(len(candidates))]
+
+    def on_outcome(self, decision, outcome):
+        self._price = self._names[decision.replica].price
+"""
+
+
+def test_what_looks_wrong_and_is_right_passes(plugin) -> None:
+    """Seeded generators, the system, what a replica always says, and a replica that was given again."""
+    registry.load_plugin(plugin(RIGHT, "right.py"))
+    (report,) = report_on(["right"])
+    assert report.findings == []
+
+
+def test_stories_bring_every_end(plugin) -> None:
+    """A policy that listens hears of all of them."""
+    heard = set()
+
+    @register("all-ears")
+    class AllEars(Router):
+        """Send requests to all replicas in turn."""
+
+        def route(self, request, candidates, view):
+            return candidates[request.id % len(candidates)]
+
+        def on_outcome(self, decision, outcome):
+            heard.add(outcome.status)
+
+    for story in STORIES:
+        run(AllEars(), story)
+    assert heard == {"completed", "rejected", "failed", "abandoned"}
+
+
 MISSPELT = """
 from edgesim.policies import Router, register
 
@@ -272,6 +381,23 @@ class TestCommand:
         assert "router 'hides-the-future': 1 error (8 scenarios" in done.output
         assert re.search(r"bad_policies.py:\d+: error future: reads request.output_tokens", done.output)
         assert "help: read predicted_output_tokens" in done.output
+
+    def test_what_a_policy_prints_is_kept_apart(self, plugin) -> None:
+        """The answer alone is on standard output."""
+        source = """
+from edgesim.policies import Router, register
+
+@register("prints")
+class Prints(Router):
+    def route(self, request, candidates, view):
+        print("asked about", request.id)
+        return candidates[0]
+"""
+        done = CliRunner().invoke(
+            main, ["policies", "check", str(plugin(source, "prints.py")), "--json", "--quick"]
+        )
+        assert json.loads(done.stdout)[0]["fine"]
+        assert "asked about 7" in done.stderr
 
     def test_warnings_alone_are_fine(self, bad_file: Path) -> None:
         """They are shown, and the exit code is 0; as JSON, too."""
