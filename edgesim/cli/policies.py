@@ -103,6 +103,12 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
     name = template.name_of(file)
     click.echo(f"wrote {file}: the {role} {name!r}; next:\n")
     click.echo(f"  edgesim policies check {file}")
+    if role == "cache":
+        click.echo(f"  edgesim run MINE.yaml --plugin {file} --set policies.{role}={name}\n")
+        click.echo(
+            "It is asked where a deployment of MINE.yaml says `prefix_cache: true`, and prompts share beginnings."
+        )
+        return
     click.echo(f"  edgesim run quickstart --plugin {file} --set policies.{role}={name}")
 
 

@@ -12,11 +12,15 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pydantic
 import pytest
 import yaml
 
-from edgesim import registry
+from edgesim import registry, units
+from edgesim.policies import Decision, Estimate, Outcome
+from edgesim.policies.compiled import READABLE
 from edgesim.policies.contract import ORACLE_ONLY, VIEWS, members
+from edgesim.serving import compiled
 from edgesim.testing import Finding, trial
 from edgesim.testing import check as checks
 from edgesim.testing.trial import HOOKS
@@ -63,12 +67,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader's folder, with the files that the page says to save."""
     place = tmp_path_factory.mktemp("tutorial")
     for kind, code, before in BLOCKS:
-        named = re.findall(r"`(\w+\.py)`", before.rsplit("\n\n", 2)[-2] if before.strip() else "")
-        if kind == "python" and "@register" in code:
+        named = re.findall(r"`(\w+\.(?:py|yaml))`", before.rsplit("\n\n", 2)[-2] if before.strip() else "")
+        if (kind == "python" and "@register" in code) or (kind == "yaml" and "extends:" in code):
             (place / named[-1]).write_text(code)
     assert {path.name for path in place.iterdir()} == {
         "cheap_first.py", "learner.py", "short_first.py", "decodes_first.py", "not_too_much.py", "keep_the_used.py",
-        "shortest_here.py",
+        "shortest_here.py", "chats.yaml",
     }  # fmt: skip
     return place
 
@@ -76,7 +80,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_s_commands_and_code_run(folder: Path) -> None:
     """Every shell line ends well, in order, and the Python between them sees what they left."""
     lines = [line for kind, code, _ in BLOCKS if kind == "bash" for line in code.splitlines()]
-    assert len(lines) == 13
+    assert len(lines) == 15
     assert all(shlex.split(line)[0] == "edgesim" for line in lines)
     shown = python(RUNNER, folder, json.dumps(lines))
     for name in (
@@ -91,6 +95,10 @@ def test_the_page_s_commands_and_code_run(folder: Path) -> None:
     reads = [code for kind, code, _ in BLOCKS if kind == "python" and "edgesim.load" in code]
     for code in reads:
         assert "router" in python(code, folder)
+    table = "import edgesim; print(edgesim.load('compared').table.set_index('quantity').query('real')['difference'].to_json())"
+    worse = json.loads(python(table, folder))
+    assert worse["ttft_mean"] > 0, "the page says that greedy-latency is better"
+    assert worse["energy_j"] > 0, "in energy, too"
     same = [(folder / run / "requests.parquet").read_bytes() for run in ("recorded", "replayed", "changed")]
     assert same[0] == same[1] != same[2]
 
@@ -106,7 +114,7 @@ def test_the_page_s_unit_tests_pass(folder: Path) -> None:
 
 def test_the_page_s_snippets_are_what_they_seem() -> None:
     """YAML is YAML, TOML is TOML."""
-    (scenario,) = [yaml.safe_load(code) for kind, code, _ in BLOCKS if kind == "yaml"]
+    scenario, _ = [yaml.safe_load(code) for kind, code, _ in BLOCKS if kind == "yaml"]
     assert scenario["policies"]["router"]["kind"] == "cheap-first"
     (project,) = [tomllib.loads(code) for kind, code, _ in BLOCKS if kind == "toml"]
     assert "edgesim.policies" in project["project"]["entry-points"]
@@ -123,6 +131,38 @@ def test_the_tables_of_views_say_what_the_views_say(view: str) -> None:
             f"{' Only with `oracle = True`.' * secret} |"
         )
     assert [line for line in TEXT.splitlines() if line.startswith(f"| `{view}.")] == rows
+
+
+def test_the_tables_of_compiled_forms_say_what_there_is() -> None:
+    """Functions with the sentences of their docstrings, and every field that may be read."""
+    functions = (
+        compiled.queue_length, compiled.running, compiled.outstanding_requests, compiled.outstanding_tokens,
+        compiled.free_kv_tokens, compiled.draw,
+    )  # fmt: skip
+    rows = []
+    for function in functions:
+        plain = getattr(function, "py_func", function)
+        arguments = ", ".join(inspect.signature(plain).parameters)
+        rows.append(f"| `{plain.__name__}({arguments})` | {inspect.getdoc(plain)} |")
+    assert [line for line in TEXT.splitlines() if re.match(r"\| `\w+\((view|key), ", line)] == rows
+    fields = re.findall(r"^\| (?:request|candidate) \| `(\w+)` \| (.*) \|$", TEXT, re.MULTILINE)
+    assert dict(fields) == READABLE
+
+
+@pytest.mark.parametrize("kind", [Estimate, Decision, Outcome])
+def test_the_table_of_answers_has_every_field(kind: type) -> None:
+    """What `estimate` and `on_outcome` give, in order."""
+    name = kind.__name__.lower()
+    assert re.findall(rf"^\| `{name}\.(\w+)` \|", TEXT, re.MULTILINE) == list(kind._fields)
+
+
+def test_the_types_of_parameters_are_there() -> None:
+    """Quantities that the page names are quantities of `edgesim.units`, and pydantic's are pydantic's."""
+    told = TEXT.partition("Their types")[2].partition("The policy sees")[0]
+    names = re.findall(r"`(\w+)`", told.partition("quantities of `edgesim.units`:")[2])
+    assert len(names) == 8
+    assert all(hasattr(units, name) for name in names)
+    assert all(hasattr(pydantic, name) for name in ("PositiveInt", "NonNegativeFloat") if f"`{name}`" in told)
 
 
 def test_the_signatures_of_hooks_are_theirs() -> None:
@@ -154,10 +194,11 @@ def test_the_table_names_every_finding() -> None:
             trial,
             sys.modules["edgesim.testing.guards"],
             sys.modules["edgesim.testing.sources"],
+            sys.modules["edgesim.testing.tiers"],
         )
     )
     raised = (
-        set(re.findall(r'(?:Finding|tell)\(\s*"([a-z-]+)"', sources))
+        set(re.findall(r'(?:Finding\(|tell\(|"code":)\s*"([a-z-]+)"', sources))
         | set(re.findall(r'code = "([a-z-]+)" if', sources))
         | {"wrong-answer"}
     )
