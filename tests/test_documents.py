@@ -1,8 +1,9 @@
 """What the README and the documentation say works: every block of code runs, a document from top to bottom.
 
 Blocks ``bash`` are commands of edgesim (others are left out), ``python`` is executed, ``yaml`` must be what the
-quickstart could say, and a block with a file's name behind its language is written into that file. ``sh`` is for what
-cannot run here. What would take long is shortened.
+quickstart could say, and a block with a file's name behind its language is written into that file. ``text`` is what the
+commands before it print. ``sh`` is for what needs a test of its own. What would take long is shortened, unless its output
+is quoted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import yaml
 from click.testing import CliRunner
 
 import edgesim
+from edgesim import catalog
 from edgesim.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +63,7 @@ def blocks(document: Path) -> list[Block]:
 def commands(block: Block) -> list[str]:
     """The commands of edgesim in a block, continuation lines joined."""
     lines = block.text.replace("\\\n", " ").splitlines()
-    return [line for line in lines if line.startswith("edgesim ")]
+    return [line.rpartition(".venv/bin/")[2] for line in lines if re.match(r"(.*\.venv/bin/)?edgesim ", line)]
 
 
 def shortened(command: str) -> list[str]:
@@ -73,18 +75,19 @@ def shortened(command: str) -> list[str]:
     return [*arguments, *(part for one in sets for part in ("--set", one))]
 
 
-def run_command(command: str, name: str) -> None:
-    """Run a command; it must end well."""
-    arguments = shortened(command)
+def run_command(command: str, name: str, *, whole: bool) -> str:
+    """Run a command, as long as it says or shortened; it must end well. Answers what it prints."""
+    arguments = shlex.split(command, comments=True)[1:] if whole else shortened(command)
     if any(word in command for word in APART):
         done = subprocess.run(
             [sys.executable, "-m", "edgesim", *arguments],
             capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "COLUMNS": "100"},
         )  # fmt: skip
         assert done.returncode == 0, f"{name}: {command}\n{done.stdout}{done.stderr}"
-        return
+        return done.stdout
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, f"{name}: {command}\n{done.output}"
+    return done.stdout
 
 
 @pytest.fixture(autouse=True)
@@ -93,20 +96,26 @@ def at_home(monkeypatch, tmp_path):
     (tmp_path / "scenarios").symlink_to(ROOT / "scenarios")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("COLUMNS", "100")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_blocks_run(document, tmp_path):
     """In order, in one folder; the Python of a document shares its names."""
     names = {"__name__": document.stem}
-    for number, block in enumerate(blocks(document)):
+    shown = blocks(document)
+    printed = ""
+    for number, block in enumerate(shown):
         where = f"{document.relative_to(ROOT)}, block {number}"
         if block.file:
             (tmp_path / block.file).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
         elif block.kind == "bash":
-            for command in commands(block):
-                run_command(command, where)
+            whole = [later.kind for later in shown[number + 1 : number + 2]] == ["text"]
+            printed = "\n".join(run_command(command, where, whole=whole) for command in commands(block))
+        elif block.kind == "text":
+            for line in filter(str.strip, block.text.splitlines()):
+                assert plain(line) in plain(printed), f"{where}: {line!r} is not what is printed:\n{printed}"
         elif block.kind == "python":
             exec(compile(block.text, where, "exec"), names)
         elif block.kind == "yaml":
@@ -114,10 +123,65 @@ def test_the_blocks_run(document, tmp_path):
     close_figures()
 
 
+def plain(text: str) -> str:
+    """Text without the width of columns and lines."""
+    return " ".join(text.split())
+
+
 def close_figures():
     """Forget the figures that a document drew."""
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
+
+
+def figures(text: str, pattern: str) -> list[float]:
+    """The numbers that a sentence quotes; it must be there."""
+    found = re.search(pattern.replace(" ", r"\s+"), text)
+    assert found, pattern
+    return [float(number) for number in found.groups()]
+
+
+def test_the_tutorial_s_sentences_quote_its_runs():
+    """Figures in its prose, each beside the run that it is about."""
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    routers = {"before": [], "after": ["policies.router=greedy-latency"]}
+    runs = {
+        name: edgesim.simulate("quickstart", sets=sets, replications=10) for name, sets in routers.items()
+    }
+    before, after = (edgesim.simulate("quickstart", sets=sets).summary for sets in routers.values())
+    (median,) = figures(text, r"request \(p50\) begins after (\d+) ms")
+    assert round(before["metrics"]["ttft"]["p50"] * 1000) == median
+    assert "One in ten waits over three seconds" in text
+    assert 3.0 < before["metrics"]["queue_time"]["p90"] < 3.5
+    high, low = figures(text, r"p95 of TTFT falls from ([\d.]+) s to ([\d.]+) s")
+    assert round(before["metrics"]["ttft"]["p95"], 1) == high
+    assert round(after["metrics"]["ttft"]["p95"], 2) == low
+    assert all(row["met"] for row in after["slo"]), "both objectives are met"
+    assert "the cloud takes four times as many requests" in text
+    taken = [summary["by"]["tier"]["cloud"]["requests"]["completed"] for summary in (before, after)]
+    assert 3.5 < taken[1] / taken[0] < 4.5
+    gain, cost = figures(text, r"over (\d+) % lower, and energy (\d+) % higher")
+    table = edgesim.compare(runs).table.set_index("quantity")
+    assert -1 < table.loc["ttft_p95", "relative"] < -gain / 100
+    assert round(table.loc["energy_j", "relative"] * 100) == cost
+    assert table.loc[["ttft_p95", "energy_j"], "real"].all()
+
+
+def test_the_readme_s_sentences_count_what_there_is():
+    """How many entries, measurements and late answers there are."""
+    text = README.read_text(encoding="utf-8")
+    for kind, told in zip(
+        ("accelerator", "llm"), figures(text, r"some (\d+) accelerators and (\d+) LLMs"), strict=True
+    ):
+        assert 0.9 < len(catalog.names(kind)) / told < 1.1, kind
+    (machines,) = figures(text, r"measurements of some (\d+) public machines")
+    assert f"of some {machines:.0f} machines" in (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    assert "one in four begins late" in text
+    run = edgesim.simulate("quickstart")
+    late = (run.requests["first_token_at"] - run.requests["arrived_at"] > 1.0).mean()
+    assert 0.22 < late < 0.28
+    assert "take about a second" in text
+    assert run.summary["engine"]["cpu_s"] < 3.0
 
 
 def test_two_lines_set_everything_up():

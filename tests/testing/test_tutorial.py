@@ -92,6 +92,8 @@ def test_the_page_s_commands_and_code_run(folder: Path) -> None:
         "shortest-here",
     ):
         assert re.search(rf"'{name}': fine \(8 scenarios", shown), shown
+    (told,) = [code for kind, code, _ in BLOCKS if kind == "text"]
+    assert told.rpartition(", ")[0] in shown, "the output that the page quotes"
     reads = [code for kind, code, _ in BLOCKS if kind == "python" and "edgesim.load" in code]
     for code in reads:
         assert "router" in python(code, folder)
