@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -249,3 +252,47 @@ def test_two_hundred_points_survive(backend: str, tmp_path: Path) -> None:
     for _ in range(3):
         interrupted(scenario, out, rng, 200, *more)
     assert resumed(scenario, out, *more) == whole
+
+
+def test_the_commands_of_the_how_to_sweep_on_a_cluster(tmp_path: Path) -> None:
+    """The scheduler, the worker and the sweep start as the page writes it; only host, port and lengths are ours."""
+    pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "how-to" / "sweep.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    port = free_port()
+    text = block.replace("HOST:8786", f"127.0.0.1:{port}").replace("scenarios/", f"{root}/scenarios/")
+    serve, work, sweep = (shlex.split(line, comments=True) for line in text.splitlines())
+    programs = [shutil.which(line[0], path=str(Path(sys.executable).parent)) for line in (serve, work)]
+    assert all(programs), "the extra brings the program dask"
+    environment = os.environ | {"PYTHONWARNINGS": "ignore"}
+    serve += ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
+    work += ["--no-dashboard"]
+    with ExitStack() as stack:
+        for program, line in zip(programs, (serve, work), strict=True):
+            process = subprocess.Popen(
+                [str(program), *line[1:]],
+                env=environment,
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait, 20)
+            stack.callback(process.terminate)
+        from distributed import Client
+
+        with Client(f"tcp://127.0.0.1:{port}", timeout="30 s", set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=60)
+        short = ["-s", "scenario.duration=20 s", "-s", "scenario.warmup=2 s"]
+        done = subprocess.run(
+            [sys.executable, "-m", "edgesim", *sweep[1:], *short],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = edgesim.load(tmp_path / "far")
+    assert len(found) == 12
+    assert not found.failed
