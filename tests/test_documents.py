@@ -207,6 +207,28 @@ def test_documents_left_out_have_their_own_test():
         assert name in (ROOT / "tests" / test).read_text(encoding="utf-8")
 
 
+RUN_ELSEWHERE = {
+    "docs/how-to/sweep.md": "studies/test_sweep_resume.py",
+    "docs/policies.md": "testing/test_tutorial.py",
+    "docs/served-run.md": "test_served_run.py",
+}
+"""Documents with a block ``sh``, and the test that does what it says."""
+
+
+def test_what_cannot_run_as_it_stands_has_a_test_of_its_own():
+    """A block ``sh`` in another document is one that nobody runs."""
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in (README, *(ROOT / "docs").rglob("*.md"))
+        if any(block.kind == "sh" for block in blocks(path))
+    }
+    assert found == set(RUN_ELSEWHERE)
+    assert all((ROOT / "tests" / test).is_file() for test in RUN_ELSEWHERE.values())
+    known = {"bash", "python", "yaml", "text", "sh", "json", "toml"}
+    shown = {block.kind for path in (README, *(ROOT / "docs").rglob("*.md")) for block in blocks(path)}
+    assert shown <= known, "a kind of block that no test looks at"
+
+
 def test_every_block_says_what_it_is():
     """A block without a language would never be run, nor looked at."""
     for document in DOCUMENTS:

@@ -114,6 +114,28 @@ def test_the_page_s_unit_tests_pass(folder: Path) -> None:
     python(code + learner + calls, folder)
 
 
+def test_the_package_that_the_page_shows_adds_its_policy(folder: Path) -> None:
+    """Laid out as an installer lays out what `pyproject.toml` says, it is listed and run by its name."""
+    (project,) = [tomllib.loads(code) for kind, code, _ in BLOCKS if kind == "toml"]
+    (lines,) = [code.splitlines() for kind, code, _ in BLOCKS if kind == "sh"]
+    assert lines[0] == "pip install ."
+    ((name, module),) = project["project"]["entry-points"]["edgesim.policies"].items()
+    package, _, part = module.partition(".")
+    assert project["tool"]["setuptools"]["packages"] == [package]
+    site = folder / "site"
+    (site / package).mkdir(parents=True)
+    (site / package / "__init__.py").touch()
+    (site / package / f"{part}.py").write_text((folder / f"{part}.py").read_text())
+    info = site / "my_package-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[edgesim.policies]\n{name} = {module}\n")
+    short = " --set 'scenario.duration=10 s' --set 'scenario.warmup=0 s'"
+    asked = [line + short * (" run " in line) for line in lines[1:]]
+    shown = python(f"import sys; sys.path.append({str(site)!r})\n{RUNNER}", folder, json.dumps(asked))
+    assert "cheap-first" in shown.partition("$ edgesim run")[0]
+
+
 def test_the_page_s_snippets_are_what_they_seem() -> None:
     """YAML is YAML, TOML is TOML."""
     scenario, _ = [yaml.safe_load(code) for kind, code, _ in BLOCKS if kind == "yaml"]
