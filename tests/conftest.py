@@ -64,3 +64,9 @@ def fakes() -> ModuleType:
 def recorded() -> ModuleType:
     """Runs and sweeps to draw and to trace."""
     return loaded("edgesim_test_recorded", Path(__file__).parent / "report" / "recorded.py")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> ModuleType:
+    """How a headless Chromium is driven."""
+    return loaded("edgesim_test_browser", Path(__file__).parent / "report" / "browser.py")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,17 +12,6 @@ from click.testing import CliRunner
 
 import edgesim
 from edgesim.cli import main
-
-
-def loaded(name: str, path: Path) -> ModuleType:
-    """A module of the tests, which are no package."""
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +33,13 @@ def page(stored: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser(chromium: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium; without one these tests are skipped."""
-    module = loaded("edgesim_test_browser", Path(__file__).with_name("browser.py"))
-    path = module.executable()
+    path = chromium.executable()
     if path is None:
         pytest.skip(
             "no Chromium is installed; `apt-get install chromium` brings it, EDGESIM_CHROMIUM names one"
         )
-    found = module.Browser(path, tmp_path_factory.mktemp("profile"))
+    found = chromium.Browser(path, tmp_path_factory.mktemp("profile"))
     yield found
     found.close()
