@@ -37,7 +37,8 @@ def opened(
             " --resume goes on with it, --force replaces it"
         )
     # how much is tried may change when a search goes on, what is measured may not
-    question = json.dumps([scenario.digest(), [vars(one) for one in goal.criteria]])
+    varied = asked.of if asked.search == "replicas" else ""  # the points of other searches tell it themselves
+    question = json.dumps([scenario.digest(), [vars(one) for one in goal.criteria], varied])
     journal = Journal(folder, question, resume=resume and earlier is not None)
     if earlier is not None:
         for name in (ANSWER, TABLE, CSV):

@@ -507,6 +507,17 @@ def test_a_folder_answers_one_question(tmp_path: Path) -> None:
         edgesim.capacity(small(), force=True, **settings)
 
 
+def test_replicas_of_one_thing_do_not_answer_for_those_of_another(tmp_path: Path) -> None:
+    """Their points have the same names: two nodes, or two replicas on each node."""
+    settings: dict[str, Any] = {"looks": (4,), "most": 2, "out": tmp_path}
+    asked = small(requests=500)
+    node, deployment = asked["deployments"][0]["on"], asked["deployments"][0]["llm"]
+    edgesim.capacity(asked, replicas=node, **settings)
+    edgesim.capacity(asked, replicas=node, resume=True, **settings)
+    with pytest.raises(ResultsError, match="another question"):
+        edgesim.capacity(asked, replicas=deployment, resume=True, **settings)
+
+
 def test_a_search_goes_on_with_a_note_if_the_code_has_changed(tmp_path: Path) -> None:
     """Not at all, if its version has; a damaged journal is told."""
     settings: dict[str, Any] = {"looks": (4, 8), "tolerance": 0.5, "out": tmp_path}
