@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
@@ -103,7 +104,7 @@ def sweep(
             click.echo(f"finished points are kept in {folder}; --resume continues", err=True)
         raise
     if as_json:
-        click.echo(found.table.to_json(orient="records", indent=1))
+        click.echo(json.dumps(found.as_json(), indent=1, allow_nan=False))
     elif not quiet:
         from edgesim.report import console  # noqa: PLC0415 - rich is not for --help
         from edgesim.report.sweep import show  # noqa: PLC0415

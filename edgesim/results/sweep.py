@@ -136,6 +136,12 @@ class Sweep:
         frame: pd.DataFrame = pq.read_table(found).to_pandas()
         return frame
 
+    def as_json(self) -> list[Json]:
+        """The rows of the table, as `--json` prints them: to the last digit, and null where a value is missing."""
+        frame = self.table.astype(object)
+        rows = frame.where(frame.notna(), None).to_dict("records")
+        return [{str(name): value for name, value in row.items()} for row in rows]
+
     def _partial(self) -> pd.DataFrame:
         """Make the table of the points that are there."""
         import pandas as pd  # noqa: PLC0415 - takes a second to import

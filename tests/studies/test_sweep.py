@@ -338,6 +338,11 @@ def test_what_the_command_line_prints() -> None:
     assert lines[1].endswith(" left")
     rows = json.loads(run("tiny.yaml", "-o", "json", "--json").stdout)
     assert [row[RATE] for row in rows] == [4.0, 8.0, 4.0, 8.0]
+    told = pd.DataFrame(rows)
+    table = edgesim.load("json").table
+    assert rows[0]["error"] is None
+    assert (told["cost_mean"] == table["cost_mean"]).all()  # to the last digit
+    assert told["completed"].tolist() == table["completed"].tolist()
     quiet = run("tiny.yaml", "-o", "quiet", "-q")
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
