@@ -98,6 +98,13 @@ def compare(
         )
     if not quiet and not idle:
         announce_compilation()
+    ran: list[str] = []
+
+    def told(name: str) -> None:
+        ran.append(name)
+        if not quiet:
+            click.echo(f"{name} has been run", err=True)
+
     try:
         found = comparison.compare(
             chosen,
@@ -111,10 +118,10 @@ def compare(
             resume=resume,
             force=force,
             watch=lambda name, number: _progress(chosen[name], name, number, quiet=quiet),
-            progress=lambda name: None if quiet else click.echo(f"{name} has been run", err=True),
+            progress=told,
         )
-    except (KeyboardInterrupt, OSError):
-        if out is not None:
+    except (Exception, KeyboardInterrupt):
+        if out is not None and ran:
             click.echo(f"candidates that were run are kept in {out}; --resume goes on", err=True)
         raise
     if as_json:

@@ -11,17 +11,18 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.errors import ResultsError
+from edgesim.errors import PolicyError, ResultsError, ScenarioError, SimulationError
 from edgesim.results import folder as folders
 from edgesim.results.comparison import COMPARISON, KIND, Comparison
 from edgesim.results.folder import MANIFEST, SUMMARY
 from edgesim.results.quantity import DEFAULT, quantity
 from edgesim.results.run import Run, RunSet, load_run
 from edgesim.studies import design
-from edgesim.studies.backends import Job, local_policies, processes, results
+from edgesim.studies.backends import Job, local_policies, processes, results, sentence
 from edgesim.studies.differences import Subject, differences, is_total, shared_replications
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def compare(
         resume: Go on with a comparison that was interrupted in `out`; candidates that were run are not run again.
         force: Replace an earlier comparison in that folder.
         watch: Watches each replication that is run in this process.
-        progress: Hears the name of each candidate when it has been run elsewhere.
+        progress: Hears the name of each candidate when it has been run.
 
     Raises:
         EdgesimError: There is nothing to compare, or a scenario is wrong or fails.
@@ -89,28 +90,45 @@ def compare(
     settings = {"seed": seed, "replications": replications, "precision": precision}
     contenders = {name: _opened(name, each, settings) for name, each in candidates.items()}
     todo = {name: each for name, each in contenders.items() if not isinstance(each, Run | RunSet)}
-    if folder is not None:
-        _begin(folder, list(contenders), resume=resume, force=force)
-    place = folder or (Path(tempfile.mkdtemp(prefix="edgesim-compare-")) if todo else Path())
-    places = {name: place / RUNS / _slug(number, name) for number, name in enumerate(todo)}
-    try:
+
+    def made(place: Path) -> Comparison:
+        places = _places(place / RUNS, todo)
         left = {name: each for name, each in todo.items() if not _has(places[name], each)}
         _run_all(left, places, jobs, watch, progress)
         subjects = [
             Subject(name, each if isinstance(each, Run | RunSet) else _finished(name, load_run(places[name])))
             for name, each in contenders.items()
         ]
-        found = _compared(subjects, quantities, confidence, named=named)
-    except BaseException as error:
-        if folder is not None:
+        return _compared(subjects, quantities, confidence, named=named)
+
+    if folder is None:
+        return _passing(made, todo)
+    folders.earlier(folder, KIND)
+    with folders.locked(folder):
+        _begin(folder, contenders, resume=resume, force=force)
+        try:
+            found = made(folder)
+        except BaseException as error:
             _give_up(folder, "interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        elif todo:
-            shutil.rmtree(place, ignore_errors=True)
-        raise
-    if folder is not None:
+            raise
         _store(found, folder)
-    elif todo:
-        weakref.finalize(found, shutil.rmtree, place, ignore_errors=True)
+    return found
+
+
+def _passing(made: Callable[[Path], Comparison], todo: Mapping[str, Scenario]) -> Comparison:
+    """Compare without keeping anything: runs that are made for it go when it is no longer used."""
+    if not todo:
+        return made(Path())
+    place = Path(tempfile.mkdtemp(prefix="edgesim-compare-"))
+    try:
+        found = made(place)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(found, shutil.rmtree, place, ignore_errors=True)
+    found.candidates = [
+        replace(each, source=None) if each.name in todo else each for each in found.candidates
+    ]
     return found
 
 
@@ -208,9 +226,15 @@ def _finished(name: str, found: Run | RunSet) -> Run | RunSet:
     raise ResultsError(f"{name} was not finished ({state}): its numbers mean something else; run it again")
 
 
-def _slug(number: int, name: str) -> str:
-    """Name the folder of a candidate."""
-    return f"{number:02d}-{re.sub(r'[^A-Za-z0-9._=+-]+', '-', name).strip('-')[:60]}"
+def _places(runs: Path, todo: Mapping[str, Scenario]) -> dict[str, Path]:
+    """Find a folder for each candidate: the one in which it was run before, whatever its number was, or its own."""
+    found: dict[str, Path] = {}
+    for number, (name, scenario) in enumerate(todo.items()):
+        slug = re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip("-")[:60]
+        before = (place for place in sorted(runs.glob(f"*-{slug}")) if _has(place, scenario))
+        fresh = (runs / f"{each:02d}-{slug}" for each in count(number))
+        found[name] = next(place for place in chain(before, fresh) if place not in found.values())
+    return found
 
 
 def _has(place: Path, scenario: Scenario) -> bool:
@@ -234,7 +258,11 @@ def _run_all(
     with processes(jobs, len(todo)) as pool:
         if pool is None:
             for name, scenario in todo.items():
-                _run(scenario, places[name], lambda number, name=name: watch(name, number))  # type: ignore[misc]
+                try:
+                    _run(scenario, places[name], lambda number, name=name: watch(name, number))  # type: ignore[misc]
+                except (ScenarioError, PolicyError, SimulationError) as error:
+                    raise ResultsError(f"{name} failed: {sentence(error)}") from error
+                progress(name)
             return
         names = list(todo)
         scratch = str((places[names[0]].parent / SCRATCH).absolute())
@@ -263,7 +291,7 @@ def _run(scenario: Scenario, place: Path, watch: Callable[[int], Any]) -> None:
         raise KeyboardInterrupt
 
 
-def _begin(folder: Path, names: list[str], *, resume: bool, force: bool) -> None:
+def _begin(folder: Path, contenders: Mapping[str, Any], *, resume: bool, force: bool) -> None:
     """Make a folder ready; the files of an earlier comparison go, if they may, and nothing else.
 
     Its manifest says that a comparison is under way, so that what an interrupted one leaves is known as ours.
@@ -273,9 +301,20 @@ def _begin(folder: Path, names: list[str], *, resume: bool, force: bool) -> None
         state = earlier.get("exit_state")
         told = "" if state == "finished" else f" that did not finish ({state}); --resume goes on with it, or"
         raise ResultsError(f"'{folder}' holds an earlier comparison{told or ';'} --force replaces it")
+    for name, each in contenders.items():
+        place = each.folder if isinstance(each, Run | RunSet) else None
+        if place is not None and folder.resolve() in place.resolve().parents:
+            raise ResultsError(
+                f"{name} lies in '{folder}', where the comparison is to go; choose another folder"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"format": folders.FORMAT, "kind": KIND, "exit_state": "running", "candidates": names}
+        content = {
+            "format": folders.FORMAT,
+            "kind": KIND,
+            "exit_state": "running",
+            "candidates": list(contenders),
+        }
         folders.write_json(folder / MANIFEST, content)
         (folder / COMPARISON).unlink(missing_ok=True)
         shutil.rmtree(folder / RUNS / SCRATCH if resume else folder / RUNS, ignore_errors=True)

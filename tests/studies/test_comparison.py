@@ -20,6 +20,7 @@ from edgesim.cli import main
 from edgesim.errors import EdgesimError, ResultsError
 from edgesim.results import Run, RunSet
 from edgesim.results.comparison import Comparison, Row
+from edgesim.results.folder import locked
 from edgesim.results.quantity import QUANTITIES, quantity
 from edgesim.scenario.text import dump
 from edgesim.stats import holm, paired
@@ -341,6 +342,52 @@ def test_a_comparison_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.M
     resumed = compare(candidates, replications=2, out=tmp_path / "out", resume=True)
     assert ran == ["01-b"]
     assert resumed.rows == whole.rows
+    ran.clear()
+    others = {
+        "d": scenario(0.0013),
+        "c": candidates["c"],
+        "a": candidates["a"],
+    }  # another order, another number
+    compare(others, replications=2, out=tmp_path / "out", resume=True)
+    assert ran == ["00-d"]
+
+
+def test_a_folder_of_a_comparison_has_one_writer_that_spares_its_candidates(tmp_path: Path) -> None:
+    """It does not replace what it is to compare."""
+    out = tmp_path / "out"
+    candidates = {"a": scenario(), "b": scenario(0.0011)}
+    compare(candidates, replications=2, out=out)
+    with pytest.raises(ResultsError, match=r"a lies in '.*out', where the comparison is to go"):
+        compare({"a": out / "runs" / "00-a", "b": out / "runs" / "01-b"}, out=out, force=True)
+    assert len(edgesim.load(out).runs) == 2
+    with locked(out), pytest.raises(ResultsError, match="is being written by process"):
+        compare(candidates, replications=2, out=out, resume=True)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_candidate_that_fails_is_named_and_the_others_are_kept(here: Path, jobs: str) -> None:
+    """Left out, the comparison goes on with what was run."""
+    Path("breaks.py").write_text(
+        "import time\n"
+        "from edgesim.policies import Router, register\n\n\n"
+        '@register("breaks")\n'
+        "class Breaks(Router):\n"
+        '    """Break off, after a while."""\n\n'
+        "    def route(self, request, candidates, view):\n"
+        "        time.sleep(2)\n"
+        '        raise ValueError("boom")\n',
+        encoding="utf-8",
+    )
+    over = "policies.router=random,nearest,breaks"
+    asked = ("fast.yaml", "--plugin", "breaks.py", "-n", "2", "-m", "ttft", "-o", "out")
+    found = command(*asked, "--over", over, "-j", jobs)
+    assert found.exit_code == 2
+    assert "error: breaks failed: router 'breaks' raised ValueError" in found.stderr
+    assert "candidates that were run are kept in out; --resume goes on" in found.stderr
+    assert "random has been run" in found.stderr
+    again = command(*asked, "--over", "policies.router=nearest,random", "-j", jobs, "--resume")
+    assert again.exit_code == 0, again.output
+    assert "has been run" not in again.stderr
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
