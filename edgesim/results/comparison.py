@@ -49,7 +49,7 @@ class Row:
         relative: The difference as a share of the first; None if that is 0.
         p: Probability of such a difference if there were none; None where there is no interval.
         p_adjusted: The same for all rows of the comparison at once (Holm).
-        real: Whether that lies below 1 - confidence; of stretches of one run, below a fifth of that.
+        real: Whether that lies below 1 - confidence.
         better: Name of the candidate that is really better; "" if neither is.
         kind: How the interval was made.
     """
@@ -74,9 +74,9 @@ class Row:
 
     @property
     def perhaps(self) -> bool:
-        """Whether stretches of one run hint at a difference, which is not enough to call it real."""
+        """Whether it would be real if it were the only comparison: its own interval leaves 0 out."""
         apart = self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-        return apart and not self.real and OF_ONE_RUN in self.kind
+        return apart and not self.real
 
     @property
     def label(self) -> str:
@@ -93,7 +93,8 @@ class Row:
             return f"{whose} is {self._how()} than {self.a}'s; {few} not tell whether that is real"
         if self.real:
             return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), real"
-        doubt = "perhaps; -n 10 would tell" if self.perhaps else "which may be chance"
+        more = "-n 10" if OF_ONE_RUN in self.kind else "more replications"
+        doubt = f"perhaps; {more} would tell" if self.perhaps else "which may be chance"
         return f"{whose} is {self._how()} than {self.a}'s ({self._range()}), {doubt}"
 
     def _how(self) -> str:

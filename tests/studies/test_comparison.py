@@ -253,6 +253,8 @@ def test_sentences() -> None:
     assert single.sentence() == (
         "B's ttft p95 is 12 % lower than A's; one run each does not tell whether that is real"
     )
+    alone = replace(SHOWN, real=False)
+    assert alone.sentence().endswith("(9 to 15 %), perhaps; more replications would tell")
     hint = replace(SHOWN, real=False, kind="20 paired stretches of one run")
     assert hint.sentence().endswith("(9 to 15 %), perhaps; -n 10 would tell")
     assert replace(hint, high=0.02).sentence().endswith("which may be chance")
