@@ -450,7 +450,18 @@ def format_grams(value: float) -> str:
 
 def format_percent(value: float) -> str:
     """Write a share of 1 for people: "90 %"."""
-    return f"{value * 100:.3g} %"
+    return f"{percents(value)} %"
+
+
+def percents(value: float, sign: str = "") -> str:
+    """Write a share of 1 as a number of percent, with three digits or all before the point.
+
+    Args:
+        value: The share.
+        sign: "+" for a sign in any case.
+    """
+    number = value * 100
+    return f"{number:{sign}.3g}" if abs(number) < 999.5 else f"{number:{sign},.0f}"
 
 
 QUANTITIES: Final = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}

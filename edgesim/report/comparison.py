@@ -9,7 +9,7 @@ from rich.text import Text
 from edgesim.report.console import console, plain_table
 from edgesim.results.comparison import written
 from edgesim.results.quantity import quantity
-from edgesim.units import format_percent
+from edgesim.units import format_percent, percents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,11 +95,11 @@ def _cells(row: Row) -> list[Text]:
             else f"{written(row.low, row.unit)} to {written(row.high, row.unit)}"
         )
     else:
-        change = f"{row.relative * 100:+.3g} %"
+        change = f"{percents(row.relative, '+')} %"
         span = (
             ""
             if row.low is None or row.high is None
-            else f"{row.low / abs(size) * 100:+.3g} to {row.high / abs(size) * 100:+.3g} %"
+            else f"{percents(row.low / abs(size), '+')} to {percents(row.high / abs(size), '+')} %"
         )
     if row.p is None:
         return [Text(change), Text("-", "dim"), Text("unknown", "dim")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgesim.errors import ResultsError
 from edgesim.results.folder import manifest_of, read_json
 from edgesim.results.quantity import quantity
-from edgesim.units import QUANTITIES, format_percent, format_quantity
+from edgesim.units import QUANTITIES, format_percent, format_quantity, percents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ class Row:
         if self.relative is None:
             return f"{written(low, self.unit)} to {written(high, self.unit)}"
         size = abs(self.mean_a)
-        return f"{low / size * 100:.3g} to {format_percent(high / size)}"
+        return f"{percents(low / size)} to {format_percent(high / size)}"
 
 
 def written(value: float, unit: str) -> str:
