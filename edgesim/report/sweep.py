@@ -73,13 +73,16 @@ def show(sweep: Sweep, out: Console) -> None:
     points = sweep.points[:MOST_ROWS]
     settings = [point.values for point in points]  # noqa: PD011 - no DataFrame
     given = {key: [_text(setting[key]) for setting in settings] for key in sweep.keys}
-    widths = {key: min(max(map(len, cells)), WIDEST) for key, cells in given.items()}
-    room = max((out.width - 8 - sum(widths.values()) - len(widths)) // WIDTH, LEAST)
-    shown = [name for name in COLUMNS if means[name].notna().any()][:room]
+    names = short_names(sweep.keys)
+    widths = {key: min(max(map(len, [names[key], *cells])), WIDEST) for key, cells in given.items()}
+    room = (out.width - 8 - sum(widths.values()) - len(widths)) // WIDTH
+    shown = [name for name in COLUMNS if means[name].notna().any()][: max(room, LEAST)]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column(Text("\npoint"), justify="right")
-    for key, short in short_names(sweep.keys).items():
-        table.add_column(Text(f"\n{short}"), min_width=widths[key], overflow="fold")
+    for key, short in names.items():
+        table.add_column(
+            Text(f"\n{short}"), min_width=widths[key] if room >= LEAST else None, overflow="fold"
+        )
     scales = {name: _scale(means[name], sweep.units[name]) for name in shown}
     for name in shown:
         stem = name.removesuffix("_rps").removesuffix("_j").removesuffix("_usd").replace("_", " ")
