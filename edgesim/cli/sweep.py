@@ -84,7 +84,8 @@ def sweep(
     """
     one_of(resume=resume, force=force)
     once(precision, replications)
-    from edgesim.scenario import given  # noqa: PLC0415 - pydantic and yaml are not for --help
+    from edgesim.results.folder import is_run  # noqa: PLC0415 - pydantic and yaml are not for --help
+    from edgesim.scenario import given  # noqa: PLC0415
     from edgesim.studies.sweep import SweepPlan as Plan  # noqa: PLC0415
     from edgesim.studies.sweep import prepare  # noqa: PLC0415
 
@@ -92,6 +93,9 @@ def sweep(
     prepared = prepare(scenario, over=overs, sets=[*sets, *more], plugins=plugins)
     plan = Plan(prepared, jobs=jobs, backend=backend, scheduler=scheduler)
     folder = out or plan.folder
+    if resume and not quiet and not is_run(folder):
+        other = "" if out else " (what asks for something else has a folder of its own)"
+        click.echo(f"nothing to resume in {folder}{other}: all points run", err=True)
     if plan.backend != "dask" and not quiet:  # workers elsewhere compile on their own machines
         announce_compilation()
     try:

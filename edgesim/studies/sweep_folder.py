@@ -23,14 +23,19 @@ from edgesim.results import points as tables
 from edgesim.results.folder import FORMAT, MANIFEST
 from edgesim.results.points import POINTS
 from edgesim.results.sweep import FOLDERS, KIND, SWEEP, folder_name, manifest_of
+from edgesim.scenario.text import read
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from edgesim.studies.backends import Done
     from edgesim.studies.sweep_points import Prepared
 
 Json = dict[str, Any]
 
 SCRATCH: Final = "scratch"
+MOST_NAMED: Final = 3
+"""Keys that have changed since, in a message."""
 LEFTOVERS: Final = (MANIFEST, SWEEP, POINTS, FOLDERS, SCRATCH, "manifest.tmp", "points.tmp")
 
 
@@ -100,10 +105,22 @@ class SweepFolder:
         before = found.get("files", {})
         files = self.sweep.files
         changed = [path for path in sorted({*before, *files}) if before.get(path) != files.get(path)]
-        what = f"'{changed[0]}' has changed" if changed else "the scenario or its sweep has changed"
+        what = f"'{changed[0]}' has changed" if changed else self._what_changed()
         raise ResultsError(
             f"cannot resume '{self.folder}': {what} since; --force starts anew, another folder (-o) keeps both"
         )
+
+    def _what_changed(self) -> str:
+        """Name the keys of the scenario, or of its sweep, that say something else than before."""
+        path = self.folder / SWEEP
+        earlier = path.read_text(encoding="utf-8") if path.is_file() else ""
+        asked = [read(text, SWEEP, self.folder).plain() for text in (earlier, self.sweep.text)]
+        keys = [key for key in differing(*asked) if key]
+        if not keys:
+            return "the scenario or its sweep has changed"
+        rest = len(keys) - MOST_NAMED
+        more = f" and {rest} more" if rest > 0 else ""
+        return f"{', '.join(keys[:MOST_NAMED])}{more} {'has' if len(keys) == 1 else 'have'} changed"
 
     def _clear(self) -> None:
         """Delete an earlier sweep, and nothing else."""
@@ -174,6 +191,18 @@ class SweepFolder:
             "values": sweep.values,
             "columns": sweep.columns,
         }
+
+
+def differing(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """Yield where two scenarios differ, as deep as they have the same keys."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**before, **now}:
+            yield from differing(before.get(key), now.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from differing(one, other, f"{path}.{place}")
+    elif before != now:
+        yield path
 
 
 def _is_whole(place: Path) -> bool:

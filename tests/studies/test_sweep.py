@@ -180,13 +180,43 @@ def test_the_same_sweep_is_not_run_twice_by_mistake() -> None:
     assert run("tiny.yaml", "--force", "--resume").exit_code == 2
 
 
+def test_a_sweep_that_is_not_there_is_not_resumed_in_silence() -> None:
+    """Who edits a scenario would wonder why everything runs again."""
+    assert run("tiny.yaml", "-q").exit_code == 0
+    edited = run("tiny.yaml", "--resume", "-s", "scenario.seed=4")
+    assert "nothing to resume in results/tiny/sweep-" in edited.stderr
+    assert "nothing to resume in new: all points run" in run("tiny.yaml", "--resume", "-o", "new").stderr
+    assert "nothing" not in run("tiny.yaml", "--resume", "-o", "new").stderr
+
+
+def test_a_table_of_many_keys_fits_the_terminal() -> None:
+    """Keys are folded rather than numbers cut off."""
+    long = "policies.router={kind: threshold-offload, max_queue: 2},join-shortest-queue"
+    keys = (
+        f"{RATE}=4/s,8/s",
+        "scenario.seed=1",
+        "scenario.warmup=0 s",
+        "scenario.duration=10 s",
+        "engine=kernel",
+    )
+    found = run("tiny.yaml", "-o", "out", *(part for key in (long, *keys) for part in ("--over", key)))
+    assert found.exit_code == 0, found.output
+    lines = found.stdout.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "ttft p50  ttft p95  tpot p50" in found.stdout
+    assert "(max_queue: 2)" in found.stdout
+
+
 def test_another_sweep_is_not_resumed() -> None:
     """Neither with another scenario, another plugin or another version; the sentence says which."""
     Path("other.py").write_text(OTHER, encoding="utf-8")
     assert run("tiny.yaml", "--plugin", "other.py", "-o", "out", "-q").exit_code == 0
     changed = run("tiny.yaml", "--plugin", "other.py", "-o", "out", "--resume", "-s", "scenario.seed=4")
     assert changed.exit_code == 2
-    assert "the scenario or its sweep has changed since; --force starts anew" in changed.stderr
+    assert "'out': scenario.seed has changed since; --force starts anew" in changed.stderr
+    several = ("-s", "scenario.seed=4", "-s", f"{RATE}=9/s", "--over", "policies.router=random,nearest")
+    changed = run("tiny.yaml", "--plugin", "other.py", "-o", "out", "--resume", *several)
+    assert f"scenario.seed, {RATE}, sweep.list have changed since" in changed.stderr
     Path("other.py").write_text(f"{OTHER}\n# edited\n", encoding="utf-8")
     edited = run("tiny.yaml", "--plugin", "other.py", "-o", "out", "--resume")
     assert edited.exit_code == 2
