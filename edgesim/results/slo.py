@@ -60,10 +60,9 @@ def verdicts(
     turned_away = away / ended if ended else None
     rows = []
     for name, statistics in slo.items():
-        share = None
-        if name in bounds:
-            everyone = int(requests.measured.sum())
-            share = _within(name, bounds[name], source, requests) / everyone if everyone else None
+        everyone = int(requests.measured.sum())
+        good = _within(name, bounds[name], source, requests) if name in bounds else 0
+        share = good / everyone if everyone and name in bounds else None
         demanded = {
             key: bound
             for key, bound in statistics.items()
@@ -72,8 +71,9 @@ def verdicts(
         for statistic, bound in demanded.items():
             of_requests = statistic in ("within", "attainment")
             within = None
-            if statistic.startswith("p") and away:
-                within = _within(name, bound, source, requests) / ended
+            if statistic.startswith("p") and ended:
+                below = good if bound == bounds[name] else _within(name, bound, source, requests)
+                within = below / ended
             row = {
                 "metric": name,
                 "statistic": statistic,
@@ -104,9 +104,10 @@ def is_met(row: Mapping[str, Any]) -> bool | None:
         return False
     if statistic == "attainment":
         return bool(value >= target)
-    if row["within_target"] is not None and row["within_target"] < float(statistic[1:]) / 100:
+    away = row["turned_away"] or 0.0
+    if away and row["within_target"] is not None and row["within_target"] < float(statistic[1:]) / 100:
         return False
-    return bool(value <= target * SLACK) and (row["turned_away"] or 0.0) <= MOST_TURNED_AWAY
+    return bool(value <= target * SLACK) and away <= MOST_TURNED_AWAY
 
 
 def kept(slo_rows: list[dict[str, Any]]) -> bool:
