@@ -209,7 +209,7 @@ def reversals(points: dict[float, Point]) -> list[str]:
     its bound is its own affair.
     """
     found = []
-    known = [(place, points[place]) for place in sorted(points) if points[place].judged]
+    known = _telling(points)
     for (_, easy), (_, hard) in pairwise(known):
         for before, after in zip(easy.judged, hard.judged, strict=True):
             better = before.high < after.low if before.criterion.at_least else before.low > after.high
@@ -224,9 +224,16 @@ def reversals(points: dict[float, Point]) -> list[str]:
                 )
     bad = next((point for _, point in known if point.verdict in ("missed", "unstable")), None)
     if bad is not None:
-        later = [point for _, point in known[[point for _, point in known].index(bad) :] if point.met]
+        order = [point for _, point in known]
+        later = [point for point in order[order.index(bad) :] if point.met]
         found += [f"missed at {_at(bad)}, but met at {_at(point)}" for point in later[:1]]
     return found
+
+
+def _telling(points: dict[float, Point]) -> list[tuple[float, Point]]:
+    """Places in order, with their points, where enough was measured to say anything."""
+    known = [(place, points[place]) for place in sorted(points)]
+    return [(place, point) for place, point in known if point.judged and point.verdict != "empty"]
 
 
 def _at(point: Point) -> str:
@@ -266,7 +273,7 @@ def crossing(points: dict[float, Point]) -> float | None:
 
     None if it does not, or does so several times.
     """
-    known = [(place, points[place].excess) for place in sorted(points) if points[place].judged]
+    known = [(place, point.excess) for place, point in _telling(points)]
     signs = [excess > 0 for _, excess in known]
     changes = [i for i, (a, b) in enumerate(pairwise(signs)) if a != b]
     if len(changes) != 1:

@@ -25,7 +25,7 @@ from edgesim.studies.capacity_goal import Goal, criteria, judged, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MixSearch
 from edgesim.studies.capacity_points import Point, measure
-from edgesim.studies.capacity_search import Found, crossing, largest, smallest
+from edgesim.studies.capacity_search import Found, crossing, largest, reversals, smallest
 from edgesim.verify.capacity import SERVICE, checks, rate_of_mean, rate_of_quantile, scenario, wait_below
 from edgesim.workload.source import build
 
@@ -200,6 +200,15 @@ def test_the_smallest_number_is_found_from_any_start(needed: int, start: int) ->
 def test_no_number_may_be_enough() -> None:
     found = smallest(lambda n, whole=False: place({"ttft_p95": 2.0}, "missed"), start=1, most=10)
     assert (found.place, found.outcome, max(found.points)) == (None, "missed", 10)
+
+
+def test_what_measured_too_little_is_no_reversal() -> None:
+    """Three requests at the lowest load, one of them slow, say nothing against the loads above."""
+    few = dataclasses.replace(place({"ttft_p95": 2.0}, "missed"), rows=[ROW | {"ttft_p95": 2.0, "measured": 3}] * 4)
+    assert few.verdict == "empty"
+    points = {0.01: few} | {x: ramp(1.3)(x) for x in (0.5, 1.0, 2.0)}
+    assert reversals(points) == []
+    assert crossing(points) == pytest.approx(1.3, rel=0.1)
 
 
 def dent(x: float) -> Point:
