@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 KIND: Final = "capacity"
+SEARCHES: Final = ("rate", "replicas", "mix")
+"""What can be searched for."""
 ANSWER: Final = "capacity.json"
 TABLE: Final = "points.parquet"
 PRICE: Final = "price_usd_per_h"
@@ -123,6 +125,8 @@ class Asked:
     def checked(self) -> Asked:
         """Raise an error that says everything that is wrong with the question."""
         wrong = {
+            "search": (self.search in SEARCHES, f"must be {', '.join(SEARCHES[:-1])} or {SEARCHES[-1]}"),
+            "of": (self.search not in SEARCHES[1:] or bool(self.of), f"must say which {self.search}"),
             "confidence": (0.5 <= self.confidence < 1, "must lie between 50 % and 100 %"),
             "attainment": (
                 self.attainment is None or 0 < self.attainment < 1,

@@ -16,6 +16,7 @@ from edgesim.studies.capacity_goal import SKEWED, Goal, criteria, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
 from edgesim.studies.capacity_mix import MOST, MixSearch
 from edgesim.studies.capacity_points import Point, Points
+from edgesim.units import parse_share
 
 if TYPE_CHECKING:
     import os
@@ -137,6 +138,9 @@ def _asked(scenario: Scenario, replicas: str | None, mix: str | None, settings: 
     elif settings.get("search") == "rate":
         given["of"] = ""
     given |= {name: value for name, value in settings.items() if value is not None}
+    for name in ("confidence", "attainment", "tolerance"):
+        if isinstance(given.get(name), str):
+            given[name] = parse_share(given[name])
     if "looks" in given:
         given["looks"] = tuple(given["looks"])
     return Asked(**given).checked()

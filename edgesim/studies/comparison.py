@@ -82,6 +82,8 @@ def compare(
     Raises:
         EdgesimError: There is nothing to compare, or a scenario is wrong or fails.
     """
+    if not isinstance(candidates, Mapping):
+        raise ResultsError("candidates have names; write e.g. compare({'near': ..., 'far': ...})")
     if len(candidates) < 2:
         raise ResultsError("a comparison needs at least two candidates")
     named = metrics is not None

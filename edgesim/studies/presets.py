@@ -177,7 +177,9 @@ def report_card(
     alone = _alone(loaded, name)
     card = ReportCard(loaded.scenario.name, name)
     tell = progress or (lambda _: None)
-    length = duration or SECONDS
+    length = SECONDS if duration is None else duration
+    if length <= 0:
+        raise ScenarioError([Problem((), "a run must last longer than 0 s", file="--duration")])
     for preset in presets:
         tell(f"{preset} ...")
         if preset == "single-stream":
@@ -332,7 +334,7 @@ def _server(
         for statistic, bound in bounds.items()
     )
     value = math.nan if found.answer is None else float(found.answer)  # type: ignore[arg-type]  # a rate
-    text = f"{found.sentence.removesuffix('.')}: {demanded}"
+    text = f"{found.sentence} Demanded: {demanded}."
     high = math.nan if found.limit is None else found.limit
     return Grade(preset, metric, value, "1/s", text, high=high, notes=(*notes, *found.notes)), found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -139,7 +139,7 @@ def _section(read: Opened, over: Mapping[str, Sequence[Any]] | Sequence[str], ke
     if keep is not None:
         kept = Entry(keep, here)
     if isinstance(over, Mapping):
-        section = {"grid": {key: list(values) for key, values in over.items()}} if over else None
+        section = {"grid": {key: _listed(values) for key, values in over.items()}} if over else None
         own = own if section is None else entry_of(section, here)
     elif over:
         own = overs(over, kept)
@@ -150,6 +150,13 @@ def _section(read: Opened, over: Mapping[str, Sequence[Any]] | Sequence[str], ke
     if kept is not None and isinstance(own.value, dict):
         own = Entry({**own.value, "keep": kept}, own.place, own.key)
     return own
+
+
+def _listed(values: Any) -> Any:
+    """Spell out the values of a key, those of an array as plain numbers; what is no list is left to be told."""
+    if isinstance(values, str | Mapping) or not isinstance(values, Iterable):
+        return values
+    return [each.item() if hasattr(each, "item") else each for each in values]
 
 
 def _made(read: Opened, point: Sequence[Assigned]) -> tuple[Entry, list[Problem]]:

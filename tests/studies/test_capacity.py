@@ -204,7 +204,9 @@ def test_no_number_may_be_enough() -> None:
 
 def test_what_measured_too_little_is_no_reversal() -> None:
     """Three requests at the lowest load, one of them slow, say nothing against the loads above."""
-    few = dataclasses.replace(place({"ttft_p95": 2.0}, "missed"), rows=[ROW | {"ttft_p95": 2.0, "measured": 3}] * 4)
+    few = dataclasses.replace(
+        place({"ttft_p95": 2.0}, "missed"), rows=[ROW | {"ttft_p95": 2.0, "measured": 3}] * 4
+    )
     assert few.verdict == "empty"
     points = {0.01: few} | {x: ramp(1.3)(x) for x in (0.5, 1.0, 2.0)}
     assert reversals(points) == []
@@ -501,6 +503,20 @@ def test_a_search_that_is_interrupted_goes_on_where_it_was(
     again = edgesim.Capacity.load(tmp_path / "broken")
     assert (again.answer, again.sentence, again.asked) == (found.answer, found.sentence, found.asked)
     assert again.points == json.loads(json.dumps(found.as_json()))["points"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"search": "replica"}, "'search' is 'replica', but must be rate, replicas or mix"),
+        ({"search": "replicas"}, "'of' is '', but must say which replicas"),
+        ({"confidence": "40 %"}, "'confidence' is 0.4, but must lie between 50 % and 100 %"),
+    ],
+)
+def test_wrong_settings_are_told(settings: dict[str, Any], text: str) -> None:
+    """No other question is answered in their place; shares may be written as in YAML."""
+    with pytest.raises(ScenarioError, match=text):
+        edgesim.capacity(small(), **settings)
 
 
 def test_a_folder_answers_one_question(tmp_path: Path) -> None:

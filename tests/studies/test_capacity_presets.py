@@ -81,6 +81,12 @@ def test_several_workloads_ask_for_a_choice() -> None:
     assert report_card(made, ["offline"], samples=10, workload="other").workload == "other"
 
 
+def test_a_run_of_no_length_is_refused() -> None:
+    """And not replaced by one of 600 s."""
+    with pytest.raises(ScenarioError, match="longer than 0 s"):
+        report_card(box(), ["server"], duration=0.0)
+
+
 def test_traces_are_not_asked_one_by_one(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text(

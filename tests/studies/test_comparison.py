@@ -396,6 +396,8 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
     """Located, friendly, and with a next step."""
     with pytest.raises(ResultsError, match="at least two"):
         compare({"a": runs(number=1)})
+    with pytest.raises(ResultsError, match="candidates have names"):
+        compare([runs(number=1), runs(number=1)])  # type: ignore[arg-type]
     with pytest.raises(EdgesimError, match="no quantity named 'ttft_p42'"):
         compare({"a": runs(number=1), "b": runs(number=1)}, ["ttft_p42"])
     with pytest.raises(ResultsError, match="a, b has no goodput_rps"):

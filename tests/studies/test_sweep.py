@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -105,6 +106,14 @@ def test_replications_are_added_to_each_point_until_a_precision_is_reached() -> 
     short = edgesim.sweep("tiny.yaml", {RATE: ["4/s"]}, precision="20 %", seed=5)
     assert short.run(0).scenario.scenario.seed == 5
     assert len(short.table) >= 10
+
+
+def test_values_from_python_may_be_an_array_but_no_single_one() -> None:
+    """A text is no list of its letters."""
+    with pytest.raises(EdgesimError, match="'5/s' is not a list"):
+        edgesim.sweep("tiny.yaml", {RATE: "5/s"})
+    found = edgesim.sweep("tiny.yaml", {"scenario.seed": np.arange(1, 3)})
+    assert found.table["scenario.seed"].tolist() == [1, 2]
 
 
 def test_points_share_their_random_numbers() -> None:
