@@ -1,12 +1,12 @@
 """Statistics of simulation output: descriptions, confidence intervals, initial transients, differences."""
 
 from edgesim.stats.batches import Batches, batch_means, run_interval, section_interval
-from edgesim.stats.describe import PERCENTILES, Distribution, Moments, describe, numbers_of, percentiles
+from edgesim.stats.describe import PERCENTILES, Distribution, describe, numbers_of, percentiles
 from edgesim.stats.intervals import Interval, quantile_interval, ratio_interval, t_interval
 from edgesim.stats.pairs import Difference, holm, paired, welch
 from edgesim.stats.rounds import rounds
 from edgesim.stats.stopping import Precision, narrow_enough
-from edgesim.stats.transients import Transient, lag_1, mser5, transient
+from edgesim.stats.transients import Transient, mser5, transient
 
 __all__ = [
     "PERCENTILES",
@@ -14,13 +14,11 @@ __all__ = [
     "Difference",
     "Distribution",
     "Interval",
-    "Moments",
     "Precision",
     "Transient",
     "batch_means",
     "describe",
     "holm",
-    "lag_1",
     "mser5",
     "narrow_enough",
     "numbers_of",

@@ -1,4 +1,4 @@
-"""Descriptions of sets of values: exact percentiles, moments."""
+"""Descriptions of sets of values: exact percentiles, means, deviations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -100,28 +100,3 @@ def _squares(values: NDArray[np.float64], mean: float) -> float:
         distances = values[start : start + _BLOCK] - mean
         total += float(np.square(distances, out=distances).sum())  # a dot product would wake BLAS threads
     return total
-
-
-class Moments:
-    """Running mean and variance of a stream of values (Welford, Technometrics 4(3), 1962)."""
-
-    __slots__ = ("_squares", "count", "mean")
-
-    def __init__(self, values: Iterable[float] = ()) -> None:
-        self.count = 0
-        self.mean = 0.0
-        self._squares = 0.0
-        for value in values:
-            self.add(value)
-
-    def add(self, value: float) -> None:
-        """Take one more value."""
-        self.count += 1
-        distance = value - self.mean
-        self.mean += distance / self.count
-        self._squares += distance * (value - self.mean)
-
-    @property
-    def variance(self) -> float:
-        """Of the sample (n - 1); NaN below two values."""
-        return self._squares / (self.count - 1) if self.count > 1 else math.nan

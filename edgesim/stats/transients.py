@@ -85,13 +85,3 @@ def drifts(values: ArrayLike) -> bool:
 def mser5(values: ArrayLike) -> int:
     """Answer how many values at the start of a series belong to its initial transient; at most half of them."""
     return transient(values).cut
-
-
-def lag_1(values: ArrayLike) -> float:
-    """Answer the correlation of neighbours in a series; 0 where all values are equal."""
-    centred = np.asarray(values, float)
-    if len(centred) < 2:
-        return 0.0
-    centred = centred - centred.mean()
-    squares = float(np.square(centred).sum())
-    return float((centred[1:] * centred[:-1]).sum()) / squares if squares else 0.0

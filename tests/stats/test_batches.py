@@ -11,7 +11,6 @@ import pytest
 from edgesim.stats import (
     Batches,
     batch_means,
-    lag_1,
     mser5,
     quantile_interval,
     rounds,
@@ -137,14 +136,6 @@ def test_quantiles_of_one_run_by_sections() -> None:
     assert 0.91 <= sum(each.low <= truth <= each.high for each in found) / 300 <= 0.985
     assert found[0].mean == np.quantile(sojourns(0, 0.5, 6000), 0.9)
     assert section_interval(np.arange(50.0), np.median).kind == "none: fewer than 100 values"  # type: ignore[arg-type]
-
-
-def test_correlation_of_neighbours() -> None:
-    """By hand: deviations -1, 0, 1 give 0 / 2; alternating ones are opposed; equal ones tell nothing."""
-    assert lag_1([1.0, 2.0, 3.0]) == 0.0
-    assert lag_1([1.0, -1.0, 1.0, -1.0]) == -0.75
-    assert lag_1([2.0, 2.0, 2.0]) == 0.0
-    assert lag_1(wandering(20_000)) == pytest.approx(0.95, abs=0.01)
 
 
 def test_rounds_by_hand() -> None:

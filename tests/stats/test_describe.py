@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edgesim.stats import Moments, describe, percentiles
+from edgesim.stats import describe, percentiles
 
 samples = arrays(float, st.integers(1, 60), elements=st.floats(-1e6, 1e6, allow_subnormal=False))
 
@@ -46,15 +44,3 @@ def test_one_value_has_no_spread() -> None:
     """A standard deviation needs two values."""
     found = describe(np.array([2.0]))
     assert (found.count, found.mean, found.std, found.p50) == (1, 2.0, None, 2.0)
-
-
-@given(samples)
-def test_running_moments_are_those_of_the_whole(values: np.ndarray) -> None:
-    """One value at a time gives the mean and variance of all."""
-    found = Moments(values.tolist())
-    assert found.count == len(values)
-    assert found.mean == pytest.approx(values.mean(), rel=1e-9, abs=1e-6)
-    if len(values) > 1:
-        assert found.variance == pytest.approx(values.var(ddof=1), rel=1e-6, abs=1e-3)
-    else:
-        assert math.isnan(found.variance)
