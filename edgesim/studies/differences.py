@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
@@ -44,6 +44,7 @@ class Subject:
 
     name: str
     result: Run | RunSet
+    _series: dict[str, NDArray[np.float64]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def runs(self) -> list[Run]:
@@ -108,6 +109,11 @@ class Subject:
 
     def series(self, metric: str) -> NDArray[np.float64]:
         """A metric of each request of the only run, from the first that counts to the last; NaN where one does not."""
+        if metric not in self._series:  # each pair that it is part of asks
+            self._series[metric] = self._in_order(metric)
+        return self._series[metric]
+
+    def _in_order(self, metric: str) -> NDArray[np.float64]:
         (run,) = self.runs
         table = run.requests
         formula = METRICS[metric]

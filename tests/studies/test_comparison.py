@@ -157,6 +157,19 @@ def test_equal_single_runs_near_saturation_are_seldom_called_different() -> None
     assert real / 150 <= 0.05
 
 
+def test_a_run_is_put_in_order_once_however_many_pairs_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four runs make six pairs."""
+    in_order, asked = differences.Subject._in_order, list[tuple[str, str]]()
+
+    def counted(subject: differences.Subject, metric: str) -> Any:
+        asked.append((subject.name, metric))
+        return in_order(subject, metric)
+
+    monkeypatch.setattr(differences.Subject, "_in_order", counted)
+    compare({name: runs(number=1) for name in "abcd"}, ["ttft", "ttft_p95", "e2e"])
+    assert sorted(asked) == [(name, metric) for name in "abcd" for metric in ("e2e", "ttft")]
+
+
 def test_one_run_against_replications() -> None:
     """Replication 0 is the pair of a single run; that one pair does not tell what is chance, in either order."""
     many, one = runs(), runs(0.0011, number=1)
