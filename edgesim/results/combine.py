@@ -94,7 +94,11 @@ def _merge(values: Sequence[Any], name: str = "", *, added: bool = False) -> Any
         return first
     if name in _EXTREME:
         return _EXTREME[name](known)
-    return sum(known) if added else sum(known) / len(known)
+    if added:
+        return sum(known)
+    return (
+        first if known.count(first) == len(known) else sum(known) / len(known)
+    )  # 2 replicas stay 2, not 2.0
 
 
 def _pooled(parts: Sequence[Json]) -> float | None:
