@@ -298,7 +298,7 @@ def _capacity(
 ) -> Capacity:
     """Put an answer together."""
     notes = list(found.notes)
-    undecided = sum(point.verdict == "open" for point in order)
+    undecided = sum(point.verdict == "open" and not point.unstable for point in order)
     if undecided:
         notes.append(
             f"{undecided} near the limit stayed undecided after {asked.looks[-1]} replications and"
@@ -307,8 +307,9 @@ def _capacity(
     shaky = sum(point.verdict == "open" and bool(point.unstable) for point in order)
     if shaky:
         notes.append(
-            f"{shaky} of {len(order)} points {'are' if shaky > 1 else 'is'} undecided because the backlog grew without"
-            " end in some replications, but not in most"
+            f"{shaky} of {len(order)} points stayed undecided and count{'' if shaky > 1 else 's'} as not met because"
+            " the backlog grew without end in some replications, but not in most; longer runs would tell chance from"
+            " overload, more replications would not"
         )
     if points.goal.looks[-1] < SKEWED and any(one.skewed for one in points.goal.criteria):
         notes.append(

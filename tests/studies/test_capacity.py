@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgesim.results.capacity import Asked, Criterion
 from edgesim.results.folder import locked
 from edgesim.scenario import load
 from edgesim.streams import Streams
+from edgesim.studies import capacity as answers
 from edgesim.studies import capacity_points
 from edgesim.studies.capacity_goal import Goal, criteria, judged, looks_at
 from edgesim.studies.capacity_levers import Load, Mix, Replicas, choices
@@ -286,6 +288,13 @@ def test_one_unstable_replication_leaves_a_point_undecided() -> None:
     assert point.verdict == "open"
     assert point.reason == "1 of 8 replications unstable"
     assert Point({"load": 1.0}, [row | grown for row in rows[:5]] + rows[5:], goal).verdict == "unstable"
+    found = Found(None, None, "missed", {})
+    points: Any = SimpleNamespace(goal=goal)
+    (note,) = answers._capacity(
+        load(small()), Asked(looks=(8,)), points, found, [point], "", answer=None
+    ).notes
+    assert "1 of 1 points stayed undecided and counts as not met" in note
+    assert "longer runs would tell chance from overload, more replications would not" in note
 
 
 # --- answers against theory
