@@ -114,9 +114,9 @@ def sweep(
         from edgesim.report.sweep import show  # noqa: PLC0415
 
         show(found, console.console())
-    for note in found.notes:
-        click.echo(f"note: {note}", err=True)
     if not quiet:
+        for note in found.notes if as_json else ():
+            click.echo(f"note: {note}", err=True)
         click.echo(f"results in {folder}", err=True)
     if found.failed:
         _tell_failures(found)

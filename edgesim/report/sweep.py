@@ -11,7 +11,6 @@ from rich.text import Text
 
 from edgesim.report.console import scale
 from edgesim.report.progress import Bar
-from edgesim.results.certainty import FEW
 from edgesim.studies.design import short_names, text
 from edgesim.units import format_seconds
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
     from edgesim.studies.sweep import Step, Sweep
 
-MOST_NAMED: Final = 8
-"""Points that a note names."""
 MOST_ROWS: Final = 60
 """Points that the table on a terminal shows."""
 WIDEST: Final = 34
@@ -97,32 +94,8 @@ def show(sweep: Sweep, out: Console) -> None:
     out.print(table)
     if (rest := len(sweep) - MOST_ROWS) > 0:
         out.print(Text(f"and {rest:,} more points: all of them are in points.parquet", style="dim"))
-    for line in doubts(frame):
+    for line in sweep.notes:
         out.print(Text(f"note  {line}", style="yellow"))
-
-
-def doubts(frame: pd.DataFrame) -> list[str]:
-    """Say which points mean less than their numbers seem to: unstable ones, and those that measured little."""
-    done = frame[frame["status"] == "finished"]
-    counts = done["e2e_count"].fillna(0)
-    kinds = {
-        "more arrives than leaves: latencies say how long the run was": ~done["stable"].astype(bool),
-        "no completed request was measured": counts == 0,
-        f"fewer than {FEW} requests were measured: percentiles are mostly chance": (counts > 0)
-        & (counts < FEW),
-    }
-    return [
-        f"{_points(sorted(set(done.loc[rows, 'point'].astype(int))))}: {told}"
-        for told, rows in kinds.items()
-        if rows.any()
-    ]
-
-
-def _points(numbers: list[int]) -> str:
-    """Name points, the first ones if there are many."""
-    told = ", ".join(map(str, numbers[:MOST_NAMED]))
-    rest = f" and {len(numbers) - MOST_NAMED:,} more" if len(numbers) > MOST_NAMED else ""
-    return f"point{'' if len(numbers) == 1 else 's'} {told}{rest}"
 
 
 def _means(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

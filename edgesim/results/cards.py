@@ -76,7 +76,8 @@ def sweep_card(sweep: Sweep, columns: Sequence[str]) -> str:
     ]
     hint = f"<p>The first {MOST} of {len(points):,}; <code>.table</code> has all.</p>"
     more = hint if len(points) > MOST else ""
-    return f"<p>{html.escape(repr(sweep))}</p>{_table(['point', *keys, *shown], rows)}{more}"
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in sweep.notes)
+    return f"<p>{html.escape(repr(sweep))}</p>{_table(['point', *keys, *shown], rows)}{more}{notes}"
 
 
 def _value(value: Any, unit: str) -> str:

@@ -28,6 +28,8 @@ KIND: Final = "sweep"
 SWEEP: Final = "sweep.yaml"
 FOLDERS: Final = "points"
 """Folder of the points inside that of the sweep."""
+MOST_NAMED: Final = 8
+"""Points that a note names."""
 
 
 @dataclass(frozen=True)
@@ -104,10 +106,10 @@ class Sweep:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What a reader must know: which points were made by other code than the rest."""
+        """What a reader must know: which points mean less than they seem to, or were made by other code."""
         there = [folder for folder in map(self.folder_of, range(len(self))) if folder.is_dir()]
         found = folders.mixed(read_json(folder / MANIFEST) for folder in there)
-        return [f"the points were {text}" for text in found]
+        return [*doubts(self.table), *(f"the points were {text}" for text in found)]
 
     @property
     def failed(self) -> list[Point]:
@@ -236,3 +238,29 @@ def _checked(folder: Path, keys: list[str]) -> Path:
             " --resume writes it again from its points"
         )
     return path
+
+
+def doubts(frame: pd.DataFrame) -> list[str]:
+    """Say which points mean less than their numbers seem to: unstable ones, and those that measured little."""
+    from edgesim.results.certainty import FEW  # noqa: PLC0415 - brings numpy
+
+    done = frame[frame["status"] == "finished"]
+    counts = done["e2e_count"].fillna(0)
+    kinds = {
+        "more arrives than leaves: latencies say how long the run was": ~done["stable"].astype(bool),
+        "no completed request was measured": counts == 0,
+        f"fewer than {FEW} requests were measured: percentiles are mostly chance": (counts > 0)
+        & (counts < FEW),
+    }
+    return [
+        f"{_points(sorted(set(done.loc[rows, 'point'].astype(int))))}: {told}"
+        for told, rows in kinds.items()
+        if rows.any()
+    ]
+
+
+def _points(numbers: list[int]) -> str:
+    """Name points, the first ones if there are many."""
+    told = ", ".join(map(str, numbers[:MOST_NAMED]))
+    rest = f" and {len(numbers) - MOST_NAMED:,} more" if len(numbers) > MOST_NAMED else ""
+    return f"point{'' if len(numbers) == 1 else 's'} {told}{rest}"

@@ -56,7 +56,9 @@ def swept() -> Any:
             "ttft_p95": [0.1 if n % 2 else 0.3 for n in range(50)], "nothing": None,
         }
     )  # fmt: skip
-    return SimpleNamespace(table=table, keys=["rate"], units={"rate": "1/s", "ttft_p95": "s"})
+    return SimpleNamespace(
+        notes=["point <7>: little"], table=table, keys=["rate"], units={"rate": "1/s", "ttft_p95": "s"}
+    )
 
 
 def test_a_sweep_shows_means_of_replications(swept: Any) -> None:
@@ -66,3 +68,4 @@ def test_a_sweep_shows_means_of_replications(swept: Any) -> None:
     assert found["3"] == ["3/s", "finished", "200 ms"]
     assert len(found) == 1 + MOST
     assert f"The first {MOST} of 25" in page
+    assert "point &lt;7&gt;: little" in page

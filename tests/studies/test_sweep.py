@@ -20,9 +20,11 @@ from rich.console import Console
 import edgesim
 from edgesim.cli import main
 from edgesim.errors import EdgesimError, MissingExtraError, ResultsError
-from edgesim.report.sweep import SweepProgress, doubts
+from edgesim.report.page import render as page
+from edgesim.report.sweep import SweepProgress
 from edgesim.results import load_run
 from edgesim.results.folder import locked
+from edgesim.results.sweep import doubts
 from edgesim.studies import backends
 from edgesim.studies.backends import Job, compute
 from edgesim.studies.sweep import Left, Step
@@ -198,8 +200,9 @@ def test_a_sweep_that_is_not_there_is_not_resumed_in_silence() -> None:
     assert "nothing" not in run("tiny.yaml", "--resume", "-o", "new").stderr
 
 
-def test_a_table_of_many_keys_fits_the_terminal() -> None:
+def test_a_table_of_many_keys_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are folded rather than numbers cut off."""
+    monkeypatch.setenv("COLUMNS", "100")
     long = "policies.router={kind: threshold-offload, max_queue: 2},join-shortest-queue"
     keys = (
         f"{RATE}=4/s,8/s",
@@ -249,9 +252,10 @@ def test_points_of_two_commits_are_told() -> None:
         other.write_text(
             json.dumps(json.loads(other.read_text()) | {"git_commit": 40 * "a"}), encoding="utf-8"
         )
-    found = run("tiny.yaml", "-o", "out", "-q", "--resume")
+    found = run("tiny.yaml", "-o", "out", "--resume")
     assert found.exit_code == 0
-    assert "note: the points were made by different commits of edgesim: aaaaaaaa, bbbbbbbb" in found.stderr
+    told = "note the points were made by different commits of edgesim: aaaaaaaa, bbbbbbbb"
+    assert told in " ".join(found.stdout.split())
 
 
 def test_other_folders_are_left_alone() -> None:
@@ -485,6 +489,18 @@ def test_sweeps_in_processes_say_that_they_compile(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("edgesim.studies.sweep.SweepPlan.run", unwilling)
     assert "compiling the engine" in run("tiny.yaml", "-j", "2").stderr
     assert "compiling" not in run("tiny.yaml", "-j", "2", "-q").stderr
+
+
+def test_notes_are_told_wherever_a_sweep_is_shown() -> None:
+    """On a terminal, beside JSON, in a notebook, on a page; not where nothing is to be printed."""
+    told = "fewer than 100 requests were measured"
+    assert told in run("tiny.yaml", "-o", "out").stdout
+    found = edgesim.load("out")
+    assert any(told in note for note in found.notes)
+    assert told in found._repr_html_()
+    assert told in page(found)
+    assert f"note: points 0, 1, 2, 3: {told}" in run("tiny.yaml", "-o", "out", "--resume", "--json").stderr
+    assert run("tiny.yaml", "-o", "out", "--resume", "-q").stderr == ""
 
 
 def test_points_that_say_little_are_told() -> None:

@@ -44,7 +44,6 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
     more = (
         markup.details(f"{len(told) - TOLD} more", markup.paragraphs(told[TOLD:])) if len(told) > TOLD else ""
     )
-    notes = "".join(f"<p class=warning role=note>{text(note)}</p>" for note in found.notes)
     try:
         runs = dict(found.runs)
     except EdgesimError:  # a comparison outlives the folders of its runs
@@ -55,7 +54,7 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
             "differences",
             "Differences",
             markup.section(
-                "differences", "Which differences are real", notes, markup.paragraphs(sentences), more
+                "differences", "Which differences are real", _notes(found), markup.paragraphs(sentences), more
             ),
         ),
         (
@@ -73,6 +72,11 @@ def comparison(found: Any) -> tuple[str, str, list[Section]]:
     ]
     about = f"comparison of {len(names)} candidates · intervals of {format_percent(found.confidence)}"
     return " against ".join(names), about, [part for part in parts if part[2]]
+
+
+def _notes(found: Any) -> str:
+    """What a reader must know beside the numbers."""
+    return "".join(f"<p class=warning role=note>{text(note)}</p>" for note in getattr(found, "notes", ()))
 
 
 def _drawn(table: pd.DataFrame, names: list[str]) -> str:
@@ -161,7 +165,9 @@ def sweep(found: Any) -> tuple[str, str, list[Section]]:
         (
             "best",
             "Best points",
-            markup.section("best", "Best points", markup.paragraphs(_best(points, keys, units))),
+            markup.section(
+                "best", "Best points", _notes(found), markup.paragraphs(_best(points, keys, units))
+            ),
         ),
         ("pictures", "Pictures", gallery(found)),
         ("points", "Points", markup.section("points", "All points", _filtered(said + listed, "points"))),
