@@ -161,10 +161,20 @@ def differences(
     """Compare all pairs of candidates; answers the rows, and what must be said about how it was done."""
     found: list[tuple[Subject, Subject, Quantity, float, float, Difference]] = []
     notes = [each.gap for each in subjects if each.gap]
+    said: list[tuple[str, str, str, str]] = []
     for a, b in combinations(subjects, 2):
         why, lengths = why_unpaired(a, b), _lengths(a, b)
-        told = f"{a.name} and {b.name} are compared unpaired: {why}" if why else _pairing(a, b)
-        notes += [text for text in (told, lengths) if text]
+        if why:
+            said.append(
+                (a.name, b.name, f"compared unpaired: {why}", f"compared unpaired: {why.partition(' (')[0]}")
+            )
+        elif told := _pairing(a, b):
+            notes.append(told)
+        if lengths:
+            left_out = "totals are left out"
+            said.append(
+                (a.name, b.name, f"not equally long ({lengths}): {left_out}", f"not equally long: {left_out}")
+            )
         for each in quantities:
             if lengths and is_total(each):
                 continue
@@ -173,7 +183,24 @@ def differences(
                 found.append((a, b, each, *_difference(a, b, each, values, not why, confidence)))
     adjusted = holm([one[-1].p for one in found])
     rows = [_row(*one, p, 1 - confidence) for one, p in zip(found, adjusted, strict=True)]
-    return rows, notes + _unknown(found)
+    return rows, notes + _of_pairs(said) + _unknown(found)
+
+
+def _of_pairs(said: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """Say something of pairs: of one with the particulars, of several alike only once.
+
+    Args:
+        said: Names of both candidates, what is to be said of them, and the same without particulars.
+    """
+    alike: dict[str, list[tuple[str, str, str]]] = {}
+    for a, b, told, general in said:
+        alike.setdefault(general, []).append((a, b, told))
+    notes = []
+    for general, pairs in alike.items():
+        names = dict.fromkeys(name for a, b, _ in pairs for name in (a, b))
+        one = f"{' and '.join(names)} are {pairs[0][2]}"
+        notes.append(one if len(pairs) == 1 else f"{len(pairs)} pairs of {', '.join(names)} are {general}")
+    return notes
 
 
 def _unknown(found: Sequence[tuple[Subject, Subject, Quantity, float, float, Difference]]) -> list[str]:
@@ -214,16 +241,14 @@ def _replications(count: int) -> str:
 
 
 def _lengths(a: Subject, b: Subject) -> str:
-    """Say how the lengths of two candidates differ, so that totals are left out; "" if they do not."""
+    """Say how the lengths of two candidates differ; "" if they do not."""
     units = {"duration": " s", "requests": "", "warmup": " s"}
     apart = [
         f"{name} {_length(a.length[name], units[name])} and {_length(b.length[name], units[name])}"
         for name in units
         if a.length[name] != b.length[name]
     ]
-    if not apart:
-        return ""
-    return f"{a.name} and {b.name} are not equally long ({'; '.join(apart)}): totals are left out"
+    return "; ".join(apart)
 
 
 def _length(value: Any, unit: str) -> str:

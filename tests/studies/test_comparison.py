@@ -84,6 +84,8 @@ def test_other_seeds_are_compared_unpaired() -> None:
     values = [[run.summary["metrics"]["e2e"]["mean"] for run in one] for one in (a, b)]  # type: ignore[union-attr]
     assert row(found, "e2e_mean").p == pytest.approx(stats.ttest_ind(*values, equal_var=False).pvalue)
     assert found.notes[0] == "a and b are compared unpaired: different seeds (11 and 12)"
+    several = compare({f"s{seed}": runs(seed=seed, number=5) for seed in (11, 12, 13)})
+    assert several.notes == ["3 pairs of s11, s12, s13 are compared unpaired: different seeds"]
 
 
 def test_other_workloads_and_counts() -> None:
