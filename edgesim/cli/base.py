@@ -32,7 +32,11 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
-    """Commands whose errors end as messages and exit codes."""
+    """Commands whose errors end as messages and exit codes, listed in the order in which they were added."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Answer all names: what newcomers want comes first."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import debug_option, print_table
+from edgesim.cli.base import announce_compilation, debug_option, plugins_option, print_table
 
 if TYPE_CHECKING:
     from edgesim.testing import Report
@@ -21,14 +21,12 @@ EXIT_FINDINGS: Final = 1
 
 @click.group()
 def policies() -> None:
-    """Policies: what is there and what it takes; your own: a start, and a check."""
+    """List policies, start one of your own, check it."""
 
 
 @policies.command("list")
 @click.argument("role", required=False)
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
-)
+@plugins_option
 @debug_option
 def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
     """List the policies of ROLE, or of all roles."""
@@ -49,9 +47,7 @@ def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
 
 @policies.command("show")
 @click.argument("name")
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
-)
+@plugins_option
 @debug_option
 def show_policy(name: str, plugins: tuple[str, ...]) -> None:
     """Explain the policy NAME."""
@@ -88,7 +84,10 @@ def _roles() -> list[str]:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @debug_option
 def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
-    """Write FILE.py, the commented start of a policy of ROLE (router, scheduler, admission, cache), ready to run."""
+    """Write FILE, the commented start of a policy, ready to run.
+
+    ROLE is router, scheduler, admission or cache.
+    """
     import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
     from edgesim.errors import EdgesimError  # noqa: PLC0415 - not for --help
     from edgesim.policies import template  # noqa: PLC0415
@@ -125,9 +124,9 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
 def check_policies(
     ctx: click.Context, *, file: str, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
 ) -> None:
-    """Run the policies of FILE, or the one called NAME, in tiny scenarios, and say what they do wrong.
+    """Say what the policies of FILE do wrong, or the one called NAME.
 
-    In place of FILE, the name of a built-in or installed policy will do.
+    They run in tiny scenarios. In place of FILE, the name of a built-in or installed policy will do.
 
     Exit code 1 if something is wrong; warnings alone leave it at 0.
     """
@@ -135,10 +134,7 @@ def check_policies(
     from edgesim.testing import check  # noqa: PLC0415 - brings the engine
 
     wanted = _wanted(file, name)
-    from edgesim.arena.compile import is_cold  # noqa: PLC0415
-
-    if is_cold():
-        click.echo("compiling the engine for this machine: about a minute, once", err=True)
+    announce_compilation()
     with redirect_stdout(sys.stderr):  # what policies print is no part of the answer
         reports = check.report_on(
             [registry.lookup(role, each) for role, each in wanted],

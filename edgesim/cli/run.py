@@ -67,7 +67,10 @@ def run(
     check_slo: bool,
     force: bool,
 ) -> None:
-    """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
+    """Run SCENARIO and show its results.
+
+    SCENARIO is a YAML file, or the name of a packaged one.
+    """
     once(precision, replications)
     from edgesim.scenario import given  # noqa: PLC0415 - pydantic and yaml are not for --help
 
