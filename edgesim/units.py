@@ -449,8 +449,11 @@ def format_grams(value: float) -> str:
 
 
 def format_percent(value: float) -> str:
-    """Write a share of 1 for people: "90 %"."""
-    return f"{value * 100:.3g} %"
+    """Write a share of 1 for people: "90 %"; what rounding left of nothing is "0 %"."""
+    percent = value * 100
+    if abs(percent) < 1e-9:
+        return "0 %"
+    return f"{percent:,.0f} %" if abs(percent) >= 1000 else f"{percent:.3g} %"
 
 
 QUANTITIES: Final = {"s": format_seconds, "J": format_joules, "USD": format_usd, "gCO2": format_grams}

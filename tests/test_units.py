@@ -186,6 +186,8 @@ def test_annotated_types_refuse_what_makes_no_sense(field, text, sentence):
         (units.format_usd, 9.96e-6, "$0.00001"),
         (units.format_grams, 1234, "1.23 kg"),
         (units.format_percent, 0.9, "90 %"),
+        (units.format_percent, 19.142, "1,914 %"),
+        (units.format_percent, -9.9e-16, "0 %"),
         (units.format_seconds, math.inf, "inf s"),
     ],
 )

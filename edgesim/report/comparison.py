@@ -95,11 +95,11 @@ def _cells(row: Row) -> list[Text]:
             else f"{written(row.low, row.unit)} to {written(row.high, row.unit)}"
         )
     else:
-        change = f"{row.relative * 100:+.3g} %"
+        change = _signed(row.relative)
         span = (
             ""
             if row.low is None or row.high is None
-            else f"{row.low / abs(size) * 100:+.3g} to {row.high / abs(size) * 100:+.3g} %"
+            else f"{_signed(row.low / abs(size)).removesuffix(' %')} to {_signed(row.high / abs(size))}"
         )
     if row.p is None:
         return [Text(change), Text("-", "dim"), Text("unknown", "dim")]
@@ -107,6 +107,12 @@ def _cells(row: Row) -> list[Text]:
     if row.better:
         verdict += ", better" if row.better == row.b else ", worse"
     return [Text(change), Text(span), Text(verdict, "bold green" if row.real else "dim")]
+
+
+def _signed(share: float) -> str:
+    """Write a relative difference: "+3.5 %"."""
+    text = format_percent(share)
+    return text if share <= 0 or text == "0 %" else f"+{text}"
 
 
 def _front(found: Comparison, objectives: Sequence[str]) -> Table:

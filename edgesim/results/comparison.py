@@ -110,7 +110,7 @@ class Row:
         if self.relative is None:
             return f"{written(low, self.unit)} to {written(high, self.unit)}"
         size = abs(self.mean_a)
-        return f"{low / size * 100:.3g} to {format_percent(high / size)}"
+        return f"{format_percent(low / size).removesuffix(' %')} to {format_percent(high / size)}"
 
 
 def written(value: float, unit: str) -> str:

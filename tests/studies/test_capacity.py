@@ -346,7 +346,7 @@ def test_an_open_question_stays_open() -> None:
     found = edgesim.capacity(small({"queue_time": {"mean": "0.132 s"}}, 400), looks=(4,), lowest=1, highest=1)
     assert found.answer is None
     assert "4 replications do not tell" in found.sentence
-    assert any("1 near the limit stayed undecided" in note for note in found.notes)
+    assert any("1 point near the limit stayed undecided" in note for note in found.notes)
 
 
 def test_requests_that_are_turned_away_took_for_ever() -> None:
