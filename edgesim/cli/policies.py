@@ -51,9 +51,7 @@ def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
 @debug_option
 def show_policy(name: str, plugins: tuple[str, ...]) -> None:
     """Explain the policy NAME."""
-    import inspect  # noqa: PLC0415 - not for --help
-
-    from edgesim import registry  # noqa: PLC0415
+    from edgesim import registry  # noqa: PLC0415 - not for --help
 
     for plugin in plugins:
         registry.load_plugin(plugin)
@@ -64,17 +62,22 @@ def show_policy(name: str, plugins: tuple[str, ...]) -> None:
         )
     for role, row in found:
         click.echo(f"{role} {row.name} ({row.source})\n")
-        click.echo(inspect.cleandoc(registry.lookup(role, name).__doc__ or row.summary))
-        for parameter in (*row.parameters, *registry.common_parameters(role)):
-            click.echo(f"  {parameter}")
-        click.echo(f"\n  policies: {{{role}: {name}}}")
+        click.echo(registry.prose_of(registry.lookup(role, name)))
+        parameters = [
+            (each.name, each.kind, each.default or "required", each.meaning)
+            for each in (*row.parameters, *registry.common_parameters(role))
+        ]
+        if parameters:
+            print_table(("parameter", "is a", "default", "meaning"), parameters)
+        needed = "".join(f", {each.name}: ..." for each in row.parameters if not each.default)
+        click.echo(f"\n  policies: {{{role}: {f'{{kind: {name}{needed}}}' if needed else name}}}")
 
 
 def _roles() -> list[str]:
     import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
     from edgesim import registry  # noqa: PLC0415 - not for --help
 
-    return list(registry.registries)
+    return registry.roles()
 
 
 @policies.command("new")

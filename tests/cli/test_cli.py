@@ -278,7 +278,13 @@ def test_policies_are_listed_and_explained() -> None:
     for name in ("threshold-offload", "fcfs", "accept-all"):
         assert name in found.stdout
     assert "fcfs" not in run("policies", "list", "router").stdout
-    assert "max_queue" in run("policies", "show", "threshold-offload").stdout
+    first = [line.split()[0] for line in found.stdout.splitlines() if "what it does" in line]
+    assert first == ["router", "scheduler", "admission", "cache"]
+    told = run("policies", "show", "token-bucket").stdout
+    assert re.search(r"rate +quantity, such as 6/s +required +Requests let in per second", told)
+    assert re.search(r"burst +whole number above 0 +1 +Requests let in at once after a quiet time", told)
+    assert told.count("quiet time") == 1
+    assert "policies: {admission: {kind: token-bucket, rate: ...}}" in told
     wrong = run("policies", "show", "threshold-ofload")
     assert wrong.exit_code == 2
     assert "did you mean 'threshold-offload'?" in wrong.stderr
