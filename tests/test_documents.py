@@ -13,6 +13,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -244,3 +245,19 @@ def test_links_between_documents_lead_somewhere():
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", document.read_text(encoding="utf-8")):
             if not target.startswith(("reference/", "../reference/")):  # made when the documentation is built
                 assert (document.parent / target).exists(), f"{document.relative_to(ROOT)}: {target}"
+
+
+def test_the_map_of_rooms_is_the_order_of_imports() -> None:
+    """CONTRIBUTING lists every room, from top to bottom as `lint-imports` holds it."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rooms = re.findall(
+        r"^\| (`.+?) \| ", text.partition("| room |")[2].partition("\n\n")[0], flags=re.MULTILINE
+    )
+    listed = [{name.strip("`/").removesuffix(".py") for name in room.split(", ")} for room in rooms]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    assert listed == [
+        {name.strip().removeprefix("edgesim.") for name in layer.split("|")} for layer in contract["layers"]
+    ]
+    inside = {path.stem for path in (ROOT / "edgesim").iterdir() if not path.name.startswith("__")}
+    assert set().union(*listed) == inside
