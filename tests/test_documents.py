@@ -261,3 +261,12 @@ def test_the_map_of_rooms_is_the_order_of_imports() -> None:
     ]
     inside = {path.stem for path in (ROOT / "edgesim").iterdir() if not path.name.startswith("__")}
     assert set().union(*listed) == inside
+
+
+def test_the_changelog_has_each_heading_once() -> None:
+    """A reader of a version finds all that was added in one place."""
+    for version in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        headings = re.findall(r"^### (.+)$", version, flags=re.MULTILINE)
+        assert headings == [
+            kind for kind in ("Added", "Changed", "Deprecated", "Removed", "Fixed") if kind in headings
+        ]
