@@ -256,7 +256,7 @@ def _picture(found: Capacity, folder: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    from edgesim.report.capacity import capacity_curve  # noqa: PLC0415
+    from edgesim.report.plots import capacity_curve  # noqa: PLC0415
 
     figure = capacity_curve(found).get_figure()
     assert figure is not None
