@@ -177,6 +177,13 @@ def test_the_readme_s_sentences_count_what_there_is():
         assert 0.9 < len(catalog.names(kind)) / told < 1.1, kind
     (machines,) = figures(text, r"measurements of some (\d+) public machines")
     assert f"of some {machines:.0f} machines" in (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    table = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    median, tenth = figures(
+        text, r"they are (\d+) % off in the median, and more than (\d+) % in one case of ten"
+    )
+    for kind in ("decode step", "prompt"):
+        middle, high = figures(table, rf"\| {kind} \| left out .*?\| ([\d.]+) % \| (\d+) % \|")
+        assert (round(middle), high > tenth) == (median, True), kind
     assert "one in four begins late" in text
     run = edgesim.simulate("quickstart")
     late = (run.requests["first_token_at"] - run.requests["arrived_at"] > 1.0).mean()
