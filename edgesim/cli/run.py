@@ -82,8 +82,7 @@ def run(
 
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
-    if loaded.engine != "reference" and not quiet:
-        announce_compilation()
+    cold = loaded.engine != "reference" and not quiet and announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except (Exception, KeyboardInterrupt):
@@ -98,6 +97,8 @@ def run(
     if interrupted:
         click.echo(f"interrupted: kept {_kept(found)} in {folder}", err=True)
         ctx.exit(EXIT_INTERRUPTED)
+    if cold:
+        click.echo("the times above include compiling the engine; from now on it starts at once", err=True)
     if not quiet:
         click.echo(f"results in {folder}", err=True)
     if check_slo and not kept(found.summary["slo"]):
