@@ -270,7 +270,7 @@ def commands() -> Iterator[str]:
         "Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 an objective or a check failed, "
         "2 wrong input, 3 an error of edgesim itself. Every command takes `--help`, and `--debug` for tracebacks.\n"
     )
-    yield from _command(main, "edgesim", click.Context(main, info_name="edgesim"))
+    yield from _command(main, "edgesim", click.Context(main, info_name="edgesim", show_default=True))
 
 
 def _command(command: click.Command, name: str, context: click.Context) -> Iterator[str]:

@@ -283,8 +283,9 @@ def test_every_command_explains_its_options() -> None:
     assert (found.exit_code, "'many' is not a valid" in found.stderr) == (2, True)
 
 
-def test_policies_are_listed_and_explained() -> None:
+def test_policies_are_listed_and_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each role shows its policies; an unknown name suggests a known one."""
+    monkeypatch.setenv("COLUMNS", "120")
     found = run("policies", "list")
     assert found.exit_code == 0, found.output
     for name in ("threshold-offload", "fcfs", "accept-all"):
