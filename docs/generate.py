@@ -30,20 +30,6 @@ _PLAIN = {
 }
 """Types of JSON as people call them."""
 
-_PARAMETERS = {
-    "int": ("whole number", ""),
-    "NonNegativeInt": ("whole number", ""),
-    "PositiveInt": ("whole number", ""),
-    "float": ("number", ""),
-    "bool": ("true or false", ""),
-    "str": ("text", ""),
-    "Rate": ("rate", " /s"),
-    "Seconds": ("time", " s"),
-    "PositiveSeconds": ("time", " s"),
-    "Joules": ("energy", " J"),
-}
-"""Types of policies' parameters as people call them, and the unit of their defaults."""
-
 
 def write_reference(folder: Path) -> None:
     """Write one page a subject."""
@@ -242,28 +228,25 @@ def policies() -> Iterator[str]:
         "`edgesim policies list` adds those of your plugins; [a policy of your own](../policies.md) tells how to "
         "write one.\n"
     )
-    known = [role for role in ("router", "scheduler", "admission", "cache") if role in registry.registries]
-    for role in [*known, *(role for role in registry.registries if role not in known)]:
+    for role in registry.roles():
         yield f"(role-{role})=\n"
         yield f"## {role}\n"
-        told = inspect.cleandoc(registry.registries[role].base.__doc__ or "").partition("\nAttributes:")[0]
-        yield told.strip() + "\n"
+        yield registry.prose_of(registry.registries[role].base) + "\n"
         rows = [
-            (f"`{row.name}`", row.summary, "; ".join(map(_parameter, row.parameters)))
+            (f"`{row.name}`", row.summary, " ".join(map(_parameter, row.parameters)))
             for row in registry.describe(role)
             if row.source == "built-in"
         ]
         yield from table(("policy", "what it does", "parameters"), rows)
         common = registry.common_parameters(role)
         if common:
-            yield f"Every {role} takes, too: {'; '.join(map(_parameter, common))}.\n"
+            yield f"Every {role} takes, too: {' '.join(map(_parameter, common))}\n"
 
 
 def _parameter(one: Parameter) -> str:
     """Write a parameter of a policy as people read it."""
-    words, unit = _PARAMETERS.get(one.type, (one.type, ""))
-    default = f", by default `{one.default}{unit}`" if one.default else ", required"
-    return f"`{one.name}`: {words}{default}"
+    default = f", by default `{one.default}`" if one.default else ", required"
+    return f"`{one.name}` ({one.kind}{default}): {one.meaning}"
 
 
 def catalogue() -> Iterator[str]:
@@ -287,7 +270,7 @@ def commands() -> Iterator[str]:
         "Results go to stdout, progress and errors to stderr. Exit status: 0 fine, 1 an objective or a check failed, "
         "2 wrong input, 3 an error of edgesim itself. Every command takes `--help`, and `--debug` for tracebacks.\n"
     )
-    yield from _command(main, "edgesim", click.Context(main, info_name="edgesim"))
+    yield from _command(main, "edgesim", click.Context(main, info_name="edgesim", show_default=True))
 
 
 def _command(command: click.Command, name: str, context: click.Context) -> Iterator[str]:

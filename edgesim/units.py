@@ -347,8 +347,6 @@ UsdPerHour = Annotated[float, *_annotations(usd_per_hour, HOURLY_PRICE)]
 UsdPerKwh = Annotated[float, *_annotations(usd_per_kwh, ENERGY_PRICE)]
 UsdPerByte = Annotated[float, *_annotations(usd_per_byte, TRANSFER_PRICE)]
 GramsPerKwh = Annotated[float, *_annotations(grams_per_kwh, INTENSITY)]
-Grams = Annotated[float, *_annotations(grams, MASS)]
-FlopPerSecond = Annotated[float, *_annotations(flop_per_s, COMPUTE, strict=True)]
 Celsius = Annotated[float, *_annotations(celsius, TEMPERATURE, least=-273.15, strict=True)]
 KelvinPerWatt = Annotated[float, *_annotations(kelvin_per_watt, THERMAL_RESISTANCE, strict=True)]
 JoulesPerKelvin = Annotated[float, *_annotations(joules_per_kelvin, HEAT_CAPACITY, strict=True)]
@@ -382,7 +380,6 @@ _TIMES: Final = (
     (86400.0, "d"), (3600.0, "h"), (60.0, "min"),
     (1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"), (1e-12, "ps"),
 )  # fmt: skip
-_MEMORY: Final = ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B"))
 _BYTES: Final = _prefixed("B", least=0)
 _BITS_PER_S: Final = _prefixed("bit/s", least=0)
 _WATTS: Final = _prefixed("W", least=-9)
@@ -404,21 +401,9 @@ def format_gigabytes(value: float) -> str:
     return f"{value / 1e9:.1f} GB"
 
 
-def format_memory(value: float) -> str:
-    """Write an amount of memory for people: "16 GiB"."""
-    return _scaled(value, _MEMORY)
-
-
 def format_bandwidth(value: float) -> str:
     """Write a bandwidth given in B/s for people, who count links in bits: "1 Gbit/s"."""
     return _scaled(value * 8, _BITS_PER_S)
-
-
-def format_rate(value: float) -> str:
-    """Write a rate for people: "6/s", "0.5/h"."""
-    if value and abs(value) < 1 / 60:
-        return f"{value * 3600:.3g}/h"
-    return f"{value:.3g}/s" if abs(value) < 1000 else f"{value:.0f}/s"
 
 
 def format_watts(value: float) -> str:
@@ -454,13 +439,15 @@ def format_percent(value: float) -> str:
 
 
 def percents(value: float, sign: str = "") -> str:
-    """Write a share of 1 as a number of percent, with three digits or all before the point.
+    """Write a share of 1 as a number of percent, with three digits or all before the point; what rounding left is 0.
 
     Args:
         value: The share.
         sign: "+" for a sign in any case.
     """
     number = value * 100
+    if abs(number) < 1e-9:
+        return "0"
     return f"{number:{sign}.3g}" if abs(number) < 999.5 else f"{number:{sign},.0f}"
 
 

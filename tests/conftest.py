@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -26,6 +27,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         import edgesim
 
         edgesim.simulate("quickstart", sets=["scenario.duration=1 s", "scenario.warmup=0 s"])
+
+
+def pytest_report_header() -> str:
+    """Say where reference data are, since without them tests skip."""
+    return f"reference data: {os.environ.get('EDGESIM_DATA') or 'none; EDGESIM_DATA says where they are'}"
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """The folder of reference data, or a skipped test."""
+    folder = os.environ.get("EDGESIM_DATA")
+    if not folder:
+        pytest.skip("wants reference data; EDGESIM_DATA says where they are")
+    assert Path(folder).is_dir(), f"EDGESIM_DATA names '{folder}', which is no folder"
+    return Path(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -58,6 +58,8 @@ def test_the_reference_names_everything(built):
     assert all(f">{key}<" in keys for key in Scenario.model_json_schema(by_alias=True)["properties"])
     assert all(f">{name}<" in page(built, "reference/metrics") for name in METRICS)
     assert all(f'edgesim</span> <span class="pre">{name}' in commands for name in main.commands)
+    assert "Requests of a replication. [default: 20000" in commands, "as --help has it"
+    assert "Requests let in at once after a quiet time." in policies, "what a parameter means"
     for role in registry.registries:
         built_in = [row.name for row in registry.describe(role) if row.source == "built-in"]
         assert built_in, role

@@ -43,6 +43,11 @@ LEAST_LOADED = '''\
         """Send each request to the replica with the fewest outstanding tokens.
 
         More about it.
+
+        Attributes:
+            headroom: Share that is left free,
+                for what comes unforeseen.
+            patience: How long it waits [s].
         """
 
         headroom: float = 0.1
@@ -169,7 +174,11 @@ class TestRegister:
         plugin(LEAST_LOADED)
         (row,) = [row for row in registry.describe("router") if row.name == "least-loaded"]
         assert row.summary == "Send each request to the replica with the fewest outstanding tokens."
-        assert [str(item) for item in row.parameters] == ["headroom: float = 0.1", "patience: float = 2.0"]
+        assert [str(item) for item in row.parameters] == ["headroom = 0.1", "patience = 2 s"]
+        assert [item.kind for item in row.parameters] == ["number", "quantity, such as 10 ms"]
+        meanings = ["Share that is left free, for what comes unforeseen.", "How long it waits [s]."]
+        assert [item.meaning for item in row.parameters] == meanings
+        assert registry.prose_of(registry.lookup("router", "least-loaded")).endswith("More about it.")
         assert row.source.startswith("mine.py:")
 
     def test_state_is_no_parameter(self, plugin):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 import edgesim
 from edgesim.cli import main
 
-TEXT = (Path(__file__).parent.parent / "docs" / "served-run.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parent.parent / "docs" / "how-to" / "served-run.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
     for block in re.findall(r"^```bash\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)

@@ -27,30 +27,23 @@ def main() -> None:
     """Simulate LLM serving across devices, edge servers and clouds."""
 
 
-@click.command("version")
-def show_version() -> None:
-    """Print the version."""
-    click.echo(f"edgesim {__version__}")
-
-
 for command in (
     run,
-    capacity,
     explain,
-    report,
     compare,
     sweep,
+    capacity,
+    plot,
+    report,
+    trace,
+    init,
     validate,
     show,
-    init,
     schema,
     policies,
     catalog,
     metrics,
     calibrate,
     verify,
-    plot,
-    trace,
-    show_version,
 ):
     main.add_command(command)

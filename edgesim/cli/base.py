@@ -32,7 +32,11 @@ FILE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Commands(click.Group):
-    """Commands whose errors end as messages and exit codes."""
+    """Commands whose errors end as messages and exit codes, listed in the order in which they were added."""
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Answer all names: what newcomers want comes first."""
+        return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
@@ -232,12 +236,14 @@ def load_scenario(scenario: str, sets: Sequence[str], plugins: Sequence[str]) ->
     return load(scenario, sets, plugins)
 
 
-def announce_compilation() -> None:
-    """Say why the very first run takes longer."""
+def announce_compilation() -> bool:
+    """Say why the very first run takes longer, if this is one; answer whether it is."""
     from edgesim.arena.compile import is_cold  # noqa: PLC0415 - brings numba
 
-    if is_cold():
+    cold = is_cold()
+    if cold:
         click.echo("compiling the engine for this machine: about a minute, once", err=True)
+    return cold
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

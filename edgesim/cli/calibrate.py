@@ -74,7 +74,11 @@ def calibrate() -> None:
 def calibrate_costs(
     kernels: str | None, database: str | None, points: Path | None, log: Path | None, out: Path, **given: Any
 ) -> None:
-    """Fit step costs to one kind of measurements, tell what is left, and write what a scenario can name."""
+    """Fit step costs to measurements; write what scenarios name.
+
+    They are of one kind: kernel times, speeds of single prompts and batches, or a serving run's log. The error that
+    the fit leaves is told.
+    """
     if sum(source is not None for source in (kernels, points, log or database)) != 1:
         raise click.UsageError(
             "give one of --kernels, --database, --points and --log (a log may use a database)"
@@ -106,7 +110,10 @@ def calibrate_costs(
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="File of engines to write.")
 @debug_option
 def calibrate_engines(points: Path, out: Path) -> None:
-    """Fit what engines reach by architecture to a campaign of many machines; takes minutes."""
+    """Fit what engines reach to the speeds of many machines.
+
+    One set of efficiencies for each architecture of accelerators. It takes minutes.
+    """
     from edgesim.calibrate import engine_file, engines  # noqa: PLC0415 - not for --help
     from edgesim.calibrate.campaign import read_campaign  # noqa: PLC0415
 

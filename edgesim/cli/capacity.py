@@ -116,13 +116,13 @@ _PRESETS: Final = ("single-stream", "server", "offline")
 @debug_option
 @click.pass_context
 def capacity(ctx: click.Context, /, **given: Any) -> None:
-    """Find how much SCENARIO can take, or how little it needs, with its objectives (`slo:`) still met.
+    """Find how much SCENARIO can take, or how little it needs.
 
-    By default the load is varied: the arrivals of all open workloads by one factor. The answer is confirmed with
-    all replications (-n).
+    Its objectives (`slo:`) or those given are met with the answer. By default the load is varied: the
+    arrivals of all open workloads by one factor. The answer is confirmed with all replications (-n).
 
-    Exit code 0 if there is an answer, 1 if nothing that was tried meets the objectives, 2 if something given is
-    wrong; a preset ends with 0 whatever it measures.
+    Exit code 0 if there is an answer, 1 if nothing that was tried meets the objectives, 2 if something given
+    is wrong; a preset ends with 0 whatever it measures.
     """
     _check(given)
     if not given["quiet"]:
@@ -256,7 +256,7 @@ def _picture(found: Capacity, folder: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt  # noqa: PLC0415
 
-    from edgesim.report.capacity import capacity_curve  # noqa: PLC0415
+    from edgesim.report.plots import capacity_curve  # noqa: PLC0415
 
     figure = capacity_curve(found).get_figure()
     assert figure is not None

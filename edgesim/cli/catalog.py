@@ -30,7 +30,7 @@ def metrics() -> None:
 
 @click.group()
 def catalog() -> None:
-    """The catalogue: accelerators, LLMs, variants, links, grids, workload templates."""
+    """Look things up: accelerators, LLMs, links, grids and more."""
 
 
 @catalog.command("list")
@@ -53,7 +53,7 @@ def catalog() -> None:
 def list_catalog(
     kind: str | None, memory: str | None, type_: str | None, *, as_json: bool, **given: Any
 ) -> None:
-    """List the entries of KIND, or of all kinds, with what helps to choose."""
+    """List entries of KIND, or of all, with what helps to choose."""
     from edgesim import units  # noqa: PLC0415 - not for --help
     from edgesim.report import catalogue  # noqa: PLC0415
 
@@ -72,7 +72,7 @@ def list_catalog(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, in SI units.")
 @debug_option
 def show_entry(name: str, *, as_json: bool) -> None:
-    """Show every figure of entry NAME with unit, mark and source, and what they come to."""
+    """Show every figure of entry NAME with unit, mark and source."""
     from edgesim.report import catalogue  # noqa: PLC0415 - not for --help
     from edgesim.report.variants import HEAD  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ def show_entry(name: str, *, as_json: bool) -> None:
 @click.argument("text", nargs=-1, required=True)
 @debug_option
 def find_entry(text: tuple[str, ...]) -> None:
-    """Find entries by name, title, or what drivers, hubs and collections of measurements call them."""
+    """Find entries by what people, drivers and hubs call them."""
     from edgesim.report import catalogue  # noqa: PLC0415 - not for --help
 
     print_table(("kind", "name", "title"), catalogue.found(" ".join(text)))

@@ -78,10 +78,11 @@ def compare(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compare runs (folders) or scenarios (files, packaged names), each with a NAME of your choice.
+    """Compare runs or scenarios: which differences are real.
 
-    Scenarios are run for the purpose with common random numbers. Differences are shown with their intervals; those
-    that hold up after correction for many comparisons (Holm) are called real.
+    Runs are folders, scenarios files or packaged names; NAME is what tables shall call one. Scenarios are run
+    for the purpose with common random numbers. Differences are shown with their intervals; those that hold up
+    after correction for many comparisons (Holm) are called real.
     """
     once(precision, replications)
     belong_to_out(out, resume=resume, force=force)

@@ -54,7 +54,11 @@ WIDEST: Final = 30
 @json_option("sentences and tables")
 @debug_option
 def explain(run: Path, *, intervals: int | None, worst: int, as_json: bool) -> None:
-    """Explain the run in DIR: missed objectives, bottlenecks, where time, joules and dollars go."""
+    """Explain the run in DIR: missed objectives, bottlenecks, costs.
+
+    Sentences, with a table behind each: what happened, why objectives were missed, what held requests up and when,
+    where time, joules and dollars went, and the worst requests.
+    """
     from edgesim.results import load_run  # noqa: PLC0415 - not for --help
     from edgesim.studies.explanation import explain as explained  # noqa: PLC0415
 

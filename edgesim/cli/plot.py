@@ -36,9 +36,10 @@ def plot(
     *, folder: Path | None, names: tuple[str, ...], metric: str | None, x: str | None, ending: str, out: Path | None,
     listed: bool, quiet: bool,
 ) -> None:  # fmt: skip
-    """Draw NAMES of the run, sweep, comparison or capacity search in DIR; without NAMES all that fit it.
+    """Draw pictures of the run or study in DIR.
 
-    Each picture is a file in a folder, or all stand side by side where -o names a file:
+    NAMES are those of --list; without any, all that fit the run, sweep, comparison or capacity search. Each
+    picture is a file in a folder, or all stand side by side where -o names a file:
 
         edgesim plot results/quickstart/RUN ttft phases -o latency.svg
     """
@@ -116,12 +117,13 @@ def _list(folder: Path | None) -> None:
 @quiet_option
 @debug_option
 def trace(*, folder: Path, begin: str | None, end: str | None, out: Path | None, quiet: bool) -> None:
-    """Write the timeline of the run in DIR, for ui.perfetto.dev or chrome://tracing.
+    """Write the timeline of the run in DIR for Perfetto.
 
-    Processes are nodes, threads the places in a replica's batch. Each request is a slice of its phases where it arose,
-    an arrow to the replica, and what the replica did for it. Where `legs` were recorded every attempt is shown, with
-    its transfer; where `steps` were, what each engine step computed; where `resources` were, queues, batches, KV
-    caches, watts and traffic run below as counters.
+    It opens in ui.perfetto.dev and chrome://tracing. Processes are nodes, threads the places in a replica's
+    batch. Each request is a slice of its phases where it arose, an arrow to the replica, and what the replica
+    did for it. Where `legs` were recorded every attempt is shown, with its transfer; where `steps` were, what
+    each engine step computed; where `resources` were, queues, batches, KV caches, watts and traffic run below
+    as counters.
     """
     from edgesim import results  # noqa: PLC0415 - pandas is not for --help
     from edgesim.report import timeline  # noqa: PLC0415

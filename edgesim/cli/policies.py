@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from edgesim.cli.base import debug_option, print_table
+from edgesim.cli.base import announce_compilation, debug_option, plugins_option, print_table
 
 if TYPE_CHECKING:
     from edgesim.testing import Report
@@ -21,14 +21,12 @@ EXIT_FINDINGS: Final = 1
 
 @click.group()
 def policies() -> None:
-    """Policies: what is there and what it takes; your own: a start, and a check."""
+    """List policies, start one of your own, check it."""
 
 
 @policies.command("list")
 @click.argument("role", required=False)
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
-)
+@plugins_option
 @debug_option
 def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
     """List the policies of ROLE, or of all roles."""
@@ -49,15 +47,11 @@ def list_policies(role: str | None, plugins: tuple[str, ...]) -> None:
 
 @policies.command("show")
 @click.argument("name")
-@click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE", help="Python file with policies; repeatable."
-)
+@plugins_option
 @debug_option
 def show_policy(name: str, plugins: tuple[str, ...]) -> None:
     """Explain the policy NAME."""
-    import inspect  # noqa: PLC0415 - not for --help
-
-    from edgesim import registry  # noqa: PLC0415
+    from edgesim import registry  # noqa: PLC0415 - not for --help
 
     for plugin in plugins:
         registry.load_plugin(plugin)
@@ -68,17 +62,22 @@ def show_policy(name: str, plugins: tuple[str, ...]) -> None:
         )
     for role, row in found:
         click.echo(f"{role} {row.name} ({row.source})\n")
-        click.echo(inspect.cleandoc(registry.lookup(role, name).__doc__ or row.summary))
-        for parameter in (*row.parameters, *registry.common_parameters(role)):
-            click.echo(f"  {parameter}")
-        click.echo(f"\n  policies: {{{role}: {name}}}")
+        click.echo(registry.prose_of(registry.lookup(role, name)))
+        parameters = [
+            (each.name, each.kind, each.default or "required", each.meaning)
+            for each in (*row.parameters, *registry.common_parameters(role))
+        ]
+        if parameters:
+            print_table(("parameter", "is a", "default", "meaning"), parameters)
+        needed = "".join(f", {each.name}: ..." for each in row.parameters if not each.default)
+        click.echo(f"\n  policies: {{{role}: {f'{{kind: {name}{needed}}}' if needed else name}}}")
 
 
 def _roles() -> list[str]:
     import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
     from edgesim import registry  # noqa: PLC0415 - not for --help
 
-    return list(registry.registries)
+    return registry.roles()
 
 
 @policies.command("new")
@@ -88,7 +87,10 @@ def _roles() -> list[str]:
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @debug_option
 def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
-    """Write FILE.py, the commented start of a policy of ROLE (router, scheduler, admission, cache), ready to run."""
+    """Write FILE, the commented start of a policy, ready to run.
+
+    ROLE is router, scheduler, admission or cache.
+    """
     import edgesim.policies  # noqa: F401, PLC0415 - fills the registry
     from edgesim.errors import EdgesimError  # noqa: PLC0415 - not for --help
     from edgesim.policies import template  # noqa: PLC0415
@@ -125,9 +127,9 @@ def new_policy(role: str, file: Path, *, compiled: bool, force: bool) -> None:
 def check_policies(
     ctx: click.Context, *, file: str, name: str | None, sets: tuple[str, ...], quick: bool, as_json: bool
 ) -> None:
-    """Run the policies of FILE, or the one called NAME, in tiny scenarios, and say what they do wrong.
+    """Say what the policies of FILE do wrong, or the one called NAME.
 
-    In place of FILE, the name of a built-in or installed policy will do.
+    They run in tiny scenarios. In place of FILE, the name of a built-in or installed policy will do.
 
     Exit code 1 if something is wrong; warnings alone leave it at 0.
     """
@@ -135,10 +137,7 @@ def check_policies(
     from edgesim.testing import check  # noqa: PLC0415 - brings the engine
 
     wanted = _wanted(file, name)
-    from edgesim.arena.compile import is_cold  # noqa: PLC0415
-
-    if is_cold():
-        click.echo("compiling the engine for this machine: about a minute, once", err=True)
+    announce_compilation()
     with redirect_stdout(sys.stderr):  # what policies print is no part of the answer
         reports = check.report_on(
             [registry.lookup(role, each) for role, each in wanted],

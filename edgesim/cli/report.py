@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 @quiet_option
 @debug_option
 def report(folder: Path, *, out: Path | None, quiet: bool) -> None:
-    """Write one self-contained HTML file about the run, comparison or sweep in DIR."""
+    """Write one HTML file about the run or study in DIR.
+
+    It holds everything that it shows, and tells of a run, a comparison, a sweep or a capacity search.
+    """
     from edgesim.report.page import write  # noqa: PLC0415 - not for --help
     from edgesim.results import load  # noqa: PLC0415
     from edgesim.units import format_bytes  # noqa: PLC0415

@@ -67,7 +67,10 @@ def run(
     check_slo: bool,
     force: bool,
 ) -> None:
-    """Run SCENARIO (a YAML file or the name of a packaged one) and show its results."""
+    """Run SCENARIO and show its results.
+
+    SCENARIO is a YAML file, or the name of a packaged one.
+    """
     once(precision, replications)
     from edgesim.scenario import given  # noqa: PLC0415 - pydantic and yaml are not for --help
 
@@ -79,8 +82,7 @@ def run(
 
     folder = out or experiment.default_folder(loaded)
     plan = experiment.Plan(loaded, folder, force=force)
-    if loaded.engine != "reference" and not quiet:
-        announce_compilation()
+    cold = loaded.engine != "reference" and not quiet and announce_compilation()
     try:
         found = plan.run(lambda number: _progress(loaded, number, quiet=quiet))
     except (Exception, KeyboardInterrupt):
@@ -95,6 +97,8 @@ def run(
     if interrupted:
         click.echo(f"interrupted: kept {_kept(found)} in {folder}", err=True)
         ctx.exit(EXIT_INTERRUPTED)
+    if cold:
+        click.echo("the times above include compiling the engine; from now on it starts at once", err=True)
     if not quiet:
         click.echo(f"results in {folder}", err=True)
     if check_slo and not kept(found.summary["slo"]):

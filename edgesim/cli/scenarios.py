@@ -14,7 +14,7 @@ from edgesim.cli.base import debug_option, load_scenario, out_option, print_tabl
 @scenario_options
 @debug_option
 def validate(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...]) -> None:
-    """Check SCENARIO, with all points of its sweep, and list all problems."""
+    """Check SCENARIO and the points of its sweep; list all problems."""
     from edgesim.studies.sweep_points import check  # noqa: PLC0415 - pydantic and yaml are not for --help
 
     loaded = load_scenario(scenario, sets, plugins)
@@ -86,7 +86,7 @@ def init(file: Path, origin: str, *, commented: bool, force: bool) -> None:
 @out_option("Draw the topology into this file (PNG, SVG, PDF).")
 @debug_option
 def show(scenario: str, sets: tuple[str, ...], plugins: tuple[str, ...], out: Path | None) -> None:
-    """Show the nodes and links of SCENARIO, as tables or as a picture."""
+    """Show nodes and links of SCENARIO, as tables or as a picture."""
     loaded = load_scenario(scenario, sets, plugins)
     from edgesim.topology import picture  # noqa: PLC0415 - not for --help
 

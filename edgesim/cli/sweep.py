@@ -77,10 +77,11 @@ def sweep(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Run SCENARIO at many points: those of --over, or else of its section `sweep:`.
+    """Run SCENARIO at many points.
 
-    Every point is checked before the first one runs. One that fails is marked in the table and stops no other;
-    the exit code is 2 then. Results are in points.parquet, a row per point and replication.
+    They are those of --over, or else of its section `sweep:`. Every point is checked before the first one
+    runs. One that fails is marked in the table and stops no other; the exit code is 2 then. Results are in
+    points.parquet, a row per point and replication.
     """
     one_of(resume=resume, force=force)
     once(precision, replications)

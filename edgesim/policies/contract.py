@@ -28,7 +28,8 @@ class Member(NamedTuple):
     name: str
     text: str
     """First sentence of what it says."""
-    is_method: bool = False
+    call: str = ""
+    """How it is called, if it is a method: "(request, replica)"."""
 
 
 def members(view: type[Any]) -> list[Member]:
@@ -40,7 +41,12 @@ def members(view: type[Any]) -> list[Member]:
         for name, item in vars(base).items():
             if not name.startswith("_") and (isinstance(item, property) or inspect.isfunction(item)):
                 text = (inspect.getdoc(item) or "").partition("\n\n")[0].replace("\n", " ")
-                found[name] = Member(name, text, inspect.isfunction(item))
+                call = (
+                    f"({', '.join([*inspect.signature(item).parameters][1:])})"
+                    if inspect.isfunction(item)
+                    else ""
+                )
+                found[name] = Member(name, text, call)
     return list(found.values())
 
 

@@ -78,10 +78,9 @@ def listing(view: str) -> str:
     """List, as comments, what a view answers."""
     lines = [f"# What `{view}` answers:"]
     for member in members(VIEWS[view]):
-        call = "()" if member.is_method else ""
         secret = member.name in ORACLE_ONLY and "oracle" not in member.text
         text = f"{member.text} Only with `oracle = True`." if secret else member.text
-        head = f"#   {f'{view}.{member.name}{call}':<34} "
+        head = f"#   {f'{view}.{member.name}{member.call}':<34} "
         first, *rest = wrap(text, WIDTH - len(head)) or [""]
         lines += [f"{head}{first}".rstrip(), *(f"#{'':<{len(head) - 1}}{line}" for line in rest)]
     return "\n".join(lines)

@@ -28,7 +28,7 @@ class RequestView(Protocol):
 
     @property
     def session(self) -> int:
-        """Number of the session; requests of one session share their history."""
+        """Number of the session, whose requests share their history; one that stands alone has its own."""
 
     @property
     def origin(self) -> str:

@@ -11,6 +11,8 @@ from edgesim.registry.listing import (
     common_parameters,
     describe,
     json_schema,
+    prose_of,
+    roles,
     summary_of,
 )
 from edgesim.registry.names import UnknownNameError, suggestion
@@ -34,9 +36,11 @@ __all__ = [
     "load_plugin",
     "lookup",
     "place_of",
+    "prose_of",
     "raised_at",
     "register",
     "registries",
+    "roles",
     "source_of",
     "suggestion",
     "summary_of",

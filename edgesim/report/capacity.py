@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from edgesim.report.console import console, plain_table
-from edgesim.report.plots.capacity import binding, capacity_curve, known, mix_text
+from edgesim.report.plots.capacity import known, mix_text
 from edgesim.results.capacity import PRICE
 from edgesim.units import format_percent, format_seconds
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from edgesim.results.capacity import Capacity
     from edgesim.studies.presets import ReportCard
-
-__all__ = ["binding", "capacity_curve", "mix_text", "show", "show_card"]
 
 _STYLES: Final = {"met": "green", "missed": "red", "unstable": "red", "undecided": "yellow"}
 

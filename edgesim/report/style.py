@@ -25,10 +25,8 @@ COLOURS: Final = (BLUE, ORANGE, BLACK, SKY, VERMILLION, PURPLE, GREEN, YELLOW)
 """In the order in which they are given out: dark and light by turns."""
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
-TIER_COLOURS: Final = (ORANGE, SKY, GREEN, PURPLE)
-"""Of tiers from the devices upward, as the picture of the topology has them."""
 TIER_LINES: Final = (ORANGE, BLUE, SKY, "#404040")
-"""The same for lines and areas, which must differ in grey: light, middle, dark."""
+"""Of tiers from the devices upward, for lines and areas, which must differ in grey: light, middle, dark."""
 TIER_HATCHES: Final = ("", "//", "..", "xx")
 TIER_DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.5, 1.2, 1.5)))
 TIER_MARKERS: Final = ("o", "s", "^", "D")

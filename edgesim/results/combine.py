@@ -48,7 +48,10 @@ def combine(summaries: Sequence[Json], slo: Slo, planned: int | None = None) -> 
     combined["stability"] = next((s["stability"] for s in summaries if not s["stable"]), "stable")
     combined["slo"] = [_judge(row, summaries, index, slo) for index, row in enumerate(last["slo"])]
     combined["notes"] = _notes(summaries)
-    combined["listed"] |= {"replicas": len(combined["by"]["replica"]), "links": len(combined["links"])}
+    combined["listed"] = last["listed"] | {
+        "replicas": len(combined["by"]["replica"]),
+        "links": len(combined["links"]),
+    }
     engine = combined["engine"]
     engine["peak_rss_mib"] = max(s["engine"]["peak_rss_mib"] for s in summaries)
     done = sum(s["requests"]["arrived"] for s in summaries)

@@ -35,7 +35,9 @@ class CapacitySection(Section):
         examples=["edge"],
     )
     mix: dict[Name, Offer] | None = Field(
-        default=None, description="Find the cheapest hardware among these, by node group."
+        default=None,
+        description="Find the cheapest hardware among these, by node group.",
+        examples=[{"edge": {"accelerators": ["nvidia-l4", "nvidia-a10"], "least": 1, "most": 4}}],
     )
     objective: Literal["cost", "energy"] = Field(
         default="cost", description="What a mix should need least of: price per hour, or mean power."

@@ -182,7 +182,7 @@ def _example(field: dict[str, Any], shape: dict[str, Any]) -> Any:
 
 
 def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:].removesuffix(".")
+    return text[:1].lower() + (text[1:] if text.endswith("...") else text[1:].removesuffix("."))
 
 
 def _flow(value: Any) -> str:

@@ -150,7 +150,8 @@ def _file(path: Path, problems: list[Problem]) -> Entry:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         near = suggestion(path.name, [*_neighbours(path), *template.packaged()])
-        raise ScenarioError([Problem((), f"no such file{near}", file=name)]) from None
+        help_ = "" if near or path.suffix else f"scenarios known by name: {', '.join(template.packaged())}"
+        raise ScenarioError([Problem((), f"no such file{near}", help_, file=name)]) from None
     except IsADirectoryError:
         inside = path / "scenario.yaml"
         help_ = f"give the file in it: {inside}" if inside.exists() else ""

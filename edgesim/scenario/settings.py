@@ -84,6 +84,7 @@ class Settings(Section):
     find_warmup: bool | None = Field(
         default=None,
         description="Find the end of the initial transient after the run, not before 'warmup'; what 'auto' stands for.",
+        examples=[True],
     )
     replications: Count = Field(default=1, description="Repetitions with other random numbers.")
     precision: Annotated[Precision, *short({"type": "string", "examples": ["2 %"]}, "within")] | None = Field(

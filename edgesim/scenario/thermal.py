@@ -33,10 +33,10 @@ class Thermal(Section):
         default=None, description="Heat capacity of what an accelerator heats."
     )
     throttle_at: Celsius | None = Field(
-        default=None, description="Temperature above which the clock goes down."
+        default=None, description="Temperature above which the clock goes down.", examples=["75 degC"]
     )
     slowest_at: Celsius | None = Field(
-        default=None, description="Temperature at which the clock is at its slowest."
+        default=None, description="Temperature at which the clock is at its slowest.", examples=["95 degC"]
     )
     slowest: Share | None = Field(
         default=None, description="Share of the frequency that the clock never goes below."

@@ -301,7 +301,8 @@ def _capacity(
     undecided = sum(point.verdict == "open" and not point.unstable for point in order)
     if undecided:
         notes.append(
-            f"{undecided} near the limit stayed undecided after {asked.looks[-1]} replications and"
+            f"{undecided} point{'s' if undecided > 1 else ''} near the limit stayed undecided"
+            f" after {asked.looks[-1]} replications and"
             f" count{'' if undecided > 1 else 's'} as not met; longer runs or more replications would narrow the answer"
         )
     shaky = sum(point.verdict == "open" and bool(point.unstable) for point in order)

@@ -36,7 +36,6 @@ SCRATCH: Final = "scratch"
 REPLICATIONS: Final = 10
 """How often a scenario is run for a comparison unless it, or the user, says otherwise."""
 
-Contender = "Run | RunSet | Scenario | str | os.PathLike[str] | Mapping[str, Any]"
 Watch = Callable[[str, int], "AbstractContextManager[Progress | None]"]
 """Name of a candidate and number of the replication -> what watches it."""
 

@@ -8,7 +8,6 @@ P(wait <= t) = (1 - rho) sum_{k=0}^{floor(t/s)} (-rate (t - k s))^k / k! exp(rat
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -18,7 +17,7 @@ from edgesim.verify.check import Check, close, exact, print_checks
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from edgesim.results.capacity import Capacity
 
@@ -97,15 +96,8 @@ def limit(name: str, expected: float, answer: Capacity) -> Check:
     return close(name, expected, measured, TOLERANCE * expected, "1/s", "2 %")
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+def main(requests: int, jobs: int, *, as_json: bool) -> int:
     """Print the checks; answers 0 if everything passed."""
-    parser = argparse.ArgumentParser(
-        prog="edgesim verify capacity", description="Capacity searches against theory."
-    )
-    parser.add_argument("--requests", type=int, default=20_000, help="requests of a replication [20000]")
-    parser.add_argument("--jobs", "-j", type=int, default=1, help="replications to run side by side [1]")
-    parser.add_argument("--json", action="store_true", help="print a list of checks as JSON")
-    given = parser.parse_args(list(arguments))
     started = time.perf_counter()
-    made = list(checks(given.requests, given.jobs))
-    return print_checks(made, started, as_json=given.json)
+    made = list(checks(requests, jobs))
+    return print_checks(made, started, as_json=as_json)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from edgesim.verify.check import Check, print_checks
 from edgesim.verify.random_systems import differences, run_kernel, run_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 def twins(systems: int) -> Iterator[Check]:
@@ -36,20 +35,16 @@ def checks(systems: int) -> Iterator[Check]:
     yield from twins(systems)
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+def main(systems: int, *, as_json: bool) -> int:
     """Print the card; answers 0 if everything passed."""
-    parser = argparse.ArgumentParser(prog="edgesim verify card", description=__doc__)
-    parser.add_argument("--systems", type=int, default=50, help="random systems for kernel = twin [50]")
-    parser.add_argument("--json", action="store_true", help="print a list of checks as JSON")
-    given = parser.parse_args(list(arguments))
     started, cold = time.perf_counter(), is_cold()
     found: list[Check] = []
     from edgesim.report import console
 
     errors = console.console(stderr=True)
     with errors.status("checking"):
-        for check in checks(given.systems):
+        for check in checks(systems):
             found += [check]
             if errors.is_terminal:
                 errors.log(f"{'✓' if check.passed else '✗'} {check.name}")
-    return print_checks(found, started, as_json=given.json, note=", compilation included" if cold else "")
+    return print_checks(found, started, as_json=as_json, note=", compilation included" if cold else "")

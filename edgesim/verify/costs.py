@@ -7,13 +7,11 @@ what is missing is left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from edgesim.errors import EdgesimError
 from edgesim.verify import kernels, machines, parallelism, served
@@ -21,57 +19,55 @@ from edgesim.verify.accuracy import Comparison, Group, groups, overall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
-PARTS: Final = ("devices", "kernels", "parallelism", "replays")
 
+def main(
+    data: Path, only: Sequence[str], *, leave_out: str | None, plots: Path | None, as_json: bool
+) -> None:
+    """Compare, and print.
 
-def main(arguments: Sequence[str] = ()) -> int:
-    """Compare, and print."""
-    parser = argparse.ArgumentParser(
-        prog="edgesim verify costs", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of measurements")
-    parser.add_argument(
-        "--leave-out", metavar="HARDWARE", help="fit again without this hardware, and predict it"
-    )
-    parser.add_argument(
-        "--only", choices=PARTS, action="append", help="only this part; may be given several times"
-    )
-    parser.add_argument("--json", action="store_true", help="print all groups as JSON")
-    parser.add_argument(
-        "--plots", type=Path, metavar="DIR", help="draw predicted over measured, and served runs"
-    )
-    given = parser.parse_args(list(arguments))
-    if not given.data.is_dir():
-        raise EdgesimError(
-            f"'{given.data}' is no folder; --data names one with devices/, kernels/ or replays/"
-        )
-    if given.plots:
-        given.plots.mkdir(parents=True, exist_ok=True)
+    Args:
+        data: Folder of measurements.
+        only: Parts of it to compare: "devices", "kernels", "parallelism", "replays".
+        leave_out: Hardware to fit without, and to predict; nothing else is compared then.
+        plots: Folder for pictures.
+        as_json: Print all groups as JSON.
+    """
+    if not data.is_dir():
+        raise EdgesimError(f"'{data}' is no folder; --data names one with devices/, kernels/ or replays/")
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)
     from edgesim.report import console
 
     errors = console.console(stderr=True)
     with errors.status("comparing") as status:
-        found = list(_compared(given, lambda text: status.update(f"comparing: {text}")))
+        found = list(
+            _compared(data, leave_out, only, plots, lambda text: status.update(f"comparing: {text}"))
+        )
     if not found:
-        raise EdgesimError(f"'{given.data}' holds nothing that could be compared")
+        raise EdgesimError(f"'{data}' holds nothing that could be compared")
     table = groups(found)
-    if given.plots:
+    if plots:
         from edgesim.verify.scatter import scatter
 
-        scatter(found, given.plots)
-    if given.json:
+        scatter(found, plots)
+    if as_json:
         sys.stdout.write(json.dumps([asdict(group) for group in table], indent=1) + "\n")
-        return 0
-    _print(table)
-    return 0
+    else:
+        _print(table)
 
 
-def _compared(given: Any, progress: Callable[[str], None]) -> Iterator[Comparison]:
-    wanted = given.only or PARTS
-    found, unused = machines.measurements(given.data) if "devices" in wanted else ([], [])
-    if given.leave_out:
-        yield from machines.without(found, given.leave_out)
+def _compared(
+    data: Path,
+    leave_out: str | None,
+    wanted: Sequence[str],
+    plots: Path | None,
+    progress: Callable[[str], None],
+) -> Iterator[Comparison]:
+    found, unused = machines.measurements(data) if "devices" in wanted else ([], [])
+    if leave_out:
+        yield from machines.without(found, leave_out)
         return
     yield from machines.from_catalogue(found)
     yield from machines.one_by_one(found, progress)
@@ -79,12 +75,12 @@ def _compared(given: Any, progress: Callable[[str], None]) -> Iterator[Compariso
         sys.stderr.write(f"{rows} rows of measurements are not compared: {why}\n")
     if "kernels" in wanted:
         progress("kernel profiles")
-        yield from kernels.compared(given.data)
+        yield from kernels.compared(data)
     if "parallelism" in wanted:
         progress("tensor parallelism")
-        yield from parallelism.one_by_one(given.data)
+        yield from parallelism.one_by_one(data)
     if "replays" in wanted:
-        yield from served.compared(given.data, given.plots, progress)
+        yield from served.compared(data, plots, progress)
 
 
 def _print(table: Sequence[Group]) -> None:

@@ -8,7 +8,6 @@ as a warm-up, and measures so many more as the table of `docs/explanation/statis
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,7 @@ from edgesim.verify.check import PS, Check, print_checks
 from edgesim.verify.queues import STEP, TOKENS, queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -198,19 +197,12 @@ def checks(runs: int, pairs: int, bounds: tuple[float, float] = (0.925, 0.97)) -
     yield equals(pairs, 0.93, replications=1)
 
 
-def main(arguments: Sequence[str] = ()) -> int:
+def main(runs: int, pairs: int, *, as_json: bool) -> int:
     """Print the checks; answers 0 if all passed."""
-    parser = argparse.ArgumentParser(prog="edgesim verify intervals", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1000, help="runs of each queue [1000]")
-    parser.add_argument("--pairs", type=int, default=300, help="comparisons of equal systems [300]")
-    parser.add_argument("--json", action="store_true", help="print a list of checks as JSON")
-    given = parser.parse_args(list(arguments))
-    if given.runs < TOGETHER or given.pairs < 1:
-        parser.error(f"at least {TOGETHER} runs and 1 pair are needed")
     started = time.perf_counter()
     from edgesim.report import console
 
     errors = console.console(stderr=True)
     with errors.status("running"):
-        found = list(checks(given.runs, given.pairs))
-    return print_checks(found, started, as_json=given.json)
+        found = list(checks(runs, pairs))
+    return print_checks(found, started, as_json=as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -137,15 +136,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = {"gemm_dtype": "bfloat16", "m": 1, "n": 1, "k": 1, "latency": 1e9}
     pq.write_table(pa.Table.from_pylist([row]), old)
     return root
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    """The folder of reference measurements, or a skipped test."""
-    folder = Path(os.environ.get("EDGESIM_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not (folder / "kernels").is_dir():
-        pytest.skip(f"no reference measurements in {folder}; EDGESIM_DATA says where they are")
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -261,14 +261,16 @@ def test_formats_without_a_table_are_noted(database: Database) -> None:
 @pytest.mark.parametrize(
     ("name", "llm"), [("meta-llama_Llama-3.1-8B", LLAMA), ("Qwen_Qwen3-32B", "qwen3-32b")]
 )
-def test_a_profile_of_the_database_is_like_the_measured_one(data: Path, name: str, llm: str) -> None:
+def test_a_profile_of_the_database_is_like_the_measured_one(
+    reference_data: Path, name: str, llm: str
+) -> None:
     """RTX PRO 6000: kernels measured one by one elsewhere add up to steps within 5 % (median) of those profiled."""
     if llm not in catalog.names("llm"):
         pytest.skip(f"{llm} is not in the catalogue")
     architecture, accelerator = catalog.llm(llm), catalog.accelerator("rtx-pro-6000")
-    database = open_database(str(data / "kernels"), "rtx_pro_6000_server")
+    database = open_database(str(reference_data / "kernels"), "rtx_pro_6000_server")
     ours = profile_of_database(database, architecture, accelerator, weights="bf16")
-    prefix = str(data / f"kernels/profile_RTXPRO6000_{name}_tp1_")
+    prefix = str(reference_data / f"kernels/profile_RTXPRO6000_{name}_tp1_")
     theirs = kernels.profile_of_kernels(
         prefix, architecture, "rtx-pro-6000", weights="bf16", tensor_parallel=1, engine="", source=""
     )

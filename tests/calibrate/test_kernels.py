@@ -154,11 +154,11 @@ def test_wrong_rows_are_told(tmp_path: Path, old: str, new: str, complaint: str)
         ("RTXPRO6000", "meta-llama_Llama-3.1-8B", "llama-3.1-8b"),
     ],
 )
-def test_measured_kernels_are_kept(data: Path, gpu: str, name: str, llm: str) -> None:
+def test_measured_kernels_are_kept(reference_data: Path, gpu: str, name: str, llm: str) -> None:
     """Every decode that was profiled is found again in the profile."""
     import csv
 
-    prefix = data / f"kernels/profile_{gpu}_{name}_tp1_"
+    prefix = reference_data / f"kernels/profile_{gpu}_{name}_tp1_"
     found = profile_of_kernels(
         str(prefix),
         catalog.llm(llm),
@@ -285,9 +285,9 @@ def test_the_command_tells_how_it_does_between_points(tmp_path: Path) -> None:
     assert "no number format 'fp7'" in wrong.output
 
 
-def test_tables_of_another_machine_are_refused(data: Path) -> None:
+def test_tables_of_another_machine_are_refused(reference_data: Path) -> None:
     """Real kernels of an RTX 4090 passed off as an H100's, of one LLM as another's."""
-    prefix = str(data / "kernels/profile_RTX4090_meta-llama_Llama-3.1-8B_tp1_")
+    prefix = str(reference_data / "kernels/profile_RTX4090_meta-llama_Llama-3.1-8B_tp1_")
     for machine, llm in (
         ("nvidia-h100-sxm", "qwen3-32b"),
         ("nvidia-h100-sxm", "llama-3.1-8b"),

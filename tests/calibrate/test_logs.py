@@ -73,9 +73,9 @@ def test_engine_events(tmp_path: Path) -> None:
     assert log.notes == ("arrival_time is on another clock than queued_ts; the promptest request ties them",)
 
 
-def test_the_run_of_the_reference_data(data: Path) -> None:
+def test_the_run_of_the_reference_data(reference_data: Path) -> None:
     """300 requests at about ten a second, none of which waits less than nothing."""
-    log = read_log(data / "replays/vllm_replay_RTX4090_Llama-3.1-8B.jsonl")
+    log = read_log(reference_data / "replays/vllm_replay_RTX4090_Llama-3.1-8B.jsonl")
     assert len(log) == 300
     assert 27 < log.arrived[-1] < 33
     assert log.metrics["ttft"].min() > 0.05

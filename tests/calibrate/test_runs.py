@@ -318,12 +318,12 @@ def test_wrong_arguments_are_told(tmp_path: Path, arguments: tuple[str, ...], co
     assert complaint in " ".join(result.output.split())
 
 
-def test_the_measured_run_of_the_reference_data(tmp_path: Path, data: Path) -> None:
+def test_the_measured_run_of_the_reference_data(tmp_path: Path, reference_data: Path) -> None:
     """An RTX 4090 under vLLM 0.19: nothing fitted, then fitted on half of it and held against the other half."""
-    name = str(data / "replays/vllm_replay_RTX4090_Llama-3.1-8B")
+    name = str(reference_data / "replays/vllm_replay_RTX4090_Llama-3.1-8B")
     given = ("--log", f"{name}.jsonl", "--settings", f"{name}_meta.json")
     made = tmp_path / "4090.json"
-    prefix = str(data / "kernels/profile_RTX4090_meta-llama_Llama-3.1-8B_tp1_")
+    prefix = str(reference_data / "kernels/profile_RTX4090_meta-llama_Llama-3.1-8B_tp1_")
     assert invoke("--kernels", prefix, "--settings", f"{name}_meta.json", "-o", str(made)).exit_code == 0
     profiled = ("--profile", str(made))
     for costs, most in ((profiled, 8.0), ((), 20.0)):

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
 from edgesim import catalog
-
-DEVICES = Path(os.environ.get("EDGESIM_DATA", "../shared/data")) / "devices"
 
 
 @pytest.mark.parametrize(
@@ -92,12 +88,11 @@ def test_every_accelerator_is_found_by_its_name_and_title(name):
     assert catalog.named("accelerator", catalog.accelerator(name).title) == name
 
 
-@pytest.mark.skipif(not DEVICES.is_dir(), reason="needs the measured points in EDGESIM_DATA")
-def test_measured_hardware_is_in_the_catalogue():
+def test_measured_hardware_is_in_the_catalogue(reference_data):
     """Every device of the specification table, and whatever has more than four measured points."""
-    with (DEVICES / "hardware_specs.csv").open(newline="") as file:
+    with (reference_data / "devices" / "hardware_specs.csv").open(newline="") as file:
         specified = [row["device"] for row in csv.DictReader(file)]
-    with (DEVICES / "device_points.csv").open(newline="") as file:
+    with (reference_data / "devices" / "device_points.csv").open(newline="") as file:
         measured = Counter(row["hardware"] for row in csv.DictReader(file))
     assert [name for name in specified if catalog.named("accelerator", name) is None] == []
     assert [n for n, count in measured.items() if count > 4 and catalog.named("accelerator", n) is None] == []
@@ -105,10 +100,9 @@ def test_measured_hardware_is_in_the_catalogue():
     assert found >= 0.98 * measured.total()
 
 
-@pytest.mark.skipif(not DEVICES.is_dir(), reason="needs the measured points in EDGESIM_DATA")
-def test_measured_llms_are_in_the_catalogue():
+def test_measured_llms_are_in_the_catalogue(reference_data):
     """Whatever was measured more than eight times, except for an architecture without attention in every layer."""
-    with (DEVICES / "device_points.csv").open(newline="") as file:
+    with (reference_data / "devices" / "device_points.csv").open(newline="") as file:
         measured = Counter(row["model"] for row in csv.DictReader(file))
     missing = {n for n, count in measured.items() if count > 8 and catalog.named("llm", n) is None}
     assert missing == {"Qwen3.5 0.8B"}

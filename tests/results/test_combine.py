@@ -59,6 +59,13 @@ def test_counts_are_added_up(fakes: ModuleType) -> None:
     assert (replicas, type(replicas)) == (2, int)
 
 
+def test_what_is_listed_stays_whole(fakes: ModuleType) -> None:
+    """Of how many replicas and links the lists are is a number of things, no mean."""
+    found = combine(summaries(fakes, 2), {})["listed"]
+    assert found == {"replicas": 3, "of_replicas": 3, "links": 2, "of_links": 2}
+    assert {type(count) for count in found.values()} == {int}
+
+
 def test_objectives_are_judged_by_the_means(fakes: ModuleType) -> None:
     """Whether one replication missed an objective does not decide."""
     values = [part["metrics"]["e2e"]["mean"] for part in summaries(fakes, 2)]

@@ -229,6 +229,8 @@ def test_missing_files_are_named_with_a_neighbour(changed, complaint):
         complaint("campsu.yaml")
         == "error: 1 problem in campsu.yaml\n\ncampsu.yaml\n  no such file; did you mean 'campus.yaml'?"
     )
+    assert "no such file\n  help: scenarios known by name: campus-2000, edge-vs-cloud" in complaint("nothing")
+    assert "help:" not in complaint("nothing.yaml")
 
 
 def test_a_folder_is_no_scenario(changed, complaint):

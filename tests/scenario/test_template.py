@@ -44,6 +44,14 @@ def test_the_commented_template_explains_every_line():
     assert bare == []
 
 
+def test_the_commented_template_gives_an_example_of_every_value():
+    """A key without a default shows what could stand there, at a temperature that makes sense."""
+    text = template.commented()
+    assert re.findall(r"^ *# \w+: '?\.\.\.'?.*", text, flags=re.MULTILINE) == []
+    assert "throttle_at: 75 degC" in text
+    assert "1, 2, 3 ..." in text
+
+
 def test_commented_defaults_are_what_they_say(tmp_path):
     """Removing the comment sign before a default changes nothing."""
     text = template.commented()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from edgesim.verify.check import Kept
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 NAMES = sorted(path.stem for path in SCENARIOS.glob("*.yaml"))
-DATA = Path(os.environ.get("EDGESIM_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 
 
 def records(name: str, *sets: str) -> np.ndarray:
@@ -162,11 +160,9 @@ def test_a_fiftieth_of_the_campus_is_the_same_on_both_engines() -> None:
             assert np.allclose(kernel[name], twin[name], rtol=1e-12, atol=0), name
 
 
-def test_the_azure_trace_replays_whole() -> None:
+def test_the_azure_trace_replays_whole(reference_data: Path) -> None:
     """All 8,819 requests of the code trace complete."""
-    trace = DATA / "traces" / "azure2023_code.csv"
-    if not trace.exists():
-        pytest.skip(f"no reference data at {DATA}")
+    trace = reference_data / "traces" / "azure2023_code.csv"
     found = records("trace-replay", f"workloads.trace.path={trace}")
     assert len(found) == 8_819
     assert (found["status"] == 0).all()

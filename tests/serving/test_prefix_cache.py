@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from edgesim.policies import Cache, Plan, Scheduler, register
 from edgesim.registry import registries
 
 BLOCK, NAMED = 16, 512
-DATA = Path(os.environ.get("EDGESIM_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def scenario(
@@ -264,12 +262,9 @@ def test_formed_steps_have_the_memory_they_were_promised(forget: None, tmp_path:
     assert not frame["preemptions"].any()
 
 
-@pytest.mark.skipif(
-    not (DATA / "traces" / "mooncake_synthetic.jsonl.gz").is_file(), reason=f"no reference data in {DATA}"
-)
-def test_a_real_trace_one_at_a_time(tmp_path: Path) -> None:
+def test_a_real_trace_one_at_a_time(tmp_path: Path, reference_data: Path) -> None:
     """Token hits equal those counted directly from the trace's block names."""
-    packed = (DATA / "traces" / "mooncake_synthetic.jsonl.gz").read_bytes()
+    packed = (reference_data / "traces" / "mooncake_synthetic.jsonl.gz").read_bytes()
     rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()[:1000]]
     rows = [row for row in rows if row["input_length"] + row["output_length"] <= 131_072]
     path = tmp_path / "t.jsonl"

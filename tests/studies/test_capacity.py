@@ -366,7 +366,7 @@ def test_an_open_question_stays_open() -> None:
     found = edgesim.capacity(small({"queue_time": {"mean": "0.132 s"}}, 400), looks=(4,), lowest=1, highest=1)
     assert found.answer is None
     assert "4 replications do not tell" in found.sentence
-    assert any("1 near the limit stayed undecided" in note for note in found.notes)
+    assert any("1 point near the limit stayed undecided" in note for note in found.notes)
 
 
 def test_requests_that_are_turned_away_took_for_ever() -> None:
@@ -670,7 +670,7 @@ def test_wrong_options_exit_with_2(options: list[str], text: str, tmp_path: Path
 
 def test_the_picture_shows_bound_answer_and_every_verdict() -> None:
     plt = pytest.importorskip("matplotlib.pyplot")
-    from edgesim.report.capacity import binding, capacity_curve
+    from edgesim.report.plots.capacity import binding, capacity_curve
 
     found = edgesim.capacity(small(requests=800), looks=(4, 8), tolerance=0.1)
     figure, ax = plt.subplots()
@@ -701,7 +701,7 @@ def test_no_answer_ends_with_1(tmp_path: Path) -> None:
 def test_the_picture_shows_what_limits_and_ends_above_it() -> None:
     """Near the answer the wait is closer to its bound; it is the whole that is missed at the next point."""
     plt = pytest.importorskip("matplotlib.pyplot")
-    from edgesim.report.capacity import binding, capacity_curve
+    from edgesim.report.plots.capacity import binding, capacity_curve
 
     def point(rate: float, ttft: float, e2e: float, verdict: str, reason: str = "") -> dict[str, Any]:
         values = {"ttft_p95": ttft, "e2e_p95": e2e}

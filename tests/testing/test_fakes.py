@@ -61,7 +61,7 @@ def test_the_contract_has_texts_and_knows_the_oracles() -> None:
     """Every property says what it is; what only oracles read is in the contract."""
     assert all(member.text for view in VIEWS.values() for member in members(view))
     assert set(ORACLE_ONLY) <= names(VIEWS["request"]) | names(VIEWS["prefix"])
-    assert {member.name for member in members(VIEWS["batch"]) if member.is_method} == {
+    assert {member.name for member in members(VIEWS["batch"]) if member.call} == {
         "free_blocks_after",
         "prefill_time",
         "decode_time",

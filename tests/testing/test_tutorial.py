@@ -151,8 +151,7 @@ def test_the_tables_of_views_say_what_the_views_say(view: str) -> None:
     for member in members(VIEWS[view]):
         secret = member.name in ORACLE_ONLY and "oracle" not in member.text
         rows.append(
-            f"| `{view}.{member.name}{'()' * member.is_method}` | {member.text}"
-            f"{' Only with `oracle = True`.' * secret} |"
+            f"| `{view}.{member.name}{member.call}` | {member.text}{' Only with `oracle = True`.' * secret} |"
         )
     assert [line for line in TEXT.splitlines() if line.startswith(f"| `{view}.")] == rows
 

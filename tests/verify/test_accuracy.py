@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
-from edgesim.verify import costs
+from edgesim.cli import main
 from edgesim.verify.accuracy import Comparison, groups, overall
 
 HEAD = "source,url_or_repo_path,hardware,n_devices,model,params_b,weight_bits,batch,prompt_len,output_len,metric,value,notes"
@@ -57,10 +58,16 @@ def data(tmp_path):
     return tmp_path
 
 
-def test_the_command_prints_groups_as_json(data, capsys):
+def run(*arguments):
+    """Run `edgesim verify costs`."""
+    return CliRunner().invoke(main, ["verify", "costs", *map(str, arguments)])
+
+
+def test_the_command_prints_groups_as_json(data):
     """Published speeds of llama.cpp on an RTX 4090 and others, each within a quarter of what the catalogue says."""
-    assert costs.main(["--data", str(data), "--json"]) == 0
-    table = json.loads(capsys.readouterr().out)
+    found = run("--data", data, "--json")
+    assert found.exit_code == 0, found.output
+    table = json.loads(found.stdout)
     keys = {
         "quantity",
         "hardware",
@@ -84,26 +91,30 @@ def test_the_command_prints_groups_as_json(data, capsys):
     assert all(line["median_ape"] < 0.25 for line in fitted if line["quantity"] == "decode")
 
 
-def test_hardware_can_be_left_out(data, capsys):
+def test_hardware_can_be_left_out(data):
     """Its rows alone are printed, predicted by fits without it."""
-    assert costs.main(["--data", str(data), "--leave-out", "RTX 4090", "--json"]) == 0
-    table = json.loads(capsys.readouterr().out)
+    table = json.loads(run("--data", data, "--leave-out", "RTX 4090", "--json").stdout)
     assert {(line["hardware"], line["split"]) for line in table} == {("RTX 4090 24GB", "left out")}
 
 
 def test_a_folder_without_measurements_is_refused(tmp_path):
     """With the names of what it could hold."""
-    from edgesim.errors import EdgesimError
-
-    with pytest.raises(EdgesimError, match="holds nothing that could be compared"):
-        costs.main(["--data", str(tmp_path)])
-    with pytest.raises(EdgesimError, match="is no folder"):
-        costs.main(["--data", str(tmp_path / "none")])
+    empty, none = run("--data", tmp_path), run("--data", tmp_path / "none")
+    assert (empty.exit_code, none.exit_code) == (2, 2)
+    assert "holds nothing that could be compared" in empty.stderr
+    assert "is no folder" in none.stderr
 
 
-def test_plots_are_written(data, tmp_path, capsys, monkeypatch):
+def test_only_the_parts_that_were_asked_for_are_compared(data):
+    """Nothing is left of a folder of devices if kernels alone are wanted; a part that does not exist is told."""
+    assert "holds nothing" in run("--data", data, "--only", "kernels").stderr
+    assert "'kernels', 'parallelism'" in run("--data", data, "--only", "kernel").stderr
+
+
+def test_plots_are_written(data, tmp_path, monkeypatch):
     """One picture a quantity."""
     monkeypatch.setenv("COLUMNS", "140")
-    assert costs.main(["--data", str(data), "--plots", str(tmp_path / "plots")]) == 0
+    found = run("--data", data, "--plots", tmp_path / "plots")
+    assert found.exit_code == 0, found.output
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {"decode.png", "prefill.png"}
-    assert "median of medians" in capsys.readouterr().out
+    assert "median of medians" in found.stdout

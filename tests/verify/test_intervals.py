@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from edgesim.cli import main
 from edgesim.verify import intervals
 from edgesim.verify.check import Check
 
@@ -52,13 +54,11 @@ def test_means_by_hand() -> None:
     assert intervals.sojourn("M/M/1", 0.8) == pytest.approx(2.0, rel=2e-3)
 
 
-def test_the_command_fails_if_a_check_does(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_fails_if_a_check_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """It prints all of them and answers 1."""
     lines = [Check("first", "a", "a", "", True), Check("second", "a", "b", "", False)]
     monkeypatch.setattr(intervals, "checks", lambda runs, pairs: iter(lines))
-    assert intervals.main(["--json"]) == 1
-    assert [each["passed"] for each in json.loads(capsys.readouterr().out)] == [True, False]
-    assert intervals.main([]) == 1
-    assert "1 of 2 passed" in capsys.readouterr().out
+    found = CliRunner().invoke(main, ["verify", "intervals", "--json"])
+    assert found.exit_code == 1
+    assert [each["passed"] for each in json.loads(found.stdout)] == [True, False]
+    assert "1 of 2 passed" in CliRunner().invoke(main, ["verify", "intervals"]).stdout

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,12 +58,3 @@ def everything():
         return np.concatenate(chunks) if chunks else np.empty(0)
 
     return everything
-
-
-@pytest.fixture
-def reference_data() -> Path:
-    """Find the folder of reference data, or skip."""
-    folder = Path(os.environ.get("EDGESIM_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no reference data at {folder}; set EDGESIM_DATA")
-    return folder

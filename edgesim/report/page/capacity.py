@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.report.capacity import mix_text
 from edgesim.report.page import markup
 from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.single import gallery, manifest_table
 from edgesim.report.plots.base import metric_words, written
-from edgesim.report.plots.capacity import known
+from edgesim.report.plots.capacity import known, mix_text
 from edgesim.results.folder import MANIFEST, SCENARIO, read_json
 from edgesim.units import format_percent
 
