@@ -29,19 +29,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         edgesim.simulate("quickstart", sets=["scenario.duration=1 s", "scenario.warmup=0 s"])
 
 
+DATA = Path(os.environ.get("EDGESIM_DATA") or Path(__file__).parents[1] / "../shared/data")
+"""Reference data, which only some tests want."""
+
+
 def pytest_report_header() -> str:
     """Say where reference data are, since without them tests skip."""
-    return f"reference data: {os.environ.get('EDGESIM_DATA') or 'none; EDGESIM_DATA says where they are'}"
+    return f"reference data: {DATA if DATA.is_dir() else 'none; EDGESIM_DATA says where they are'}"
 
 
 @pytest.fixture(scope="session")
 def reference_data() -> Path:
     """The folder of reference data, or a skipped test."""
-    folder = os.environ.get("EDGESIM_DATA")
-    if not folder:
-        pytest.skip("wants reference data; EDGESIM_DATA says where they are")
-    assert Path(folder).is_dir(), f"EDGESIM_DATA names '{folder}', which is no folder"
-    return Path(folder)
+    if not DATA.is_dir():
+        pytest.skip(f"wants reference data, and there are none in {DATA}; EDGESIM_DATA says where they are")
+    return DATA
 
 
 @pytest.fixture(autouse=True)
