@@ -113,7 +113,7 @@ def test_recorded_resources_name_the_link_and_the_full_cache(fakes: ModuleType) 
     table = explain(run, intervals=10).tables["bottlenecks"]
     assert table["bottleneck"].iloc[2] == "queue at edge/0, its KV cache full"
     assert table["queue_length"].iloc[2] == 7.0
-    assert table["bottleneck"].iloc[8] == "network, up to tier edge over wifi"
+    assert table["bottleneck"].iloc[8] == "network, up to tier edge (busiest link wifi)"
 
 
 def crowded(fakes: ModuleType, **phases: Any) -> Any:
@@ -397,3 +397,65 @@ def test_unfinished_and_damaged_folders_are_refused(stored: Path, tmp_path: Path
         (whole / name).unlink()
         found = runner.invoke(main, [command, str(whole)])
         assert (found.exit_code, name.split(".")[0] in found.stderr) == (2, True), found.output
+
+
+def test_the_stretch_that_requests_spend_most_time_in_is_told(fakes: ModuleType) -> None:
+    """A short rush after hours of nearly nothing is what there is to tell; silence is told in one sentence."""
+    rows = rows_of(fakes, 1000, decode=0.1)
+    number = np.arange(1000)
+    calm = number < 100  # ten stretches of ten requests with silence between; then a rush at the end
+    start = np.where(calm, (number // 10) * 80.0 + (number % 10), 950.0 + (number - 100) * 0.01)
+    queue, work = np.where(calm, 0.0, 20.0), np.where(calm & (number // 10 % 2 == 0), 2.0, 0.1)
+    fresh = rows_of(fakes, 1000, queue=queue, prefill=work, decode=2.1 - work)
+    shift = (start * S).astype(np.int64) - rows["arrived"]
+    for name in ("arrived", "first_scheduled", "first_token_server", "first_token", "finished"):
+        fresh[name] += shift
+    found = explain(run_of(fakes, fresh), intervals=40)
+    table = found.tables["bottlenecks"]
+    told = [each for each in found.sentences if "of the time that requests spent; waiting" in each]
+    assert len(told) == 6
+    assert sum("queue at edge/0" in each for each in told) == 1
+    assert not any("no request was in the system" in each for each in found.sentences)
+    idle = int((table["phase"] == "").sum())
+    assert idle > 10
+    assert f"No request was in the system in {idle} of 40 intervals." in found.sentences
+    (rest,) = [each for each in found.sentences if each.startswith("These 6 of ")]
+    assert 98 < float(rest.split(" hold ")[1].split(" %")[0]) < 100
+
+
+def test_a_stretch_counts_its_own_replicas(fakes: ModuleType) -> None:
+    """Queues that wander from replica to replica were at all of them, though at few in each interval."""
+    number = np.arange(1000)
+    rows = rows_of(fakes, 1000, queue=3.0, decode=1.0)
+    names = tuple(f"edge/{k}" for k in range(20))
+    rows["replica"] = number // 10 % 20
+    found = explain(
+        run_of(fakes, rows, replica_names=names, replica_tiers=("edge",) * 20, replica_llms=("llama",) * 20),
+        intervals=40,
+    )
+    assert found.tables["bottlenecks"]["bottleneck"].iloc[3].startswith("queues at ")
+    (told,) = [each for each in found.sentences if each.startswith("0 s to ")]
+    assert "queues at 20 replicas of tier edge" in told
+
+
+def test_a_tier_with_room_is_named(fakes: ModuleType) -> None:
+    """While requests queue at one tier, another that computed little is told; a busy one is not."""
+    run = run_of(fakes, rows_of(fakes, 1000, queue=3.0, decode=1.0))
+    run.summary["by"]["tier"]["edge"]["fleet"] = {"utilisation": 0.9}
+    for use, told in ((0.1, ["Tier cloud had room: it was busy 10 % of the run."]), (0.8, [])):
+        run.summary["by"]["tier"]["cloud"] = run.summary["by"]["tier"]["edge"] | {
+            "fleet": {"utilisation": use}
+        }
+        assert [each for each in explain(run).sentences if "had room" in each] == told
+
+
+def test_links_like_the_busiest_are_counted(fakes: ModuleType) -> None:
+    """Of many cells none stands out: the sentence about the busiest says how many are like it."""
+    run = run_of(fakes, rows_of(fakes, 1000, uplink=3.0, decode=1.0))
+    uses = {"a->b[0]": 0.6, "a->b[1]": 0.9, "a->b[2]": 0.8, "a->b[3]": 0.1, "b[0]->c": 0.7}
+    run.summary["links"] = {name: {"utilisation": use, "bytes": 1.0} for name, use in uses.items()}
+    (told,) = [each for each in explain(run).sentences if each.startswith("The busiest link")]
+    assert (
+        told
+        == "The busiest link, a->b[1], was used to 90 % of its capacity over the run, 2 like it to at least 60 %."
+    )

@@ -9,6 +9,7 @@ nothing is short, and the speed of the phase that takes longest is what a faster
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from edgesim.studies.explanation.causes import cause, words
+from edgesim.studies.explanation.causes import IDLE, cause, words
 from edgesim.studies.explanation.part import Part
 from edgesim.studies.explanation.recorded import Recorded
 from edgesim.studies.explanation.subject import SEQUENCE, WAITING, values_of
@@ -142,7 +143,7 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
         }
         rows.append(row)
     table = pd.DataFrame(rows)[list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))]
-    sentences, queues = _sentences(table, subject, layout)
+    sentences, queues = _sentences(table, subject, layout, recorded)
     tables = {"bottlenecks": table} | ({"queues": pd.DataFrame(queues)} if queues else {})
     if (table["phase"].isin(["uplink", "downlink"])).any() and subject.summary["links"]:
         links = [{"link": name} | each for name, each in subject.summary["links"].items()]
@@ -229,7 +230,7 @@ def _named(row: dict[str, Any], several: int, seen: dict[str, Any]) -> str:
     slow = (
         f", slowed to {format_percent(seen['clock'])} of the clock" if seen.get("clock", 1.0) < SLOWED else ""
     )
-    link = f" over {seen['busiest_link']}" if "busiest_link" in seen else ""
+    link = f" (busiest link {seen['busiest_link']})" if "busiest_link" in seen else ""
     return {
         "queue": f"queue{'s' if many != where else ''} at {many}{', its KV cache full' if full else ''}{slow}",
         "stall": f"stalls at {many}{': its KV cache is full' if full else ' (preempted or held)'}",
@@ -243,31 +244,38 @@ def _named(row: dict[str, Any], several: int, seen: dict[str, Any]) -> str:
 
 
 def _sentences(
-    table: pd.DataFrame, subject: Subject, layout: Layout
+    table: pd.DataFrame, subject: Subject, layout: Layout, recorded: Recorded | None
 ) -> tuple[list[str], list[dict[str, Any]]]:
-    """Tell stretches of time with the same bottleneck, the longest ones if there are many, and why queues formed."""
+    """Tell stretches of time with one bottleneck, of many those that requests spent most in, and why queues form."""
     key = table["phase"] + "\n" + table["tier"]
     stretches = [part for _, part in table.groupby((key != key.shift()).cumsum(), sort=False)]
-    longest = sorted(stretches, key=lambda part: -float(part["end_s"].iloc[-1] - part["start_s"].iloc[0]))
-    told = sorted(longest[:TOLD], key=lambda part: float(part["start_s"].iloc[0]))
+    stretches = [part for part in stretches if part["phase"].iloc[0]]
+    largest = sorted(stretches, key=lambda part: -float(_spent(part).sum()))
+    told = sorted(largest[:TOLD], key=lambda part: float(part["start_s"].iloc[0]))
     sentences: list[str] = []
     queues: list[dict[str, Any]] = []
     for part in told:
-        sentences.append(_stretch(part, subject))
+        tier = layout.tier_names.index(str(part["tier"].iloc[0]))
+        span = float(part["start_s"].iloc[0]), float(part["end_s"].iloc[-1])
+        sentences.append(_stretch(part, subject, layout, recorded))
         if part["phase"].iloc[0] == "queue":
-            tier = layout.tier_names.index(str(part["tier"].iloc[0]))
-            span = float(part["start_s"].iloc[0]), float(part["end_s"].iloc[-1])
             found = cause(subject, layout, tier, *span)
             queues += [found] if found else []
             if why := words(found):
-                most = "" if set(part["place"]) == {found["replica"]} else "most "
-                sentences.append(f"Requests queue {most}at {found['replica']} since {why}.")
+                where = _place(layout, "queue", tier, *span)[0] == found["replica"]
+                head = "Requests queue at" if where else "The longest queue is at"
+                sentences.append(f"{head} {found['replica']}{'' if where else ','} since {why}.")
+            sentences += [each for each in _room(subject, str(part["tier"].iloc[0])) if each not in sentences]
         elif part["phase"].iloc[0] in ("uplink", "downlink"):
             sentences += [] if (why := _links(subject)) in sentences else [why]
     if len(told) < len(stretches):
+        share = float(sum(_spent(part).sum() for part in told) / _spent(table).sum())
         sentences.append(
-            f"These are the longest {len(told)} of {len(stretches)} stretches; the table has all."
+            f"These {len(told)} of {len(stretches)} stretches hold {format_percent(share)} of the time that requests"
+            " spent; the table has all."
         )
+    if idle := int((table["phase"] == "").sum()):
+        sentences.append(f"No request was in the system in {idle} of {len(table)} intervals.")
     requests = subject.requests
     if "legs" in requests.columns and float((requests["legs"] > 1).mean()) > MANY_TRIED:
         sentences.append(
@@ -276,41 +284,65 @@ def _sentences(
     return sentences, queues
 
 
+def _spent(part: pd.DataFrame) -> pd.Series[Any]:
+    """Time that requests spent in the system in each interval [s]."""
+    return part["in_system"] * (part["end_s"] - part["start_s"])
+
+
+def _room(subject: Subject, tier: str) -> list[str]:
+    """Name the tiers that computed little while another one had queues."""
+    busy = _busy(subject, "", tier)
+    uses = {other: _busy(subject, "", other) for other in subject.summary["by"]["tier"] if other != tier}
+    return [
+        f"Tier {other} had room: it was busy {format_percent(use)} of the run."
+        for other, use in uses.items()
+        if busy and use is not None and use < IDLE * busy
+    ]
+
+
 def _links(subject: Subject) -> str:
     """Say whether transfers wait for bandwidth, or for what lies between."""
-    if not subject.summary["links"]:
+    links = subject.summary["links"]
+    if not links:
         return "No link carried anything."
-    name, use = max(
-        ((name, float(each["utilisation"])) for name, each in subject.summary["links"].items()),
-        key=lambda pair: pair[1],
-    )
+    uses = {name: float(each["utilisation"]) for name, each in links.items()}
+    name, use = max(uses.items(), key=lambda pair: pair[1])
     told = f"The busiest link, {name}, was used to {format_percent(use)} of its capacity over the run"
-    return f"{told}." if use >= SPARE else f"{told}: it is latency rather than bandwidth that takes the time."
+    if use < SPARE:
+        return f"{told}: it is latency rather than bandwidth that takes the time."
+    others = [
+        each
+        for other, each in uses.items()
+        if other != name and _group(other) == _group(name) and each > use / 2
+    ]
+    return f"{told}{f', {len(others)} like it to at least {format_percent(min(others))}' if others else ''}."
 
 
-def _stretch(part: pd.DataFrame, subject: Subject) -> str:
-    """Tell one stretch of time."""
+def _group(link: str) -> str:
+    """What links of the same kind have in common: "phone[17]->edge" -> "phone->edge"."""
+    return re.sub(r"\[\d+\]", "", link)
+
+
+def _stretch(part: pd.DataFrame, subject: Subject, layout: Layout, recorded: Recorded | None) -> str:
+    """Tell one stretch of time; where its bottleneck lies is found over the whole of it."""
     first = part.iloc[0]
-    span = f"{_seconds(first['start_s'])} to {_seconds(part['end_s'].iloc[-1])}"
+    begin, end = float(first["start_s"]), float(part["end_s"].iloc[-1])
     phase, tier = str(first["phase"]), str(first["tier"])
-    if not phase:
-        return f"{span}: no request was in the system."
-    weights = part["in_system"] * (part["end_s"] - part["start_s"])
+    place, several = _place(layout, phase, layout.tier_names.index(tier), begin, end)
+    row = {"start_s": begin, "end_s": end, "phase": phase, "tier": tier, "place": place}
+    seen = {} if recorded is None or phase in LINKS else _seen(recorded, row)
+    name = _named(row, several, seen)
+    weights = _spent(part)
     share = float((part["share"] * weights).sum() / weights.sum())
     waiting = float((part["waiting_share"] * weights).sum() / weights.sum())
-    same = len(set(part["place"])) == 1
-    chosen = part if same else part[part["place"] == ""]
-    name = f"{'queues' if phase == 'queue' else phase} at several replicas of tier {tier}"
-    if len(chosen):
-        name = str(chosen["bottleneck"].iloc[int(chosen["in_system"].argmax())])
-    busy = _busy(subject, str(first["place"]) if same else "", tier) if phase not in LINKS else None
+    busy = None if phase in LINKS else _busy(subject, place, tier)
     told = "" if busy is None else f" (busy {format_percent(busy)} of the run)"
     mean = float(part["in_system"].mean())
     count = f"{mean:,.0f}" if mean >= 100 else f"{mean:.3g}"
     little = "" if phase in WAITING else "only "
     return (
-        f"{span}: {name}{told}, {format_percent(share)} of the time that requests spent; waiting and transfers take"
-        f" {little}{format_percent(waiting)}, with {count} requests in the system."
+        f"{_seconds(begin)} to {_seconds(end)}: {name}{told}, {format_percent(share)} of the time that requests spent;"
+        f" waiting and transfers take {little}{format_percent(waiting)}, with {count} requests in the system."
     )
 
 
