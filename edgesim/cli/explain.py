@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+import re
+import textwrap
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -25,6 +27,7 @@ _LEFT_OUT: Final = {
         "queue_length",
         "peak_kv_share",
     ),
+    "queues": ("queueing_share", "preemptions", "peers"),
     "worst": (
         "workload",
         "status",
@@ -37,8 +40,10 @@ _LEFT_OUT: Final = {
 }
 """Columns that a terminal has no room for; --json has all."""
 
-WIDEST: Final = 30
-"""Least width of the column that says what held requests up [letters]."""
+WIDTH: Final = 100
+"""Longest line of a sentence [letters]."""
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:%|[mun]?s|min|h|[kM]?J)(?![a-z]))")
+"""The space before a unit, where no line ends."""
 
 
 @click.command()
@@ -59,62 +64,54 @@ def explain(run: Path, *, intervals: int | None, worst: int, as_json: bool) -> N
     Sentences, with a table behind each: what happened, why objectives were missed, what held requests up and when,
     where time, joules and dollars went, and the worst requests.
     """
-    from edgesim.results import load_run  # noqa: PLC0415 - not for --help
+    from edgesim.report.console import console  # noqa: PLC0415 - not for --help
+    from edgesim.results import load_run  # noqa: PLC0415
     from edgesim.studies.explanation import explain as explained  # noqa: PLC0415
 
     found = explained(load_run(run), intervals=intervals, count=worst)
     if as_json:
         click.echo(json.dumps(found.plain(), indent=1, allow_nan=False))
         return
+    width = min(console().width, WIDTH)
     click.echo(found.subject)
     for part in found.parts:
         click.echo(f"\n{part.title}")
         for sentence in part.sentences:
-            click.echo(click.wrap_text(sentence, 100, initial_indent="- ", subsequent_indent="  "))
+            joined = _UNIT.sub("\N{NO-BREAK SPACE}", sentence)
+            lines = click.wrap_text(joined, width, initial_indent="- ", subsequent_indent="  ")
+            click.echo(lines.replace("\N{NO-BREAK SPACE}", " "))
         for name, table in part.tables.items():
             if len(table):
                 _print(name, table)
 
 
 def _print(name: str, table: pd.DataFrame) -> None:
-    """Print a table for people: quantities by the unit at the end of their column's name; empty columns go."""
+    """Print a table for people: numbers to the right, below headings no wider than they are; empty columns go."""
     from rich.text import Text  # noqa: PLC0415 - rich is not for --help
 
     from edgesim.report.console import console, plain_table  # noqa: PLC0415
+    from edgesim.report.page.markup import cell, heading  # noqa: PLC0415
 
     kept = [
         column
         for column in table.columns
         if table[column].notna().any() and column not in _LEFT_OUT.get(name, ())
     ]
-    rows = [
-        [Text(_cell(column, value), overflow="fold") for column, value in zip(kept, row, strict=True)]
-        for row in table[kept].itertuples(index=False)
+    columns = [[cell(column, value) for value in table[column]] for column in kept]
+    texts = [[each if isinstance(each, str) else each[0] for each in cells] for cells in columns]
+    heads = [
+        _broken(heading(column), max(map(len, cells))) for column, cells in zip(kept, texts, strict=True)
     ]
-    shown = plain_table([_heading(column) for column in kept], rows)
-    for column in shown.columns:
-        column.no_wrap = column.header == "timeline"
-        column.min_width = WIDEST if column.header == "bottleneck" else None
+    shown = plain_table(heads, [[Text(text) for text in row] for row in zip(*texts, strict=True)])
+    shown.padding = (0, 1, 0, 0)
+    for column, cells in zip(shown.columns, columns, strict=True):
+        number = isinstance(cells[0], tuple)
+        column.justify = "right" if number else "left"
+        column.no_wrap = number or column.header == "timeline"
+        column.overflow = "fold"
     console().print(shown)
 
 
-def _heading(column: str) -> str:
-    return column.removesuffix("_s").removesuffix("_j").replace("_", " ")
-
-
-def _cell(column: str, value: Any) -> str:
-    from edgesim.units import format_joules, format_percent, format_seconds, format_usd  # noqa: PLC0415 - not for --help
-
-    if isinstance(value, str):
-        return value
-    if value != value:  # noqa: PLR0124 - NaN: missing
-        return "-"
-    if column.endswith("_s"):
-        return "0" if not value else format_seconds(float(value))
-    if column.endswith("_j"):
-        return format_joules(float(value))
-    if "usd" in column:
-        return format_usd(float(value))
-    if column.endswith("share") or column == "utilisation":
-        return format_percent(float(value))
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+def _broken(words: str, width: int) -> str:
+    """Break a heading into lines that are no wider than its column, between words."""
+    return "\n".join(textwrap.wrap(words, max(width, *map(len, words.split())), break_long_words=False))

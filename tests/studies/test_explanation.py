@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 
 import edgesim
 from edgesim.cli import main
+from edgesim.cli.explain import _print
 from edgesim.errors import ResultsError
 from edgesim.experiment import Plan
 from edgesim.scenario import load
@@ -374,6 +376,47 @@ def test_the_command_prints_sentences_or_json(stored: Path) -> None:
     assert found["sentences"]
     wrong = runner.invoke(main, ["explain", str(stored / "nowhere")])
     assert (wrong.exit_code, "is no folder" in wrong.stderr) == (2, True)
+
+
+def test_tables_of_the_command_can_be_read(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Narrow, too: no line is too long or cut, no unit alone on a line; numbers stand to the right, with their unit."""
+    import pandas as pd
+
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(main, ["explain", str(stored)]).stdout
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in shown
+    assert not any(re.match(r"  (%|ms|s|min)[ ,;.)]", line) for line in lines)
+    assert any(
+        re.match(r"ttft +\S+ m?s  all +all ", line.strip()) for line in lines
+    )  # the limit has its unit
+    table = pd.DataFrame(
+        {
+            "request": [7124, 15],
+            "link": ["a->b", "b->c"],
+            "bytes": [3.6e8, 1.0],
+            "usd_per_1000": [0.5, 0.25],
+            "mean_s": [0.25, 1.0],
+        }
+    )
+    _print("any", table)
+    head, *_, first, second, _ = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in (first, second)] == ["7124", "15"]
+    assert "360 MB" in first
+    assert first.rstrip().endswith("250 ms")
+    assert second.index("15") - first.index("7124") == 2
+    assert "cost" in head
+
+
+def test_means_that_are_equal_do_not_differ(fakes: ModuleType) -> None:
+    """Rounding is no difference: neither in the table nor as a share of it."""
+    slow = np.arange(1000) % 10 == 0
+    rows = rows_of(fakes, 1000, queue=np.where(slow, 2.0, 0.1), prefill=0.1 + 0.2, decode=1.0)
+    table = explain(run_of(fakes, rows)).tables["miss_phases"].set_index("phase")
+    assert table.loc["prefill", "difference_s"] == 0
 
 
 @pytest.mark.parametrize("command", ["explain", "report"])

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from edgesim.units import format_joules, format_percent, format_seconds, format_usd
+from edgesim.units import format_bytes, format_joules, format_percent, format_seconds, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Cell = str | tuple[str, float | None]
 """Text of a cell, and for a number what it sorts by."""
+
+IDS: Final = frozenset({"request", "replication"})
+"""Columns of whole numbers that are names."""
 
 LONG: Final = 40
 """Text with more letters than this gets room to break into lines of some length; shorter text is never broken."""
@@ -93,6 +96,7 @@ def frame(data: pd.DataFrame, caption: str) -> str:
 
 def heading(column: str) -> str:
     """The name of a column without its unit, which the cells carry."""
+    column = column.replace("usd_per_1000", "cost per 1,000")
     for unit in ("_s", "_j", "_usd", "_rps"):
         column = column.removesuffix(unit)
     return column.replace("_", " ")
@@ -114,8 +118,12 @@ def cell(column: str, value: Any) -> Cell:
 
 def quantity(column: str, value: float) -> str:
     """Write a number by the unit that its column's name ends with."""
+    if column in IDS:
+        return f"{value:.0f}"
     if column.endswith("_rps"):
         return f"{number(value)}/s"
+    if column == "bytes":
+        return format_bytes(value)
     if column.endswith("_s") and not column.endswith("per_s"):
         return format_seconds(value)
     if column.endswith("_j"):

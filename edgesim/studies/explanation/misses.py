@@ -7,6 +7,7 @@ the part whose mean differs most between the two made the difference.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -29,6 +30,8 @@ FEW: Final = 10
 """Fewer requests on one side than this give no means worth comparing."""
 WORTH_TELLING: Final = 0.05
 """Smaller shares of a metric are left to the table."""
+ROUNDING: Final = 1e-9
+"""Means that differ by less, relatively, are the same."""
 MATTERS: Final = 1.25
 """A group whose share of misses is this much above the common one is named."""
 
@@ -60,10 +63,10 @@ def misses(subject: Subject, *, finished: bool = True) -> Part:
     away = _turned_away(subject)
     if not sentences:
         sentences = ["No objective was missed." if finished else "No objective is judged."]
+    columns = ["metric", "limit", "by", "group", "requests", "missed", "missed_share"]
+    unit = "limit_s" if all(METRICS[metric].unit == "s" for metric in subject.limits) else "limit"
     tables = {
-        "misses": pd.DataFrame(
-            groups, columns=["metric", "limit", "by", "group", "requests", "missed", "missed_share"]
-        ),
+        "misses": pd.DataFrame(groups, columns=columns).rename(columns={"limit": unit}),
         "miss_phases": pd.DataFrame(
             parts, columns=["metric", "phase", "kept_mean_s", "missed_mean_s", "difference_s", "share"]
         ),
@@ -156,13 +159,14 @@ def _difference(
     rows: list[dict[str, Any]] = []
     for phase, values in _parts_of(metric, done).items():
         kept_mean, missed_mean = float(np.nanmean(values[~missed])), float(np.nanmean(values[missed]))
+        same = math.isclose(kept_mean, missed_mean, rel_tol=ROUNDING)
         rows.append(
             {
                 "metric": metric,
                 "phase": phase,
                 "kept_mean_s": kept_mean,
                 "missed_mean_s": missed_mean,
-                "difference_s": missed_mean - kept_mean,
+                "difference_s": 0.0 if same else missed_mean - kept_mean,
             }
         )
     whole = sum(row["difference_s"] for row in rows)

@@ -27,6 +27,7 @@ def time(subject: Subject) -> Part:
         )
     rows: list[dict[str, Any]] = []
     groups = [("all", done), *((str(tier), part) for tier, part in done.groupby("tier", observed=True))]
+    groups = groups if len(groups) > 2 else groups[:1]
     for tier, part in groups:
         means = {phase: float(part[phase].mean()) for phase in SEQUENCE}
         whole = sum(means.values())
@@ -37,7 +38,7 @@ def time(subject: Subject) -> Part:
         ]
     table = pd.DataFrame(rows, columns=["tier", "phase", "requests", "mean_s", "share"])
     sentences = [_time_sentence(tier, table[table["tier"] == tier]) for tier, _ in groups]
-    return Part(title, sentences if len(groups) > 2 else sentences[:1], {"time": table})
+    return Part(title, sentences, {"time": table})
 
 
 def _time_sentence(tier: str, rows: pd.DataFrame) -> str:
