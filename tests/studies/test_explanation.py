@@ -196,7 +196,7 @@ def test_where_nobody_keeps_a_limit_its_parts_are_told(fakes: ModuleType) -> Non
     """There is nothing to compare with: what the metric is made of is said instead."""
     found = explain(run_of(fakes, rows_of(fakes, 1000, queue=3.0, prefill=1.0, decode=1.0)))
     assert (
-        "Hardly any keeps it: ttft is 4 s in their mean, 3 s queue (75 %) and 1 s prefill (25 %)."
+        "Hardly any keeps it: ttft is 4 s on average, 3 s queue (75 %) and 1 s prefill (25 %)."
         in found.sentences
     )
     assert found.tables["miss_phases"].set_index("phase").loc["queue", "share"] == pytest.approx(0.75)
@@ -296,7 +296,7 @@ def test_a_run_without_answers_is_explained(fakes: ModuleType) -> None:
         rows[name] = -1
     text = str(explain(run_of(fakes, rows)))
     assert "100 of 100 requests got no answer (100 no-replica)" in text
-    assert "0 completed, 100 rejected, 0 still under way at the end." in text
+    assert "0 completed, 100 rejected." in text
     assert "No request was completed" in text
 
 
@@ -479,6 +479,22 @@ def test_a_stretch_counts_its_own_replicas(fakes: ModuleType) -> None:
     assert found.tables["bottlenecks"]["bottleneck"].iloc[3].startswith("queues at ")
     (told,) = [each for each in found.sentences if each.startswith("0 s to ")]
     assert "queues at 20 replicas of tier edge" in told
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "No request"), (1, "Only 1 request"), (5, "Only 5 requests")]
+)
+def test_few_requests_are_told_in_words(count: int, said: str, fakes: ModuleType) -> None:
+    """None, one and some: each in a sentence that one would say."""
+    found = explain(run_of(fakes, rows_of(fakes, count, decode=1.0)))
+    assert any(each.startswith(f"{said} arrived: too few") for each in found.sentences)
+    assert not any("0 still under way" in each or "Only 0" in each for each in found.sentences)
+    assert not any("The 1 worst" in each for each in found.sentences)
+    if count == 1:
+        assert (
+            "The worst, by the ratio of a metric to its limit, spent most of its time in decode: 1 s of 1 s."
+            in found.sentences
+        )
 
 
 def test_a_tier_with_room_is_named(fakes: ModuleType) -> None:

@@ -67,7 +67,7 @@ def _sums(result: Run | RunSet, ax: Axes, column: str, what: str, heading: str) 
     for tier, frame in _by_tier(run, column).items():
         total = frame.sum(axis=1)
         ax.plot(total.index, total, label=_named(tier, frame), **_look(run, tier, len(total)))
-        told_of[tier] = f"{total.mean():.3g} in the mean, {total.max():,.0f} at most"
+        told_of[tier] = f"{total.mean():.3g} on average, at most {total.max():,.0f}"
     _finish(result, ax, heading)
     if not ax.dataLim.ymax > 0:
         nothing = f"no {what} in any sample"
@@ -109,7 +109,7 @@ def kv(result: Run | RunSet, ax: Axes) -> str:
         if frame.shape[1] > 1:
             _band(ax, mean, frame.max(axis=1), look, f"{tier}, up to the fullest")
         told_of[tier] = (
-            f"{format_percent(mean.mean())} in the mean, {format_percent(frame.max().max())} at most"
+            f"{format_percent(mean.mean())} on average, at most {format_percent(frame.max().max())}"
         )
     _finish(result, ax, "KV caches")
     measure(ax.yaxis, "KV cache in use", "share")
@@ -137,7 +137,7 @@ def power(result: Run | RunSet, ax: Axes) -> str:
         )  # fmt: skip
         base = top
         spans = np.diff(frame.index, prepend=0.0)
-        told_of[tier] = f"{format_watts(float((watts * spans).sum() / spans.sum()))} in the mean"
+        told_of[tier] = f"{format_watts(float((watts * spans).sum() / spans.sum()))} on average"
     _finish(result, ax, "Power", reverse=True)
     measure(ax.yaxis, "power", "W")
     return f"Power. {told(told_of)}; {format_watts(float(np.max(base)))} together at most."
@@ -222,7 +222,7 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
     )
     first = ", ".join(f"{name} {_share(mean[name])}" for name in order[:3])
     return (
-        f"{heading}, in the mean over time: {first}; of all {wide.shape[1]:,} {kind}s {_share(mean.mean())}."
+        f"{heading}, on average over time: {first}; of all {wide.shape[1]:,} {kind}s {_share(mean.mean())}."
     )
 
 

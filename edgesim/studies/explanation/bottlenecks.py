@@ -113,13 +113,17 @@ def bottlenecks(subject: Subject, count: int | None = None) -> Part:
     title = "What held requests up, and when"
     requests = subject.requests
     if len(requests) < FEW or subject.duration_s <= 0:
-        plural = "" if len(requests) == 1 else "s"
+        came = (
+            f"Only {len(requests)} request{'' if len(requests) == 1 else 's'}"
+            if len(requests)
+            else "No request"
+        )
         return Part(
             title,
             [
                 (
-                    f"Only {len(requests)} request{plural} arrived, too few to tell a bottleneck from chance; "
-                    f"run longer (at least {FEW} requests)."
+                    f"{came} arrived: too few to tell a bottleneck from chance; run longer"
+                    f" (at least {FEW} requests)."
                 )
             ],
         )

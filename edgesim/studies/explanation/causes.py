@@ -118,7 +118,7 @@ def _held(row: dict[str, Any]) -> list[str]:
         return [f"{told}: a larger max_num_seqs or more replicas would help"]
     if (row["peak_kv_share"] or 0.0) >= FULL:
         again = f", {row['preemptions']:,} preemptions" if row["preemptions"] else ""
-        told = f"its KV cache is full ({row['in_batch']:.3g} sequences at once in the mean{again})"
+        told = f"its KV cache is full ({row['in_batch']:.3g} sequences at once on average{again})"
         return [f"{told}: more memory for KV, smaller KV types or more replicas would help"]
     if row["reading_share"] >= MOSTLY:
         share = format_percent(row["reading_share"])

@@ -60,12 +60,12 @@ def explanation_of(
 def _overview(subject: Subject, *, finished: bool) -> Part:
     """Say what happened, and how far it can be trusted."""
     counts, summary = subject.summary["requests"], subject.summary
-    away = "".join(f"{counts[name]:,} {name}, " for name in AWAY if counts[name])
+    away = "".join(f", {counts[name]:,} {name}" for name in AWAY if counts[name])
+    left = f", {counts['unfinished']:,} still under way at the end" if counts["unfinished"] else ""
     arrived = f"{counts['arrived']:,} request{'' if counts['arrived'] == 1 else 's'}"
     sentences = [
         (
-            f"{arrived} arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,} completed,"
-            f" {away}{counts['unfinished']:,} still under way at the end."
+            f"{arrived} arrived in {format_seconds(subject.duration_s)}: {counts['completed']:,} completed{away}{left}."
         )
     ]
     if not finished:
@@ -77,8 +77,9 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
         )
     elif len(subject.completed) < FEW and NOTHING not in summary["notes"]:
         sentences.append(
-            f"{_only(len(subject.completed))} measured, so high percentiles are mostly chance: run longer or with more"
-            " replications."
+            f"{_only(len(subject.completed))} measured, so"
+            f" {'high percentiles are mostly chance' if len(subject.completed) else 'there are no latencies'}:"
+            " run longer or with more replications."
         )
     sentences += [note[0].upper() + note[1:] + "." for note in summary["notes"] if note != TOO_FEW]
     if subject.resources is None:
@@ -92,4 +93,6 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
 
 
 def _only(count: int) -> str:
+    if not count:
+        return "No completed request was"
     return f"Only {count} completed request{' was' if count == 1 else 's were'}"

@@ -179,16 +179,16 @@ def _difference(
     top = max(rows, key=lambda row: row["difference_s"])
     sentences = [
         (
-            f"The difference is {top['phase']}: {format_seconds(top['missed_mean_s'])} in the mean for those that"
-            f" exceed {metric}, {format_seconds(top['kept_mean_s'])} for those that keep it"
-            f" ({format_percent(top['share'])} of the whole difference)."
+            f"The difference is {top['phase']}: {format_seconds(top['missed_mean_s'])} on average for those that"
+            f" exceed it, {format_seconds(top['kept_mean_s'])} for those that keep it"
+            f" ({format_percent(top['share'])} of the difference in {metric})."
         )
     ]
     prompts = done["prompt_tokens"].to_numpy(dtype=np.float64)
     longer = prompts[missed].mean() / max(prompts[~missed].mean(), 1.0)
     if longer >= 1.5:
         sentences.append(
-            f"Those that exceed it have longer prompts: {prompts[missed].mean():,.0f} tokens in the mean against"
+            f"Those that exceed it have longer prompts: {prompts[missed].mean():,.0f} tokens on average against"
             f" {prompts[~missed].mean():,.0f}."
         )
     return sentences
@@ -211,9 +211,7 @@ def _composition(
         for phase in top
         if means[phase] >= WORTH_TELLING * whole
     )
-    return (
-        [f"Hardly any keeps it: {metric} is {format_seconds(whole)} in their mean, {told}."] if told else []
-    )
+    return [f"Hardly any keeps it: {metric} is {format_seconds(whole)} on average, {told}."] if told else []
 
 
 def _parts_of(metric: str, done: pd.DataFrame) -> dict[str, Values]:

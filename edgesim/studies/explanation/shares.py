@@ -49,7 +49,7 @@ def _time_sentence(tier: str, rows: pd.DataFrame) -> str:
     )
     whole = format_seconds(float(rows["mean_s"].sum()))
     who = "A completed request" if tier == "all" else f"On tier {tier} it"
-    return f"{who} takes {whole} in the mean: {told}."
+    return f"{who} takes {whole} on average: {told}."
 
 
 def energy(subject: Subject) -> Part:
@@ -102,7 +102,7 @@ def _energy_sentences(subject: Subject, table: pd.DataFrame) -> list[str]:
         else f"All of it on tier {top['tier']}."
     )
     if joules["idle"] > joules["total"] / 2:
-        sentences.append("More than half of the energy was drawn by accelerators that stood by.")
+        sentences.append("More than half of the energy was drawn by accelerators that stood idle.")
     return sentences
 
 

@@ -100,14 +100,16 @@ def _sentences(table: pd.DataFrame, rows: pd.DataFrame, everyone: pd.DataFrame, 
     longest = float(table["e2e_s"].max())
     used = [phase for phase in SEQUENCE if any(MARKS[phase] in line for line in table["timeline"])]
     legend = ", ".join(f"{MARKS[phase]} {phase}" for phase in used)
+    several = len(table) > 1
     sentences = [
-        (
-            f"The {len(table)} worst, by {by}, spent most of their time in {top} ({format_seconds(means[top])} in the"
-            f" mean); the longest took {format_seconds(longest)}."
-        ),
+        f"The {len(table)} worst, by {by}, spent most of their time in {top}"
+        f" ({format_seconds(means[top])} on average); the longest took {format_seconds(longest)}."
+        if several
+        else f"The worst, by {by}, spent most of its time in {top}: {format_seconds(means[top])}"
+        f" of {format_seconds(longest)}."
     ]
     where = _common(table, "replica", everyone) or _common(table, "workload", everyone)
-    if where and len(table) > 1:
+    if where and several:
         sentences.append(where)
     if legend:
         sentences.append(f"Bars run from arrival, {WIDTH} letters for {format_seconds(longest)}: {legend}.")
@@ -120,4 +122,5 @@ def _common(table: pd.DataFrame, column: str, everyone: pd.DataFrame) -> str:
     if not len(counts) or counts.iloc[0] < 0.6 * len(table) or everyone[column].nunique() < 2:
         return ""
     word = {"replica": "were answered by", "workload": "belong to workload"}[column]
-    return f"{counts.iloc[0]} of them {word} {counts.index[0]}."
+    most = "All" if counts.iloc[0] == len(table) else f"{counts.iloc[0]} of them"
+    return f"{most} {word} {counts.index[0]}."
