@@ -137,6 +137,9 @@ METRICS: Final = {
         _sum("decision_time", "s", "waiting for decisions", "decision"),
         _sum("backoff_time", "s", "waiting before retries", "backoff"),
         _sum("prompt_tokens", "tokens", "length of the prompt", "prompt_tokens"),
+        _sum(
+            "cached_tokens", "tokens", "part of the prompt that was found in a prefix cache", "cached_tokens"
+        ),
         _sum("output_tokens", "tokens", "length of the reply", "output_tokens"),
         _sum(
             "energy",

@@ -197,6 +197,13 @@ class Simulation:
             return f"the scheduler {self.policies.scheduler.kind!r} forms steps beside prefix caches"
         return ""
 
+    def _cache_notes(self) -> list[str]:
+        """What a report should say of prefix caches that changed nothing."""
+        caching = self.fleet.system.replicas["caching"].astype(bool)
+        if not caching.any() or self._counted()["hit_tokens"][caching].any():
+            return []
+        return ["prefix caches are on, but no prompt was found in one"]
+
     def _rank_prefix(self, prefix: PrefixView, now: int) -> float:
         """Ask the cache policy."""
         seconds_now = now / rows.PS
@@ -257,6 +264,7 @@ class Simulation:
         notes += [note for cost in found for note in cost.notes]
         if self.heat is not None and self._ended:
             notes += self.heat.notes(self.fleet.names)
+        notes += self._cache_notes() if self._ended else []
         if self._forced:
             notes.append(f"{self._forced}: the readable engine ran")
         return RunInfo(

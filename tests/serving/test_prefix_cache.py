@@ -235,6 +235,19 @@ def test_a_policy_of_ones_own_runs_on_the_readable_engine(forget: None, tmp_path
     assert mine.requests.equals(built_in.requests)
 
 
+def test_caches_that_found_nothing_are_told(tmp_path: Path) -> None:
+    """Prompts that have nothing in common: the run says so, and only where a cache was there to find something."""
+    said = "prefix caches are on, but no prompt was found in one"
+    path = written(tmp_path / "t.jsonl", [[10 * n, 10 * n + 1] for n in range(20)], 500)
+    for on in (True, False):
+        run = edgesim.simulate(scenario(path, tokens=100_000, on=on))
+        assert (said in run.summary["notes"]) is on
+        assert run.summary["metrics"]["cached_tokens"]["max"] == 0
+    same = edgesim.simulate(scenario(written(path, [[1, 2]] * 20, 500), tokens=100_000))
+    assert said not in same.summary["notes"]
+    assert same.summary["metrics"]["cached_tokens"]["max"] > NAMED
+
+
 def test_formed_steps_have_the_memory_they_were_promised(forget: None, tmp_path: Path) -> None:
     """Who starts may push out what two behind it were to share; the blocks that are told to be left are there."""
 

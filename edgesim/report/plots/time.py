@@ -251,7 +251,9 @@ def cache(result: Run | RunSet, ax: Axes, bins: int = 20) -> str:
     requests = needed.table(result, "requests", columns)
     started = requests[requests["first_scheduled_at"].notna()]
     if not len(started) or not started["cached_tokens"].sum():
-        raise ResultsError("no prompt was found in a cache; give a deployment `prefix_cache: true`")
+        raise ResultsError(
+            "no prompt was found in a cache; prompts must begin alike, and a deployment needs `prefix_cache: true`"
+        )
     run, told_of = one_run(result), {}
     edges = np.linspace(0.0, float(started["first_scheduled_at"].max()) * (1 + 1e-9), bins + 1)
     for tier in style.tiers_in_order(started["tier"].dropna().unique(), tiers_of(result)):
