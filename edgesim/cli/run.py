@@ -92,7 +92,8 @@ def run(
     if as_json:
         click.echo(json.dumps(found.summary, indent=1, allow_nan=False))
     elif not quiet:
-        console.show(found.summary, _title(loaded, found))
+        runs = list(found) if hasattr(found, "__iter__") else [found]
+        console.show(found.summary, _title(loaded, found), judged=all(each.finished for each in runs))
     interrupted = found.manifest["exit_state"] == "interrupted"
     if interrupted:
         click.echo(f"interrupted: kept {_kept(found)} in {folder}", err=True)

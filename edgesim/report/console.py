@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesim.results import spread
 from edgesim.results.verdict import demanded, reached, unit_of
 from edgesim.units import (
     format_grams,
@@ -28,13 +29,11 @@ WIDTHS: Final = (80, 120)
 """Narrowest and widest output [columns]."""
 COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
-UNEVEN: Final = 0.1
-"""Difference of the distances of a mean from the ends of its interval, in half-widths, from which on both are told."""
 _ALWAYS: Final = ("ttft", "tpot", "e2e")
 _SCALES: Final = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
     "J": ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ")),
-    "USD": ((1.0, "USD"), (1e-3, "USD per 1000"), (1e-6, "USD per M")),
+    "USD": ((1e-3, "USD per 1000"),),
     "gCO2": ((1.0, "gCO2"), (1e-3, "mgCO2"), (1e-6, "ugCO2")),
 }
 _EXPLAINED: Final = {"too-long": "longer than the context or the KV cache of the replica"}
@@ -61,21 +60,23 @@ def plain_table(head: Sequence[str], rows: Sequence[Sequence[Text]], title: str 
     return table
 
 
-def show(summary: Json, title: str, out: Console | None = None) -> None:
-    """Print a summary."""
+def show(summary: Json, title: str, out: Console | None = None, *, judged: bool = True) -> None:
+    """Print a summary; objectives are `judged` unless the run did not reach its end."""
     target = out or console()
     plain = target.options.ascii_only
     target.print(Text(_plain(title) if plain else title, style="bold"))
-    for part in _parts(summary, plain=plain):
+    for part in _parts(summary, judged=judged, plain=plain):
         target.print()
         target.print(part)
 
 
-def _parts(summary: Json, *, plain: bool) -> Iterator[RenderableType]:
+def _parts(summary: Json, *, judged: bool, plain: bool) -> Iterator[RenderableType]:
     if summary["slo"]:
-        yield _objectives(summary["slo"], _verdict(summary), plain=plain)
+        measured = summary["requests"]["arrived"] > summary["warmup"]["requests"]
+        yield _objectives(summary["slo"], _verdict(summary), judged=judged and measured, plain=plain)
     yield _counts(summary)
-    yield _metrics(summary, plain=plain)
+    if any(values["count"] for values in summary["metrics"].values()):
+        yield _metrics(summary, plain=plain)
     if summary["by"]["tier"]:
         yield _tiers(summary["by"]["tier"])
     yield _footer(summary, plain=plain)
@@ -99,8 +100,8 @@ def _reason(name: str) -> str:
     return f"{name} ({_EXPLAINED[name]})" if name in _EXPLAINED else name
 
 
-def _objectives(rows: Sequence[Json], unmeasured: str, *, plain: bool) -> Table:
-    """One line for each objective: kept or not, what was asked, what came out."""
+def _objectives(rows: Sequence[Json], unmeasured: str, *, judged: bool, plain: bool) -> Table:
+    """One line for each objective: kept or not (if that can be judged), what was asked, what came out."""
     marks = {
         True: Text("ok" if plain else "✓", "green"),
         False: Text("MISSED" if plain else "✗", "bold red"),
@@ -117,7 +118,9 @@ def _objectives(rows: Sequence[Json], unmeasured: str, *, plain: bool) -> Table:
         if row["met"] is False and row["value"] is not None and row["value"] <= row["target"]:
             within = f"{within}, {format_percent(row['turned_away'])} turned away".removeprefix(", ")
         value = unmeasured if row["value"] is None else reached(row)
-        table.add_row(marks[row["met"]], demanded(row), Text(value, "bold"), Text(within, "dim"))
+        table.add_row(
+            marks[row["met"] if judged else None], demanded(row), Text(value, "bold"), Text(within, "dim")
+        )
     return table
 
 
@@ -135,10 +138,12 @@ def _counts(summary: Json) -> Table:
         told = ", ".join(f"{count:,} {_reason(name)}" for name, count in summary["reasons"].items())
         rows.append(("reasons", Text(told, "yellow")))
     if rates["throughput_rps"] is not None:
-        parts = [f"{rates['throughput_rps']:.4g} requests/s"]
+        parts = [f"{_number(rates['throughput_rps'], 1.0)} requests/s"]
         if rates["goodput_rps"] is not None:
-            parts.append(f"{rates['goodput_rps']:.4g}/s within the objectives")
-        parts += [f"{rates[f'{side}_tokens_per_s']:,.5g} {side} tokens/s" for side in ("input", "output")]
+            parts.append(f"{_number(rates['goodput_rps'], 1.0)}/s within the objectives")
+        parts += [
+            f"{_number(rates[f'{side}_tokens_per_s'], 1.0)} {side} tokens/s" for side in ("input", "output")
+        ]
         rows.append(("rates", Text(", ".join(parts))))
     if not summary["stable"]:
         rows.append(("unstable", Text(summary["stability"].removeprefix("unstable: "), "bold red")))
@@ -156,8 +161,7 @@ def _labelled(rows: Sequence[tuple[str, Text]]) -> Table:
 
 def _metrics(summary: Json, *, plain: bool) -> Table:
     """Metrics x statistics; those that are nothing but zeros are left out."""
-    several = summary.get("replications")
-    intervals = several["metrics"] if several else summary.get("intervals", {}).get("metrics", {})
+    intervals = spread.known(summary)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("metric", no_wrap=True)
     for name in COLUMNS:
@@ -169,8 +173,7 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
             continue
         size, unit = scale(values)
         cells = [_number(values[column], size) for column in COLUMNS]
-        interval = intervals.get(name) or {}
-        cells[0] += _spread((interval.get("mean") or {}) if several else interval, size, plain=plain)
+        cells[0] += _spread(spread.interval(summary, name), size, plain=plain)
         label = Text(f"{name} [{unit}]" if unit and not name.endswith(unit) else name)
         table.add_row(label, *cells, style="bold" if name in _ALWAYS else "")
     return table
@@ -178,13 +181,11 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
 
 def _spread(interval: Json, size: float, *, plain: bool) -> str:
     """Write what stands behind a mean: its half-width, or both ends where they lie unevenly about it."""
-    half = interval.get("half_width")
-    if half is None:
+    if not interval:
         return ""
-    mean, low, high = interval["mean"], interval["low"], interval["high"]
-    if abs(low + high - 2 * mean) < UNEVEN * half:
-        return f" {'+-' if plain else '±'} {_number(half, size, like=mean)}"
-    ends = (_number(end, size, like=10 * end) for end in (low, high))  # three digits
+    if spread.even(interval):
+        return f" {'+-' if plain else '±'} {_number(interval['half_width'], size, like=interval['mean'])}"
+    ends = (_number(interval[end], size, like=10 * interval[end]) for end in ("low", "high"))  # three digits
     return f" ({' to '.join(ends)})"
 
 
@@ -274,12 +275,7 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     basis = [engine["engine"] and f"engine {engine['engine']}", engine["calibration"]]
     basis.append("" if band is None else f"step costs good to {'+-' if plain else '±'}{band * 100:.3g} %")
     rows = [("energy", Text(world)), ("cost", Text(costs)), ("speed", Text(speed, "dim"))]
-    if spread := summary.get("replications"):
-        count, planned = spread["count"], spread["planned"]
-        of = "" if count == planned else f" of {planned}"
-        text = f"{count}{of} replications, 95 % t-intervals" + _reached(spread.get("precision"))
-        rows.append(("spread", Text(text, "dim")))
-    elif text := _single(summary):
+    if text := spread.origin(summary):
         rows.append(("spread", Text(text, "dim")))
     if cut := _cut(summary["listed"]):
         rows.append(("lists", Text(cut, "dim")))
@@ -287,40 +283,11 @@ def _footer(summary: Json, *, plain: bool) -> Table:
     return _labelled(rows)
 
 
-def _single(summary: Json) -> str:
-    """Say what the intervals of a single run are."""
-    found = {
-        name: each["kind"]
-        for name, each in summary.get("intervals", {}).get("metrics", {}).items()
-        if name in _ALWAYS
-    }
-    if not found:
-        return ""
-    lacking = [name for name, kind in found.items() if kind.startswith("none")]
-    text = "" if len(lacking) == len(found) else "one run, 95 % intervals of the means by batch means"
-    if lacking:
-        reason = found[lacking[0]].removeprefix("none: ")
-        text = f"{text}; none of {', '.join(lacking)} ({reason})".removeprefix("; ")
-    return text
-
-
-def _reached(precision: Json | None) -> str:
-    """Say how near the truth replications came that were added for that purpose."""
-    if not precision:
-        return ""
-    parts = [
-        f"{name} {'unknown' if each is None else f'within {format_percent(each)}'}"
-        for name, each in precision["reached"].items()
-    ]
-    asked = f"{format_percent(precision['within'])} asked"
-    return f"; {', '.join(parts)} ({asked}{'' if precision['enough'] else ', not reached'})"
-
-
 def _cut(listed: Json) -> str:
     """Say what summary.json leaves out, if it does."""
     parts = [
-        f"the {listed[name]:,} busiest of {listed[f'of_{name}']:,} {name}"
+        f"{listed[name]:,} of {listed[f'of_{name}']:,} {name}, the busiest"
         for name in ("replicas", "links")
         if listed[name] < listed[f"of_{name}"]
     ]
-    return f"summary.json lists {' and '.join(parts)}" if parts else ""
+    return f"summary.json lists {'; '.join(parts)}" if parts else ""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.results.comparison import written
+from edgesim.results.spread import even, interval, known
 from edgesim.results.verdict import demanded, reached
 from edgesim.units import format_joules, format_seconds, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgesim.results.run import Result
     from edgesim.results.sweep import Sweep
@@ -35,31 +37,35 @@ def run_card(run: Result, replications: int = 1) -> str:
         str(found["stability"]),
     ]
     about += [f"in {run.folder}"] if run.folder else []
+    judged = counts["arrived"] > found["warmup"]["requests"] and all(
+        each.finished for each in (run if isinstance(run, Iterable) else [run])
+    )
     verdicts = "".join(
-        f"<li>{_MARKS[row['met']]} {html.escape(demanded(row))}:"
-        f" {_WORDS[row['met']]}{'' if row['value'] is None else f', {reached(row)}'}</li>"
+        f"<li>{_MARKS[row['met'] if judged else None]} {html.escape(demanded(row))}:"
+        f" {_WORDS[row['met'] if judged else None]}{'' if row['value'] is None else f', {reached(row)}'}</li>"
         for row in found["slo"]
     )
-    half = found.get("replications", {}).get("metrics", {})
     rows = [
-        [name, *(_statistic(values, each, half.get(name, {})) for each in STATISTICS)]
+        [name, *(_statistic(values, each, interval(found, name)) for each in STATISTICS)]
         for name, values in found["metrics"].items()
         if values["count"] and values["max"]
     ]
-    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if half else "mean", *STATISTICS[1:]]
+    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if known(found) else "mean", *STATISTICS[1:]]
     listed = f'<ul style="list-style: none; padding-left: 0">{verdicts}</ul>' if verdicts else ""
     title = f"<b>{html.escape(run.scenario.scenario.name)}</b>: {html.escape('; '.join(about))}"
     return f"<div>{title}{listed}{_table(head, rows)}</div>"
 
 
-def _statistic(values: dict[str, Any], name: str, intervals: dict[str, Any]) -> str:
-    """One number of a metric, the mean with its half-width if it is known; dollars are those of 1,000 requests."""
+def _statistic(values: dict[str, Any], name: str, around: Mapping[str, Any]) -> str:
+    """One number of a metric, the mean with its interval if that is known; dollars are those of 1,000 requests."""
     many, value = (1000 if values["unit"] == "USD" else 1), values[name]
     if value is None:
         return ""
-    half = (intervals.get(name) or {}).get("half_width") if name == "mean" else None
-    spread = f" \N{PLUS-MINUS SIGN} {written(many * half, values['unit'])}" if half is not None else ""
-    return f"{written(many * value, values['unit'])}{spread}{' per 1,000' if many > 1 else ''}"
+    shown = written(many * value, values["unit"])
+    if name == "mean" and around:
+        half, low, high = (written(many * around[k], values["unit"]) for k in ("half_width", "low", "high"))
+        shown += f" \N{PLUS-MINUS SIGN} {half}" if even(around) else f" ({low} to {high})"
+    return f"{shown}{' per 1,000' if many > 1 else ''}"
 
 
 def sweep_card(sweep: Sweep, columns: Sequence[str]) -> str:

@@ -120,6 +120,28 @@ def test_an_empty_run_can_be_shown(fakes: ModuleType) -> None:
     text = shown(summarise(MemorySource([], info), info, fakes.totals(rows)))
     assert "0 arrived" in text
     assert "not measured" in text
+    assert "✗" not in text
+    assert "mean" not in text.split("0 arrived")[1]  # no table without a row
+
+
+def test_a_run_that_broke_off_is_not_judged(fakes: ModuleType) -> None:
+    """Neither met nor missed: it says what came out until then, as its page does."""
+    stream = io.StringIO()
+    console.show(summary(fakes), "tiny", Console(file=stream, width=100), judged=False)
+    text = stream.getvalue()
+    assert "ttft p95 <= 1 s" in text
+    assert not {"✗", "✓", "MISSED"} & set(text.split())
+
+
+def test_numbers_are_those_of_the_page(fakes: ModuleType) -> None:
+    """Rates with four digits, dollars of a thousand requests."""
+    found = summary(fakes)
+    found["rates"] |= {"throughput_rps": 30.123456, "input_tokens_per_s": 5862.51}
+    found["metrics"]["cost"] |= {"p50": 5e-8, "max": 6e-8}
+    text = shown(found)
+    assert "30.12 requests/s" in text
+    assert "5,863 input tokens/s" in text
+    assert "cost [USD per 1000]" in text
 
 
 def test_piped_output_is_plain(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +163,7 @@ def test_reasons_and_cut_lists_are_told(fakes: ModuleType) -> None:
     assert "reasons   100 no-replica" in shown(found)
     assert "summary.json lists" not in shown(found)
     found["listed"] = {"replicas": 100, "of_replicas": 2000, "links": 2, "of_links": 2}
-    assert "summary.json lists the 100 busiest of 2,000 replicas" in shown(found)
+    assert "summary.json lists 100 of 2,000 replicas, the busiest" in shown(found)
 
 
 def test_a_run_without_answers_says_why(fakes: ModuleType) -> None:

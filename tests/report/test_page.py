@@ -156,7 +156,7 @@ def test_a_run_without_requests_has_a_page(fakes: ModuleType, bare: None) -> Non
     """Nothing happened: the page says so, and nothing divides by zero."""
     html = render(run_of(fakes, fakes.requests(3)[:0]))
     assert "not measured" in html
-    assert "All 0 requests are shown." in html
+    assert "No request arrived." in html
     assert "missed" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", html, flags=re.DOTALL)
     assert html.count("<li class=open><span class=word>not measured") == 2
 
@@ -185,6 +185,40 @@ def test_a_card_names_whose_share_it_tells(fakes: ModuleType, bare: None) -> Non
     rows["first_token"][80:] = rows["finished"][80:] = -1
     html = render(run_of(fakes, rows))
     assert "70 % of all that arrived, 87.5 % of those completed, keep the limit" in html
+
+
+def test_one_objective_is_told_as_one(fakes: ModuleType, bare: None) -> None:
+    """Not "all 1 objectives"."""
+    run = run_of(fakes, fakes.requests(300))
+    run.summary["slo"] = run.summary["slo"][:1]
+    for met, said in ((True, "The objective is met."), (False, "The objective is missed.")):
+        run.summary["slo"][0]["met"] = met
+        assert said in render(run)
+
+
+def test_means_have_their_intervals(fakes: ModuleType, bare: None) -> None:
+    """Of a single run, too, as in the terminal: a half-width, both ends where they lie unevenly, or why there is none."""
+    run = run_of(fakes, fakes.requests(300))
+    low, kind = {"mean": 2.0, "low": 1.5, "high": 3.0, "half_width": 0.75}, "batch means"
+    run.summary["intervals"]["metrics"] = {
+        "ttft": {"mean": 2.0, "low": 1.5, "high": 2.5, "half_width": 0.5, "kind": kind},
+        "e2e": low | {"kind": kind},
+        "tpot": {"mean": 2.0, "low": None, "high": None, "half_width": None, "kind": "none: it drifts"},
+    }
+    html = render(run)
+    assert '<button type="button">mean ± 95 %' in html
+    assert " ± 500 ms</td>" in html
+    assert " (1.5 s to 3 s)</td>" in html
+    assert "Intervals: one run, 95 % intervals of the means by batch means; none of tpot (it drifts)." in html
+
+
+def test_the_legend_of_the_timeline_has_what_occurs(fakes: ModuleType, bare: None) -> None:
+    """No colours for phases that no request was in."""
+    rows = fakes.requests(50)
+    rows["backoff"] = 0
+    (part,) = re.findall(r'<section id="timeline".*?</section>', render(run_of(fakes, rows)), re.DOTALL)
+    assert "data-phase=decode" in part
+    assert "data-phase=backoff" not in part
 
 
 def test_what_is_no_result_is_refused(stored: Path, tmp_path: Path) -> None:

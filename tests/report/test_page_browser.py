@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from edgesim.report.page import write
+from edgesim.units import format_joules, format_seconds
 
 
 @pytest.fixture
@@ -46,6 +47,22 @@ def test_the_table_sorts_on_click_and_on_enter(opened: Any) -> None:
     assert numbers == sorted(numbers, reverse=True)
     assert numbers[0] > numbers[-1]
     assert opened.ask(f"{SORTED}.map(h => h.ariaSort)") == ["descending"]
+
+
+def test_numbers_are_written_as_elsewhere(opened: Any) -> None:
+    """Three digits and the units of the tables above: the script and Python write the same."""
+    cells = opened.ask(
+        "[...document.querySelectorAll('#requests-table tbody tr')].slice(0, 20).map(row => {"
+        " const heads = [...document.querySelectorAll('#requests-table thead th')].map(h => h.textContent);"
+        " const data = JSON.parse(document.getElementById('requests-data').textContent).columns;"
+        " const [request, replication] = [0, 1].map(i => Number(row.cells[i].textContent));"
+        " const at = data.request.findIndex((n, i) => n === request && data.replication[i] === replication);"
+        " return [['e2e', 'end to end'], ['energy', 'energy']].map("
+        "([name, head]) => [name, data[name][at], row.cells[heads.indexOf(head)].textContent]); }).flat()"
+    )
+    write = {"e2e": format_seconds, "energy": format_joules}
+    assert len(cells) == 40
+    assert [shown for *_, shown in cells] == [write[name](value) for name, value, _ in cells]
 
 
 def test_tables_in_the_page_sort_by_number_not_by_text(opened: Any) -> None:

@@ -122,6 +122,8 @@ def quantity(column: str, value: float) -> str:
         return f"{value:.0f}"
     if column.endswith("_rps"):
         return f"{number(value)}/s"
+    if column.endswith("_at_s"):
+        return f"{value:.6g} s"
     if column == "bytes":
         return format_bytes(value)
     if column.endswith("_s") and not column.endswith("per_s"):

@@ -65,11 +65,21 @@
   if (source) requests(JSON.parse(source.textContent));
   showTheme();
 
-  function seconds(value) {
+  // quantities as everywhere else: three digits, in the largest unit that keeps them at 1 or more
+  function scaled(value, steps, nothing) {
     if (value === null) return "-";
-    if (value === 0) return "0 s";
-    const [size, unit] = value >= 1 ? [1, "s"] : value >= 1e-3 ? [1e-3, "ms"] : [1e-6, "µs"];
-    return `${Number((value / size).toPrecision(4))} ${unit}`;
+    if (value === 0) return nothing;
+    const [size, unit] = steps.find((step) => value >= step[0] * 0.9995) || steps.at(-1);
+    return `${Number((value / size).toPrecision(3))} ${unit}`;
+  }
+  function seconds(value) {
+    return scaled(value, [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "us"]], "0 s");
+  }
+  function instant(value) { // when: to be found on the axis
+    return `${Number(value.toPrecision(6))} s`;
+  }
+  function joules(value) {
+    return scaled(value, [[1e6, "MJ"], [1e3, "kJ"], [1, "J"], [1e-3, "mJ"], [1e-6, "uJ"]], "0 J");
   }
 
   function requests(data) {
@@ -98,14 +108,15 @@
         ...used.map((phase) => [phase, phase]),
         ["prompt_tokens", "prompt tokens"], ["output_tokens", "output tokens"], ["energy", "energy"], ["cost", "cost"],
       ];
-      const times = new Set(["arrived", "ttft", "tpot", "e2e", ...phases]);
+      const times = new Set(["ttft", "tpot", "e2e", ...phases]);
       const write = (column, row) => {
         const value = columns[column][row];
         if (names[column]) return name(column, row);
         if (times.has(column)) return seconds(value);
+        if (column === "arrived") return instant(value);
+        if (column === "energy") return joules(value);
         if (value === null) return "-";
         if (column === "times_limit") return `${Number(value.toPrecision(3))} ×`;
-        if (column === "energy") return `${Number(value.toPrecision(4))} J`;
         if (column === "cost") return `$${value.toLocaleString("en", { maximumSignificantDigits: 3 })}`;
         return value.toLocaleString("en");
       };
@@ -295,7 +306,7 @@
             pen.strokeRect(start - 1, y - 1, Math.max(columns.e2e[row] * scale, 2) + 2, height - gap + 2);
           }
         }
-        by("timeline-span").textContent = `${seconds(from)} to ${seconds(to)}`;
+        by("timeline-span").textContent = `${instant(from)} to ${instant(to)}`;
       }
 
       function axis(wide, high, scale) {
@@ -380,7 +391,7 @@
         const parts = phases.filter((phase) => columns[phase][row] > 0).map((phase) => `${phase} ${seconds(columns[phase][row])}`);
         const where = names.replica && name("replica", row) ? ` at ${name("replica", row)}` : "";
         by("timeline-told").textContent = `Request ${columns.request[row]} (${name("workload", row)}, ${name("status", row)})${where}, `
-          + `arrived at ${seconds(columns.arrived[row])}, took ${seconds(columns.e2e[row])}: ${parts.join(", ")}.`;
+          + `arrived at ${instant(columns.arrived[row])}, took ${seconds(columns.e2e[row])}: ${parts.join(", ")}.`;
       }
       function show(row) {
         marked = row;

@@ -70,6 +70,8 @@ def _chosen(subject: Subject) -> tuple[NDArray[np.int64], str]:
     """Answer the places of the requests to carry, in the table's order, and say which they are."""
     count = len(subject.requests)
     worst, others = MOST
+    if not count:
+        return np.arange(0), "No request arrived."
     if count <= worst + others:
         return np.arange(count), f"All {count:,} requests are shown."
     score, by = _scores(subject, subject.requests)

@@ -11,6 +11,7 @@ from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
 from edgesim.report.page.sample import sample
 from edgesim.report.page.topology import drawing
+from edgesim.results import spread
 from edgesim.results.slo import SLACK
 from edgesim.results.verdict import demanded, reached
 from edgesim.studies.explanation.explain import AWAY, explanation_of
@@ -74,6 +75,8 @@ def objectives(run: Run | RunSet, subject: Subject) -> str:
     judged = sum(row["met"] is not None for row in rows)
     word = _unjudged(run, subject)
     lead = f"{missed} of {judged} objectives are missed." if missed else f"All {judged} objectives are met."
+    if judged == 1:
+        lead = f"The objective is {'missed' if missed else 'met'}."
     if not judged:
         lead = "The objectives set limits for single requests, but no target that could be missed."
     if word:
@@ -165,8 +168,7 @@ def _tiles(found: Json) -> list[tuple[str, str]]:
 
 
 def _metrics(found: Json) -> str:
-    """All metrics that are more than zeros; with replications the half-width of the mean's interval."""
-    intervals = found.get("replications", {}).get("metrics", {})
+    """All metrics that are more than zeros, with the intervals of their means and where these come from."""
     rows: list[list[Cell]] = []
     for name, values in found["metrics"].items():
         if (
@@ -178,14 +180,26 @@ def _metrics(found: Json) -> str:
         row: list[Cell] = [name]
         for statistic in STATISTICS:
             shown = "-" if values[statistic] is None else _written(values[statistic], values["unit"])
-            half = (intervals.get(name, {}).get("mean") or {}).get("half_width")
-            if statistic == "mean" and half is not None:
-                shown += f" ± {_written(half, values['unit'])}"
+            if statistic == "mean":
+                shown += _around(spread.interval(found, name), values["unit"])
             row.append((shown, values[statistic]))
         many = "; of 1,000 requests" if values["unit"] == "USD" else ""
         rows.append([*row, f"{METRICS[name].text}{many}"])
-    head = ["metric", f"mean{' ± 95 %' if intervals else ''}", *STATISTICS[1:], "meaning"]
-    return markup.table(head, rows, "Metrics of the completed requests", hidden=False) if rows else ""
+    head = ["metric", f"mean{' ± 95 %' if spread.known(found) else ''}", *STATISTICS[1:], "meaning"]
+    if not rows:
+        return ""
+    told = spread.origin(found)
+    note = f"<p class=note>Intervals: {text(told)}.</p>" if told else ""
+    return markup.table(head, rows, "Metrics of the completed requests", hidden=False) + note
+
+
+def _around(interval: Mapping[str, Any], unit: str) -> str:
+    """What stands behind a mean: its half-width, or both ends where they lie unevenly about it."""
+    if not interval:
+        return ""
+    if spread.even(interval):
+        return f" ± {_written(interval['half_width'], unit)}"
+    return f" ({_written(interval['low'], unit)} to {_written(interval['high'], unit)})"
 
 
 def _written(value: float, unit: str) -> str:
@@ -211,9 +225,10 @@ def _groups(found: Json) -> str:
                 row.append(("-" if value is None else format_seconds(value), value))
             if by == "tier":
                 row.append(("-" if busy is None else format_percent(busy), busy))
-            energy = metrics["energy"]["mean"]
+            energy, each = metrics["energy"]["mean"], metrics["cost"]["mean"]
             row += [
                 ("-" if energy is None else format_joules(energy), energy),
+                ("-" if each is None else format_usd(1000 * each), each),
                 (format_usd(group["cost_usd"]), group["cost_usd"]),
             ]
             rows.append(row)
@@ -226,7 +241,8 @@ def _groups(found: Json) -> str:
             "tpot p50",
             "e2e p95",
             *busy_head,
-            "J per request",
+            "energy per request",
+            "cost per 1,000",
             "cost",
         ]
         tables.append(markup.table(head, rows, title, hidden=False))
@@ -298,7 +314,12 @@ def topology(run: Run | RunSet, subject: Subject) -> str:
 
 def timeline(subject: Subject) -> str:
     """A canvas on which the script draws the requests, with buttons for all it can do."""
-    legend = "".join(f"<li><span class=swatch data-phase={phase}></span>{phase}</li>" for phase in SEQUENCE)
+    carried = sample(subject)
+    legend = "".join(
+        f"<li><span class=swatch data-phase={phase}></span>{phase}</li>"
+        for phase in SEQUENCE
+        if any(carried["columns"][phase])
+    )
     buttons = "".join(
         f'<button type="button" data-does="{does}" aria-label="{label}">{mark}</button>'
         for does, label, mark in (
@@ -311,7 +332,6 @@ def timeline(subject: Subject) -> str:
     )
     choices = "".join(f"<option value={number}>{number}</option>" for number in range(subject.replications))
     chooser = f"<label>Replication <select id=replication>{choices}</select></label>"
-    carried = sample(subject)
     few = "" if len(carried["columns"]["request"]) == len(subject.requests) else carried["said"]
     return markup.section(
         "timeline",

@@ -122,8 +122,9 @@ def cost(subject: Subject) -> Part:
     table = pd.DataFrame(rows, columns=["tier", "completed", "cost_usd"])
     table["share"] = table["cost_usd"] / total if total else 0.0
     runs = subject.replications
+    means = {tier: group["metrics"]["cost"]["mean"] for tier, group in summary["by"]["tier"].items()}
     table["usd_per_1000"] = [
-        row["cost_usd"] * runs / row["completed"] * 1e3 if row["completed"] else float("nan") for row in rows
+        float("nan") if means.get(row["tier"]) is None else means[row["tier"]] * 1e3 for row in rows
     ]
     title = "Where dollars go"
     if not total:
