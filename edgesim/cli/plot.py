@@ -145,11 +145,11 @@ def trace(*, folder: Path, begin: str | None, end: str | None, out: Path | None,
             err=True,
         )
     click.echo(
-        f"{told.requests:,} requests, {told.steps:,} engine steps, {told.events:,} events;"
-        " open it at https://ui.perfetto.dev",
+        f"{told.requests:,} request{'' if told.requests == 1 else 's'}, {told.steps:,} engine steps,"
+        f" {told.events:,} events; open it at https://ui.perfetto.dev",
         err=True,
     )
-    if not told.steps:
+    if not told.recorded:
         click.echo(
             "for engine steps run again with --set 'output.tables=[requests, legs, resources, steps]'",
             err=True,

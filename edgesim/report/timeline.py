@@ -52,6 +52,7 @@ class Told:
     requests: int = 0
     steps: int = 0
     events: int = 0
+    recorded: bool = False  # whether engine steps were
 
 
 @dataclass
@@ -110,9 +111,13 @@ def write(result: Run | RunSet, path: str | Path, window: tuple[float, float] = 
     if window[0] > window[1]:
         begin, end = (format_seconds(at) for at in window)
         raise ResultsError(f"a timeline from {begin} to {end} ends before it begins; exchange the two")
+    last = float(run.summary["engine"]["simulated_s"])
+    if window[0] > last:
+        begin, end = (format_seconds(at) for at in (window[0], last))
+        raise ResultsError(f"a timeline from {begin} on would be empty: the run ended at {end}")
     requests = _within(needed.table(run, "requests", _NEEDED), window)
-    steps = _steps_within(run, window)
-    told = Told(requests=len(requests), steps=len(steps))
+    steps, recorded = _steps_within(run, window)
+    told = Told(requests=len(requests), steps=len(steps), recorded=recorded)
     events = _events(run, requests, steps, window)
     try:
         with _opened(path) as file:
@@ -147,16 +152,16 @@ def _within(requests: pd.DataFrame, window: tuple[float, float]) -> pd.DataFrame
     return kept.sort_values(["arrived_at", "request"], kind="stable")
 
 
-def _steps_within(run: Run, window: tuple[float, float]) -> pd.DataFrame:
-    """The engine steps of the window; none where they were not recorded."""
+def _steps_within(run: Run, window: tuple[float, float]) -> tuple[pd.DataFrame, bool]:
+    """The engine steps of the window, and whether they were recorded at all."""
     try:
         steps = run.steps
     except ResultsError:
         import pandas as pd  # noqa: PLC0415 - takes a second to import
 
-        return pd.DataFrame(columns=list(_STEP))
+        return pd.DataFrame(columns=list(_STEP)), False
     needed.check(steps, _STEP, "steps", run.folder)
-    return steps[(steps["began_at"] <= window[1]) & (steps["ended_at"] >= window[0])]
+    return steps[(steps["began_at"] <= window[1]) & (steps["ended_at"] >= window[0])], True
 
 
 def _events(
@@ -381,7 +386,7 @@ def _metadata(names: Names) -> Iterator[str]:
         yield _meta("process_sort_index", pid, 0, {"sort_index": number})
     for (pid, name), tid in names.tids.items():
         yield _meta("thread_name", pid, tid, {"name": name})
-        yield _meta("thread_sort_index", pid, tid, {"sort_index": number})
+        yield _meta("thread_sort_index", pid, tid, {"sort_index": tid})
     for pid in names.pids.values():
         yield _meta("thread_name", pid, 0, {"name": "requests"})
 

@@ -218,6 +218,35 @@ def test_a_window_leaves_the_rest_out(recorded: ModuleType, tmp_path: Path) -> N
     assert all(e["ts"] <= 25e6 and e["ts"] + e["dur"] >= 20e6 - 1e-2 for e in steps)
 
 
+def test_a_window_beyond_the_end_is_refused(recorded: ModuleType, tmp_path: Path) -> None:
+    """What was unfinished when the run ended is not under way for ever; a late window without steps is no lack."""
+    run = recorded.run()
+    last = run.summary["engine"]["simulated_s"]
+    path = tmp_path / "late.json"
+    with pytest.raises(ResultsError, match="would be empty: the run ended at"):
+        timeline.write(run, path, (last + 1.0, last + 2.0))
+    assert not path.exists()
+    told = timeline.write(run, path, (0.0, 0.0))
+    assert (told.steps, told.recorded) == (0, True)
+    assert not timeline.write(recorded.run("output.tables=[requests]", "output.sample=null"), path).recorded
+
+
+def test_threads_stand_in_the_order_of_their_places(recorded: ModuleType, tmp_path: Path) -> None:
+    """A viewer that sorts by name would put place 10 before place 2."""
+    events = of(traced(recorded.run(), tmp_path), "M")
+    order = {
+        (e["pid"], e["tid"]): e["args"]["sort_index"] for e in events if e["name"] == "thread_sort_index"
+    }
+    places: dict[tuple[int, str], list[tuple[int, int]]] = {}
+    for e in events:
+        if e["name"] == "thread_name" and " #" in e["args"]["name"]:
+            name, number = e["args"]["name"].split(" #")
+            places.setdefault((e["pid"], name), []).append((int(number), order[e["pid"], e["tid"]]))
+    assert max(map(len, places.values())) > 2
+    for found in places.values():
+        assert [index for _, index in sorted(found)] == sorted({index for _, index in found})
+
+
 def test_compressed_is_the_same(recorded: ModuleType, tmp_path: Path) -> None:
     """A name that ends in .gz gives the same events in fewer bytes; a stored run the same as one in memory."""
     plain = traced(recorded.run(), tmp_path)
