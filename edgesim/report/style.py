@@ -6,11 +6,12 @@ lines have markers, and areas hatches, so that a picture printed in grey still s
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator, Sequence
     from os import PathLike
 
     from matplotlib.axes import Axes
@@ -91,11 +92,21 @@ RC: Final[dict[str, Any]] = {
 }
 
 
-def styled() -> AbstractContextManager[None]:
+@contextmanager
+def styled() -> Iterator[None]:
     """Let matplotlib draw in this style meanwhile; its settings are back afterwards."""
     import matplotlib as mpl  # noqa: PLC0415 - over a second that only pictures pay
 
-    return mpl.rc_context(RC)  # type: ignore[arg-type]
+    with mpl.rc_context(RC), warnings.catch_warnings():  # type: ignore[arg-type]
+        # names in letters that the font lacks: boxes in pixels, on pages the browser has them
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        yield
+
+
+def shortened(name: str, longest: int = 26) -> str:
+    """A name for a label: of a long one its beginning and its end, where the numbers are."""
+    kept = longest // 2
+    return name if len(name) <= longest else f"{name[: longest - kept]}…{name[1 - kept :]}"
 
 
 def figure(size: tuple[float, float] = SIZE) -> Figure:

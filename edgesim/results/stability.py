@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from edgesim.units import format_seconds
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -61,5 +63,5 @@ def verdict(source: Source, duration_s: float, warmup_s: float = 0.0) -> str:
     served = float(ended[last] - ended[half])
     return (
         f"the backlog grows without end: {offered / span:.4g} requests/s arrive, {served / span:.4g}/s leave,"
-        f" {waiting[last]:.0f} are waiting or running at {times[last]:.4g} s"
+        f" {waiting[last]:,.0f} are waiting or running at {format_seconds(float(times[last]))}"
     )

@@ -187,6 +187,17 @@ def test_a_card_names_whose_share_it_tells(fakes: ModuleType, bare: None) -> Non
     assert "70 % of all that arrived, 87.5 % of those completed, keep the limit" in html
 
 
+def test_warnings_are_given_once(fakes: ModuleType, bare: None) -> None:
+    """What a warning says is not among the sentences above it, too."""
+    run = run_of(fakes, fakes.requests(300))
+    run.summary["notes"] = ["heat slowed down 2 of 3 replicas"]
+    run.summary["stable"], run.summary["stability"] = False, "unstable: the backlog grows without end"
+    (part,) = re.findall(r'<section id="summary".*?</section>', render(run), re.DOTALL)
+    assert part.count("eat slowed down") == part.count("backlog grows") == 1
+    assert "<p class=warning role=note>Heat slowed down 2 of 3 replicas.</p>" in part
+    assert "<p class=warning role=note>It is unstable: the backlog" in part
+
+
 def test_one_objective_is_told_as_one(fakes: ModuleType, bare: None) -> None:
     """Not "all 1 objectives"."""
     run = run_of(fakes, fakes.requests(300))

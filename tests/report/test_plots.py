@@ -18,6 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+import edgesim
 from edgesim.errors import ResultsError
 from edgesim.report import axis, plots, style
 from edgesim.report.plots import sweeps
@@ -161,6 +162,50 @@ def test_faint_heat_maps_have_a_scale_of_their_own(recorded: ModuleType) -> None
     means = [text.get_text() for text in axes.texts if text.get_position()[0] == 1.01]
     assert len(means) == len(axes.get_yticks())
     assert plots.utilisation(run).collections[0].get_clim() == (0.0, 1.0)
+
+
+def test_long_and_foreign_names_leave_room_for_the_picture(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """A label keeps the beginning and the end of a name, no text leaves the page, and no font complains."""
+    long = "a-node-with-a-name-that-is-much-longer-than-anybody-would-like"
+    text = {
+        "scenario": {"name": "named", "seed": 1, "duration": "20 s"},
+        "topology": {
+            "nodes": {
+                long: {"tier": "edge", "count": 3, "accelerator": "nvidia-l4"},
+                "\u4e2d\u592e": {"tier": "cloud", "accelerator": "nvidia-l4"},
+            },
+            "links": [{"between": [long, "\u4e2d\u592e"], "kind": "fibre"}],
+        },
+        "deployments": [
+            {"llm": "llama-3.1-8b", "weights": "int8", "on": name} for name in (long, "\u4e2d\u592e")
+        ],
+        "workloads": {
+            "chat": {
+                "from": long,
+                "arrivals": {"kind": "poisson", "rate": "2/s"},
+                "prompt_tokens": 100,
+                "output_tokens": 50,
+            }
+        },
+        "policies": {"router": "random"},
+        "output": {"tables": ["requests", "resources"]},
+    }
+    run = edgesim.simulate(text)
+    for name in ("utilisation", "links", "topology"):
+        plots.save(run, [name], tmp_path / f"{name}.png")
+        with style.styled():
+            size = plots.PLOTS[name].size
+            figure = style.figure(size if name == "topology" else style.narrow(size))
+            axes = plots.PLOTS[name].draw(run, figure.subplots())
+            style.make_room(figure)
+            assert clipped(figure) == []
+    names = [label.get_text() for label in plots.utilisation(run).get_yticklabels()]
+    assert "a-node-with-a…d-like[2]" in [name[:13] + "…" + name[-9:] for name in names]
+    assert max(map(len, names)) <= 26
+    assert axes is not None
+    assert not [one for one in recwarn if "Glyph" in str(one.message) or "constrained" in str(one.message)]
 
 
 @pytest.mark.parametrize("ending", style.FORMATS)

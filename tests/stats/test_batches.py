@@ -63,7 +63,9 @@ def test_batches_that_resemble_each_other_give_no_interval() -> None:
     series = np.arange(2000.0) + wandering(2000)
     found = run_interval(series, delete=False)
     assert math.isnan(found.half_width)
-    assert re.fullmatch(r"none: too short, it went from calm to busy and back only \d times of 9", found.kind)
+    assert re.fullmatch(
+        r"none: too short, it went from calm to busy and back only \d times, 9 are needed", found.kind
+    )
     assert run_interval(series[::-1]).kind == "none: not steady, it drifts"
     assert run_interval([1.0] * 99).kind == "none: fewer than 100 values"
 

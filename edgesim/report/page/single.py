@@ -140,9 +140,10 @@ def _verdict(row: Json, subject: Subject, unjudged: str) -> str:
 def summary(run: Run | RunSet, explained: Explanation) -> str:
     """Counts, rates, joules and dollars as tiles; metrics, tiers and workloads as tables."""
     found = run.summary
-    warnings = [f"Unstable: {found['stability'].removeprefix('unstable: ')}."] if not found["stable"] else []
-    warnings += found["notes"]
-    lead = markup.paragraphs(explained.parts[0].sentences)
+    said = explained.parts[0].sentences
+    notes = {note[0].upper() + note[1:] + "." for note in found["notes"]}
+    warnings = [each for each in said if each in notes or each.startswith("It is unstable")]
+    lead = markup.paragraphs(each for each in said if each not in warnings)
     warned = "".join(f"<p class=warning role=note>{text(warning)}</p>" for warning in warnings)
     tiles = "".join(
         f"<li><strong>{text(value)}</strong><span>{text(name)}</span></li>" for name, value in _tiles(found)

@@ -157,7 +157,7 @@ def _group(scenario: Scenario, group: Group, place: tuple[float, float], load: L
             f'<rect class="behind" x="{x + 6:g}" y="{y - 6:g}" width="{BOX[0]}" height="{BOX[1]}" rx="10"/>'
         )
     parts.append(f'<rect class="box" x="{x:g}" y="{y:g}" width="{BOX[0]}" height="{BOX[1]}" rx="10"/>')
-    rows = [("name", f"{group.name}{many}"), ("", hardware), ("", llms)]
+    rows = [("name", f"{_short(group.name, 20 - len(many))}{many}"), ("", hardware), ("", llms)]
     at = y + 24
     for kind, line in rows:
         if line:

@@ -194,7 +194,7 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
         shown.to_numpy().T, cmap=style.HEAT, vmin=0.0, vmax=end, rasterized=True,
     )  # fmt: skip
     letters = 8 if shown.shape[1] > MOST_ROWS / 2 else 9
-    names = _names(list(map(str, order)), list(map(str, wide)))
+    names = [style.shortened(name) for name in _names(list(map(str, order)), list(map(str, wide)))]
     ax.set_yticks(np.arange(shown.shape[1]), names, size=letters)
     for row, name in enumerate(order):
         ax.text(
@@ -221,9 +221,8 @@ def _heat_map(result: Run | RunSet, ax: Axes, kind: Any, label: str, heading: st
         ax, heading, caption(result, "; ".join(said)), aside=50 + 0.6 * letters * max(map(len, names))
     )
     first = ", ".join(f"{name} {_share(mean[name])}" for name in order[:3])
-    return (
-        f"{heading}, on average over time: {first}; of all {wide.shape[1]:,} {kind}s {_share(mean.mean())}."
-    )
+    together = f"; of all {wide.shape[1]:,} {kind}s {_share(mean.mean())}" if wide.shape[1] > 3 else ""
+    return f"{heading}, on average over time: {first}{together}."
 
 
 def _share(share: float) -> str:

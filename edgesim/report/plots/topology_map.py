@@ -181,7 +181,7 @@ def _draw_group(
     share = "serves nothing" if busy is None else f"{format_percent(busy)} busy"
     ax.text(
         *place,
-        f"{name}\n{share}",
+        f"{style.shortened(name, 22)}\n{share}",
         ha="center",
         va="center",
         size=letters,
