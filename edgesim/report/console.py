@@ -260,9 +260,10 @@ def _footer(summary: Json, *, plain: bool) -> Table:
         for name, word in (("dynamic", "computing"), ("idle", "idle"), ("network", "network"))
         if joules[name] is not None
     ]
-    world = f"{format_joules(joules['total'])} ({', '.join(shares)})"
+    each = " per replication" if "replications" in summary else ""
+    world = f"{format_joules(joules['total'])}{each} ({', '.join(shares)})"
     carbon = summary["carbon_g"]
-    costs = format_usd(summary["cost_usd"])
+    costs = f"{format_usd(summary['cost_usd'])}{each}"
     costs += "; CO2 unknown: no node names its grid" if carbon is None else f", {format_grams(carbon)} CO2"
     done, wall, cpu = summary["requests"]["arrived"], engine["wall_s"], engine["cpu_s"]
     speed = f"{format_seconds(engine['simulated_s'])} simulated in {format_seconds(wall)}"

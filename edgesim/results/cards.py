@@ -31,9 +31,10 @@ def run_card(run: Result, replications: int = 1) -> str:
     simulated = format_seconds(found["engine"]["simulated_s"])
     about = [f"{counts['completed']:,} of {counts['arrived']:,} requests completed in {simulated}"]
     about += [f"{replications} replications"] if replications > 1 else []
+    each = " per replication" if replications > 1 else ""
     about += [
-        format_joules(found["energy_j"]["total"]),
-        format_usd(found["cost_usd"]),
+        format_joules(found["energy_j"]["total"]) + each,
+        format_usd(found["cost_usd"]) + each,
         str(found["stability"]),
     ]
     about += [f"in {run.folder}"] if run.folder else []

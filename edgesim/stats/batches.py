@@ -187,7 +187,9 @@ def _interval(found: Section, kind: str, confidence: float) -> Interval:
 def too_short(rounds: float) -> str:
     """Say why there is no interval."""
     if rounds < LEAST:
-        return f"none: too short, it went from calm to busy and back only {rounds:.0f} times, {LEAST} are needed"
+        return (
+            f"none: too short, it went from calm to busy and back only {rounds:.0f} times, {LEAST} are needed"
+        )
     return f"none: too short, the true value may be {math.exp(VAGUE):.0f} times as large"
 
 

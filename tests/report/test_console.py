@@ -12,6 +12,7 @@ from edgesim.report import console
 from edgesim.results.combine import combine
 from edgesim.results.source import MemorySource
 from edgesim.results.summary import Effort, summarise
+from edgesim.units import format_joules, format_usd
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -77,6 +78,11 @@ def test_replications_show_the_interval_beside_the_mean(fakes: ModuleType) -> No
     found = combine([summary(fakes, seed) for seed in range(3)], SLO)
     row = next(line for line in shown(found).splitlines() if line.strip().startswith("queue_time"))
     interval = found["replications"]["metrics"]["queue_time"]["mean"]
+    text = " ".join(shown(found).split())
+    assert f"energy {format_joules(found['energy_j']['total'])} per replication (" in text
+    assert f"cost {format_usd(found['cost_usd'])} per replication" in text
+    assert all(isinstance(count, int) for count in found["listed"].values())
+    assert "per replication" not in shown(summary(fakes))
     assert f"{interval['mean'] * 1e3:.1f} ± {interval['half_width'] * 1e3:.1f}" in row
 
 

@@ -43,6 +43,7 @@ def test_replications_show_their_interval() -> None:
     sets = ["scenario.duration=20 s", "scenario.warmup=2 s", "workloads.chat.arrivals.rate=5/s"]
     page = edgesim.simulate("quickstart", sets=sets, replications=2)._repr_html_()
     assert "2 replications" in page
+    assert re.search(r"[\d.]+ k?J per replication; \$[\d.]+ per replication", page)
     assert "mean \N{PLUS-MINUS SIGN} 95 %" in page
     assert re.search(r"\d ms \N{PLUS-MINUS SIGN} \d", rows(page)["tpot"][0])
 

@@ -361,6 +361,12 @@ def test_replications_are_taken_together(stored: Path) -> None:
     singles = [explain(run).tables["bottlenecks"]["in_system"].mean() for run in both]
     assert found.tables["bottlenecks"]["in_system"].mean() == pytest.approx(np.mean(singles))
     assert "replication" in found.tables["worst"].columns
+    assert any(
+        each.startswith("The system used") and " per replication: " in each for each in found.sentences
+    )
+    assert any(
+        each.startswith("The system cost") and " per replication, " in each for each in found.sentences
+    )
     assert "<h4>" in found._repr_html_()
 
 

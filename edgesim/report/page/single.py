@@ -161,10 +161,11 @@ def _tiles(found: Json) -> list[tuple[str, str]]:
         if rates[name] is not None:
             label = name.removesuffix("_rps").removesuffix("_per_s").replace("_", " ")
             tiles.append((label, f"{markup.number(rates[name])}/s"))
-    tiles.append(("energy", format_joules(found["energy_j"]["total"])))
-    tiles.append(("cost", format_usd(found["cost_usd"])))
+    each = " per replication" if "replications" in found else ""
+    tiles.append((f"energy{each}", format_joules(found["energy_j"]["total"])))
+    tiles.append((f"cost{each}", format_usd(found["cost_usd"])))
     if found["carbon_g"] is not None:
-        tiles.append(("CO2", format_grams(found["carbon_g"])))
+        tiles.append((f"CO2{each}", format_grams(found["carbon_g"])))
     return tiles
 
 

@@ -93,8 +93,8 @@ def _energy_sentences(subject: Subject, table: pd.DataFrame) -> list[str]:
         for name, word in (("dynamic", "computing"), ("idle", "idle"), ("network", "on the network"))
         if (joules[name] or 0.0) >= WORTH_TELLING * joules["total"]
     ]
-    of = " (mean of the replications)" if subject.replications > 1 else ""
-    sentences = [f"The system used {format_joules(joules['total'])}{of}: {', '.join(parts)}."]
+    each = " per replication" if subject.replications > 1 else ""
+    sentences = [f"The system used {format_joules(joules['total'])}{each}: {', '.join(parts)}."]
     top = table.nlargest(1, "total_j").iloc[0]
     sentences.append(
         f"Tier {top['tier']} used most, {format_joules(top['total_j'])} ({format_percent(top['share'])})."
@@ -134,7 +134,8 @@ def cost(subject: Subject) -> Part:
     done = summary["requests"]["completed"]
     each = f", {format_usd(total * runs / done * 1e3)} per 1,000 completed requests" if done else ""
     part = "all of it" if top["share"] > 0.9995 else f"the largest part, {format_percent(top['share'])},"
-    sentences = [f"The system cost {format_usd(total)}{each}; {part} went to {where}."]
+    of = " per replication" if runs > 1 else ""
+    sentences = [f"The system cost {format_usd(total)}{of}{each}; {part} went to {where}."]
     if top["tier"] != "(idle)" and total > of_requests * 1.01:
         sentences.append(
             f"{format_percent(1 - of_requests / total)} was paid for accelerators that stood idle."
