@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.results import spread
 from edgesim.results.comparison import written
-from edgesim.results.spread import even, interval, known
 from edgesim.results.verdict import demanded, reached
 from edgesim.units import format_joules, format_seconds, format_usd
 
@@ -47,25 +47,25 @@ def run_card(run: Result, replications: int = 1) -> str:
         for row in found["slo"]
     )
     rows = [
-        [name, *(_statistic(values, each, interval(found, name)) for each in STATISTICS)]
+        [name, *(_statistic(values, each, spread.interval(found, name)) for each in STATISTICS)]
         for name, values in found["metrics"].items()
         if values["count"] and values["max"]
     ]
-    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if known(found) else "mean", *STATISTICS[1:]]
+    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if spread.known(found) else "mean", *STATISTICS[1:]]
     listed = f'<ul style="list-style: none; padding-left: 0">{verdicts}</ul>' if verdicts else ""
     title = f"<b>{html.escape(run.scenario.scenario.name)}</b>: {html.escape('; '.join(about))}"
     return f"<div>{title}{listed}{_table(head, rows)}</div>"
 
 
-def _statistic(values: dict[str, Any], name: str, around: Mapping[str, Any]) -> str:
+def _statistic(values: dict[str, Any], name: str, known: Mapping[str, Any]) -> str:
     """One number of a metric, the mean with its interval if that is known; dollars are those of 1,000 requests."""
     many, value = (1000 if values["unit"] == "USD" else 1), values[name]
     if value is None:
         return ""
-    shown = written(many * value, values["unit"])
-    if name == "mean" and around:
-        half, low, high = (written(many * around[k], values["unit"]) for k in ("half_width", "low", "high"))
-        shown += f" \N{PLUS-MINUS SIGN} {half}" if even(around) else f" ({low} to {high})"
+    if name == "mean" and known:
+        shown = spread.around(known, lambda each: written(many * each, values["unit"]))
+    else:
+        shown = written(many * value, values["unit"])
     return f"{shown}{' per 1,000' if many > 1 else ''}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from edgesim.units import format_percent
@@ -33,6 +33,18 @@ def even(interval: Json) -> bool:
     """Whether a mean lies in the middle of its interval, so that the half-width tells it."""
     off = interval["low"] + interval["high"] - 2 * interval["mean"]
     return bool(abs(off) < UNEVEN * interval["half_width"])
+
+
+def around(interval: Json, write: Callable[[float], str]) -> str:
+    """Write a mean with its interval in one unit: "1.14 ± 0.038 s", or with both ends where they lie unevenly."""
+    mean = interval["mean"]
+    number, _, unit = write(mean).partition(" ")
+    if not even(interval):
+        return f"{write(mean)} ({write(interval['low'])} to {write(interval['high'])})"
+    if not unit or not mean:
+        return f"{write(mean)} ± {write(interval['half_width'])}"
+    size = mean / float(number.replace(",", ""))
+    return f"{number} ± {interval['half_width'] / size:.2g} {unit}"
 
 
 def origin(summary: Json) -> str:

@@ -218,8 +218,8 @@ def test_means_have_their_intervals(fakes: ModuleType, bare: None) -> None:
     }
     html = render(run)
     assert '<button type="button">mean ± 95 %' in html
-    assert " ± 500 ms</td>" in html
-    assert " (1.5 s to 3 s)</td>" in html
+    assert ">2 ± 0.5 s</td>" in html
+    assert ">2 s (1.5 s to 3 s)</td>" in html
     assert "Intervals: one run, 95 % intervals of the means by batch means; none of tpot (it drifts)." in html
 
 

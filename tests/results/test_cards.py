@@ -45,7 +45,7 @@ def test_replications_show_their_interval() -> None:
     assert "2 replications" in page
     assert re.search(r"[\d.]+ k?J per replication; \$[\d.]+ per replication", page)
     assert "mean \N{PLUS-MINUS SIGN} 95 %" in page
-    assert re.search(r"\d ms \N{PLUS-MINUS SIGN} \d", rows(page)["tpot"][0])
+    assert re.search(r"\d \N{PLUS-MINUS SIGN} [\d.]+ ms", rows(page)["tpot"][0])
 
 
 def test_a_run_that_broke_off_is_not_judged(recorded: ModuleType) -> None:
@@ -62,7 +62,7 @@ def test_a_run_that_broke_off_is_not_judged(recorded: ModuleType) -> None:
     found = rows(page)
     assert found["metric"][0] == "mean \N{PLUS-MINUS SIGN} 95 %"
     assert found["e2e"][0].endswith(" (1.5 s to 3 s)")
-    assert found["ttft"][0].endswith(" \N{PLUS-MINUS SIGN} 500 ms")
+    assert found["ttft"][0].startswith("2 \N{PLUS-MINUS SIGN} 0.5 s")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import EdgesimError
@@ -182,8 +183,8 @@ def _metrics(found: Json) -> str:
         row: list[Cell] = [name]
         for statistic in STATISTICS:
             shown = "-" if values[statistic] is None else _written(values[statistic], values["unit"])
-            if statistic == "mean":
-                shown += _around(spread.interval(found, name), values["unit"])
+            if statistic == "mean" and (interval := spread.interval(found, name)):
+                shown = spread.around(interval, partial(_written, unit=values["unit"]))
             row.append((shown, values[statistic]))
         many = "; of 1,000 requests" if values["unit"] == "USD" else ""
         rows.append([*row, f"{METRICS[name].text}{many}"])
@@ -193,15 +194,6 @@ def _metrics(found: Json) -> str:
     told = spread.origin(found)
     note = f"<p class=note>Intervals: {text(told)}.</p>" if told else ""
     return markup.table(head, rows, "Metrics of the completed requests", hidden=False) + note
-
-
-def _around(interval: Mapping[str, Any], unit: str) -> str:
-    """What stands behind a mean: its half-width, or both ends where they lie unevenly about it."""
-    if not interval:
-        return ""
-    if spread.even(interval):
-        return f" ± {_written(interval['half_width'], unit)}"
-    return f" ({_written(interval['low'], unit)} to {_written(interval['high'], unit)})"
 
 
 def _written(value: float, unit: str) -> str:
