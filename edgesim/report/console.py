@@ -289,6 +289,6 @@ def _cut(listed: Json) -> str:
     parts = [
         f"{listed[name]:,} of {listed[f'of_{name}']:,} {name}, the busiest"
         for name in ("replicas", "links")
-        if listed[name] < listed[f"of_{name}"]
+        if 0 < listed[name] < listed[f"of_{name}"]
     ]
     return f"summary.json lists {'; '.join(parts)}" if parts else ""

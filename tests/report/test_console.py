@@ -170,6 +170,8 @@ def test_reasons_and_cut_lists_are_told(fakes: ModuleType) -> None:
     assert "summary.json lists" not in shown(found)
     found["listed"] = {"replicas": 100, "of_replicas": 2000, "links": 2, "of_links": 2}
     assert "summary.json lists 100 of 2,000 replicas, the busiest" in shown(found)
+    found["listed"]["replicas"] = 0  # no replica had anything to do
+    assert "summary.json lists" not in shown(found)
 
 
 def test_a_run_without_answers_says_why(fakes: ModuleType) -> None:

@@ -297,6 +297,7 @@ def test_a_run_without_answers_is_explained(fakes: ModuleType) -> None:
     text = str(explain(run_of(fakes, rows)))
     assert "100 of 100 requests got no answer (100 no-replica)" in text
     assert "0 completed, 100 rejected." in text
+    assert "No completed request was measured, so there are no latencies.\n" in text
     assert "No request was completed" in text
 
 

@@ -76,11 +76,7 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
             " the run, so they say how long it was rather than how fast the system is."
         )
     elif len(subject.completed) < FEW and NOTHING not in summary["notes"]:
-        sentences.append(
-            f"{_only(len(subject.completed))} measured, so"
-            f" {'high percentiles are mostly chance' if len(subject.completed) else 'there are no latencies'}:"
-            " run longer or with more replications."
-        )
+        sentences.append(_few(len(subject.completed), len(subject.measured)))
     sentences += [note[0].upper() + note[1:] + "." for note in summary["notes"] if note != TOO_FEW]
     if subject.resources is None:
         sentences.append(
@@ -92,7 +88,10 @@ def _overview(subject: Subject, *, finished: bool) -> Part:
     return Part("What happened", sentences)
 
 
-def _only(count: int) -> str:
-    if not count:
-        return "No completed request was"
-    return f"Only {count} completed request{' was' if count == 1 else 's were'}"
+def _few(completed: int, measured: int) -> str:
+    """Say how little was measured; more time is no help where whatever came was turned away, or still waits."""
+    if not completed:
+        said = "No completed request was measured, so there are no latencies"
+        return f"{said}." if measured else f"{said}: run longer or with more replications."
+    only = f"Only {completed} completed request{' was' if completed == 1 else 's were'} measured"
+    return f"{only}, so high percentiles are mostly chance: run longer or with more replications."
