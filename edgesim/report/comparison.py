@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from edgesim.report.console import console, plain_table
-from edgesim.results.comparison import written
-from edgesim.results.quantity import quantity
+from edgesim.results.quantity import quantity, written
 from edgesim.units import format_percent, percents
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.results import spread
-from edgesim.results.comparison import written
+from edgesim.results.quantity import written
 from edgesim.results.verdict import demanded, reached
 from edgesim.units import format_joules, format_seconds, format_usd
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
 from edgesim.results.folder import manifest_of, read_json
-from edgesim.results.quantity import quantity
-from edgesim.units import QUANTITIES, format_percent, format_quantity, percents
+from edgesim.results.quantity import quantity, written
+from edgesim.results.run import load_run
+from edgesim.units import format_percent, percents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,14 +115,6 @@ class Row:
         return f"{percents(low / size)} to {format_percent(high / size)}"
 
 
-def written(value: float, unit: str) -> str:
-    """Write a number with its unit for people."""
-    sign = "-" if value < 0 else ""
-    if unit in QUANTITIES:
-        return sign + format_quantity(abs(value), unit)
-    return f"{value:.4g}/s" if unit == "1/s" else format_quantity(value, unit)
-
-
 @dataclass(frozen=True)
 class Candidate:
     """What is known of one candidate.
@@ -198,8 +191,6 @@ class Comparison:
         """
         if self._runs is not None:
             return self._runs
-        from edgesim.results.run import load_run  # noqa: PLC0415 - that file opens comparisons, too
-
         assert self.folder is not None
         return {each.name: load_run(self.folder / str(each.source)) for each in self.candidates}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from edgesim import units
 from edgesim.metrics import METRICS, RATES
 from edgesim.registry import UnknownNameError
 
@@ -111,3 +112,11 @@ def quantity(name: str) -> Quantity:
         help_ = "`edgesim metrics` lists metrics; write e.g. ttft_p95, throughput_rps, energy_j or cost_usd"
         raise UnknownNameError("quantity", name, QUANTITIES, help_)
     return found
+
+
+def written(value: float, unit: str) -> str:
+    """Write a number with its unit for people."""
+    sign = "-" if value < 0 else ""
+    if unit in units.QUANTITIES:
+        return sign + units.format_quantity(abs(value), unit)
+    return f"{value:.4g}/s" if unit == "1/s" else units.format_quantity(value, unit)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgesim.errors import ResultsError
 from edgesim.results.folder import (
-    MANIFEST,
     SCENARIO,
     SUMMARY,
     DamagedError,
     is_run,
-    kind_of,
     manifest_of,
     read_json,
 )
@@ -26,9 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edgesim.outcome import RunInfo, Totals
-    from edgesim.results.capacity import Capacity
-    from edgesim.results.comparison import Comparison
-    from edgesim.results.sweep import Sweep
     from edgesim.results.writer import MemorySink
     from edgesim.scenario import Scenario
 
@@ -247,29 +242,6 @@ class RunSet(Result):
 
     def _summarise(self) -> Json:
         return self._combined()
-
-
-def load(folder: str | Path) -> Run | RunSet | Sweep | Comparison | Capacity:
-    """Open the folder of a run, a sweep, a comparison or a capacity search; tables are read when first asked for.
-
-    Raises:
-        ResultsError: There is none of them, or one of another version, or an unfinished one.
-    """
-    path = Path(folder)
-    kind = kind_of(read_json(path / MANIFEST)) if is_run(path) else "run"
-    if kind == "comparison":
-        from edgesim.results.comparison import Comparison as Compared  # noqa: PLC0415 - most folders are runs
-
-        return Compared.open(path)
-    if kind == "sweep":
-        from edgesim.results.sweep import Sweep as Swept  # noqa: PLC0415 - most folders are runs
-
-        return Swept(path)
-    if kind == "capacity":
-        from edgesim.results.capacity import Capacity as Searched  # noqa: PLC0415 - most folders are runs
-
-        return Searched.load(path)
-    return load_run(path)
 
 
 def load_run(folder: str | Path) -> Run | RunSet:

@@ -14,6 +14,7 @@ from edgesim.results import folder as folders
 from edgesim.results import points as tables
 from edgesim.results.folder import MANIFEST, read_json
 from edgesim.results.points import POINTS
+from edgesim.results.run import load_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,8 +175,6 @@ class Sweep:
         Raises:
             ResultsError: The point has not run, or failed.
         """
-        from edgesim.results.run import load_run  # noqa: PLC0415 - that file opens sweeps, too
-
         if not 0 <= point < len(self):
             raise ResultsError(f"there is no point {point}; the sweep has {len(self)}, from 0")
         found = self.points[point]

@@ -11,7 +11,7 @@ from edgesim.report.page import markup
 from edgesim.report.page.forest import forest
 from edgesim.report.page.markup import text
 from edgesim.report.page.single import gallery, origin, provenance
-from edgesim.results.comparison import written
+from edgesim.results.quantity import written
 from edgesim.units import QUANTITIES, format_percent
 
 if TYPE_CHECKING:
