@@ -417,14 +417,14 @@ def format_joules(value: float) -> str:
 
 
 def format_usd(value: float) -> str:
-    """Write an amount of money for people: "$0.0021"."""
+    """Write an amount of money for people: "$1.25", "$0.00213"."""
     sign = "-" if value < 0 else ""
     size = abs(value)
     if size >= 1 or value == 0:
         return f"{sign}${size:,.2f}"
-    if not 1e-9 <= size < 1e-4:
-        return f"{sign}${size:.2g}"
-    written = f"{size:.{1 - math.floor(math.log10(size))}f}"  # two digits, without an exponent
+    if size < 1e-9:
+        return f"{sign}${size:.3g}"
+    written = f"{size:.{2 - math.floor(math.log10(size))}f}"  # three digits, without an exponent
     return f"{sign}${written.rstrip('0')}"
 
 
