@@ -183,6 +183,7 @@ def _draw(ax: Axes, points: list[dict[str, Any]], column: str, one: Criterion, t
     line = [(point[column], height(point)) for point in inside if height(point) < top] if ordered else []
     if line:
         ax.plot(*zip(*line, strict=True), color="#BBBBBB", linewidth=1, zorder=1)
+    last = inside[-1][column] if inside else math.nan  # whose words would cross the frame
     for verdict, (marker, colour) in MARKS.items():
         some = [point for point in inside if point["verdict"] == verdict]
         if not some:
@@ -195,6 +196,7 @@ def _draw(ax: Axes, points: list[dict[str, Any]], column: str, one: Criterion, t
                 value = point.get(one.name)
                 far = f" {_value(one, value)}" if value is not None and known(value) else ""
                 text = f"\N{UPWARDS ARROW}{far}"
-                ax.annotate(text, (at, top), xytext=(0, -13), textcoords="offset points", ha="center", size=8)
+                side, shift = ("right", 8) if at == last else ("center", 0)
+                ax.annotate(text, (at, top), xytext=(shift, -13), textcoords="offset points", ha=side, size=8)
             elif mean < top and known(low) and known(high):
                 ax.plot([at, at], [low, min(high, top)], color=colour, linewidth=1.2, zorder=2)
