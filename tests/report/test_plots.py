@@ -412,6 +412,18 @@ def test_what_nobody_beats(recorded: ModuleType) -> None:
     assert {text.get_text().partition(": ")[2] for text in legend.get_texts()} >= set(runs)
 
 
+def test_hardly_any_difference_looks_like_none(recorded: ModuleType) -> None:
+    """What costs the same but for a hair is not torn apart over the whole axis."""
+    run = recorded.run()
+    summary = run.summary
+    dearer = SimpleNamespace(
+        summary=summary | {"cost_usd": summary["cost_usd"] * 1.0001}, scenario=run.scenario
+    )
+    found = SimpleNamespace(table=pd.DataFrame(), runs={"a": run, "b": dearer}, names=["a", "b"])
+    low, high = plots.frontier(found).get_ylim()
+    assert high - low == pytest.approx(0.04 * (low + high) / 2)
+
+
 def test_numbers_of_a_front_can_be_read(recorded: ModuleType) -> None:
     """They stand clear of points and of each other, and each is in the legend."""
     axes = plots.page(recorded.sweep(), ["frontier"]).axes[0]

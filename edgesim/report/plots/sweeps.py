@@ -28,6 +28,8 @@ SIZE = (6.4, 4.4)
 """Of a picture [inches]: many lines have many names."""
 MOST_LINES = 8
 """Lines in one picture: as many as there are colours and markers."""
+NARROWEST = 0.02
+"""Half of what an axis spans at least, as a share of its values."""
 MOST_NAMES = 12
 """Points of a front that get a number, whose meaning stands beside."""
 
@@ -423,6 +425,14 @@ def _number(
         ax.plot([], [], linestyle="none", label=f"{number}: {names[index]}")
 
 
+def _span(ax: Axes) -> None:
+    """Let axes span a small share of their values at least: what lies closer together is no difference to look at."""
+    for limits, put in ((ax.get_xlim(), ax.set_xlim), (ax.get_ylim(), ax.set_ylim)):
+        middle = sum(limits) / 2
+        if limits[1] - limits[0] < 2 * NARROWEST * middle:
+            put(middle * (1 - NARROWEST), middle * (1 + NARROWEST))
+
+
 @picture(
     "frontier",
     "energy and cost of a request, and which settings nobody beats in both",
@@ -458,6 +468,7 @@ def frontier(result: Any, ax: Axes) -> str:
         label="Pareto front",
     )
     ax.margins(0.12, 0.18)
+    _span(ax)
     spread = np.unique(np.linspace(0, len(order) - 1, min(len(order), MOST_NAMES)).round().astype(int))
     _number(ax, np.column_stack([x, y]), list(points["name"]), list(order[spread]), np.flatnonzero(~best))
     measure(ax.xaxis, "energy of a request", "J")
