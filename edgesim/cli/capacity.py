@@ -251,18 +251,10 @@ def _free_for_card(out: Path, *, again: bool) -> None:
 
 def _picture(found: Capacity, folder: Path) -> None:
     """Draw the curve into the folder."""
-    import matplotlib as mpl  # noqa: PLC0415 - takes a second to import
+    from edgesim.report import plots  # noqa: PLC0415 - takes a second to import
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt  # noqa: PLC0415
-
-    from edgesim.report.plots import capacity_curve  # noqa: PLC0415
-
-    figure = capacity_curve(found).get_figure()
-    assert figure is not None
     for ending in ("svg", "png"):
-        figure.savefig(folder / f"curve.{ending}", dpi=150)  # type: ignore[union-attr]  # a whole figure
-    plt.close("all")
+        plots.save(found, ["capacity"], folder / f"curve.{ending}")
 
 
 class _Shown:
