@@ -8,7 +8,7 @@ the time per output token of a single token, is missing (NaN), never 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -171,3 +171,10 @@ OBJECTIVES: Final = (
 
 STATISTICS: Final = ("count", "mean", "std", "min", "p50", "p90", "p95", "p99", "max")
 """What a summary says about each metric; percentiles are exact, interpolated linearly."""
+SHOWN: Final = ("mean", "p50", "p90", "p95", "p99", "max")
+"""Those that people are shown, in this order."""
+
+
+def is_full_quality(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether a metric says nothing to people: full quality everywhere."""
+    return bool(name == "quality" and values["min"] == values["max"] == 1)

@@ -12,6 +12,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from edgesim.metrics import SHOWN, is_full_quality
 from edgesim.results import spread
 from edgesim.results.verdict import demanded, reached, unit_of
 from edgesim.units import (
@@ -27,7 +28,6 @@ Json = Mapping[str, Any]
 
 WIDTHS: Final = (80, 120)
 """Narrowest and widest output [columns]."""
-COLUMNS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
 _ALWAYS: Final = ("ttft", "tpot", "e2e")
 _SCALES: Final = {
@@ -164,15 +164,19 @@ def _metrics(summary: Json, *, plain: bool) -> Table:
     intervals = spread.known(summary)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("metric", no_wrap=True)
-    for name in COLUMNS:
+    for name in SHOWN:
         table.add_column(
             f"mean {'+-' if plain else '±'} 95 %" if name == "mean" and intervals else name, justify="right"
         )
     for name, values in summary["metrics"].items():
-        if not values["count"] or (not values["max"] and name not in _ALWAYS) or _boring(name, values):
+        if (
+            not values["count"]
+            or (not values["max"] and name not in _ALWAYS)
+            or is_full_quality(name, values)
+        ):
             continue
         size, unit = scale(values)
-        cells = [_number(values[column], size) for column in COLUMNS]
+        cells = [_number(values[column], size) for column in SHOWN]
         cells[0] += _spread(spread.interval(summary, name), size, plain=plain)
         label = Text(f"{name} [{unit}]" if unit and not name.endswith(unit) else name)
         table.add_row(label, *cells, style="bold" if name in _ALWAYS else "")
@@ -187,11 +191,6 @@ def _spread(interval: Json, size: float, *, plain: bool) -> str:
         return f" {'+-' if plain else '±'} {_number(interval['half_width'], size, like=interval['mean'])}"
     ends = (_number(interval[end], size, like=10 * interval[end]) for end in ("low", "high"))  # three digits
     return f" ({' to '.join(ends)})"
-
-
-def _boring(name: str, values: Json) -> bool:
-    """Whether a metric says nothing: full quality everywhere."""
-    return bool(name == "quality" and values["min"] == values["max"] == 1)
 
 
 def scale(values: Json) -> tuple[float, str]:

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from edgesim.metrics import SHOWN
 from edgesim.results import spread
 from edgesim.results.quantity import written
 from edgesim.results.verdict import demanded, reached
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from edgesim.results.run import Result
     from edgesim.results.sweep import Sweep
 
-STATISTICS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 MOST: Final = 20
 """Points of a sweep that are listed."""
 _MARKS: Final = {True: "\N{CHECK MARK}", False: "\N{BALLOT X}", None: "\N{EN DASH}"}
@@ -47,11 +47,11 @@ def run_card(run: Result, replications: int = 1) -> str:
         for row in found["slo"]
     )
     rows = [
-        [name, *(_statistic(values, each, spread.interval(found, name)) for each in STATISTICS)]
+        [name, *(_statistic(values, each, spread.interval(found, name)) for each in SHOWN)]
         for name, values in found["metrics"].items()
         if values["count"] and values["max"]
     ]
-    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if spread.known(found) else "mean", *STATISTICS[1:]]
+    head = ["metric", "mean \N{PLUS-MINUS SIGN} 95 %" if spread.known(found) else "mean", *SHOWN[1:]]
     listed = f'<ul style="list-style: none; padding-left: 0">{verdicts}</ul>' if verdicts else ""
     title = f"<b>{html.escape(run.scenario.scenario.name)}</b>: {html.escape('; '.join(about))}"
     return f"<div>{title}{listed}{_table(head, rows)}</div>"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from edgesim.metrics import SHOWN
 from edgesim.report import console
 from edgesim.results.combine import combine
 from edgesim.results.source import MemorySource
@@ -53,7 +54,7 @@ def test_metrics_have_their_units_and_numbers(fakes: ModuleType) -> None:
     row = next(line for line in shown(found).splitlines() if line.strip().startswith("queue_time"))
     cells = row.split()
     assert cells[:2] == ["queue_time", "[ms]"]
-    expected = [found["metrics"]["queue_time"][name] * 1e3 for name in console.COLUMNS]
+    expected = [found["metrics"]["queue_time"][name] * 1e3 for name in SHOWN]
     half = found["intervals"]["metrics"]["queue_time"]["half_width"] * 1e3
     numbers = [float(cell.replace(",", "")) for cell in cells[2:] if cell != "±"]
     assert numbers == pytest.approx([expected[0], half, *expected[1:]], rel=2e-3)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from edgesim.errors import EdgesimError
-from edgesim.metrics import METRICS, RATES
+from edgesim.metrics import METRICS, RATES, SHOWN, is_full_quality
 from edgesim.report.page import markup
 from edgesim.report.page.markup import Cell, text
 from edgesim.report.page.pictures import pictures
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 Section = tuple[str, str, str]
-
-STATISTICS: Final = ("mean", "p50", "p90", "p95", "p99", "max")
 
 
 def sections(run: Run | RunSet) -> tuple[str, str, list[Section]]:
@@ -174,21 +172,17 @@ def _metrics(found: Json) -> str:
     """All metrics that are more than zeros, with the intervals of their means and where these come from."""
     rows: list[list[Cell]] = []
     for name, values in found["metrics"].items():
-        if (
-            not values["count"]
-            or not values["max"]
-            or (name == "quality" and values["min"] == values["max"] == 1)
-        ):
+        if not values["count"] or not values["max"] or is_full_quality(name, values):
             continue
         row: list[Cell] = [name]
-        for statistic in STATISTICS:
+        for statistic in SHOWN:
             shown = "-" if values[statistic] is None else _written(values[statistic], values["unit"])
             if statistic == "mean" and (interval := spread.interval(found, name)):
                 shown = spread.around(interval, partial(_written, unit=values["unit"]))
             row.append((shown, values[statistic]))
         many = "; of 1,000 requests" if values["unit"] == "USD" else ""
         rows.append([*row, f"{METRICS[name].text}{many}"])
-    head = ["metric", f"mean{' ± 95 %' if spread.known(found) else ''}", *STATISTICS[1:], "meaning"]
+    head = ["metric", f"mean{' ± 95 %' if spread.known(found) else ''}", *SHOWN[1:], "meaning"]
     if not rows:
         return ""
     told = spread.origin(found)
